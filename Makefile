@@ -1,0 +1,93 @@
+# Everything a developer or a machine runs. Each target installs what it needs.
+# Needs root for system packages, namespaces and the installation.
+
+SHELL := /bin/bash
+PYTHON := /usr/bin/python3
+PREFIX := /opt/openvpn3
+VENV := .venv
+BIN := $(VENV)/bin
+# Interop tests ask more of the machine than a build: a server, a bus, tools to watch the network.
+BUILD_PACKAGES := dbus gcc iproute2 libc6-dev libssl-dev passwd pkg-config python3 python3-dev python3-venv util-linux
+PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping openvpn procps
+
+FAST_SOURCES := setup.py $(wildcard ovpn3/_fast/*.pyx ovpn3/_fast/*.pxd)
+FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fast/*.pyx))
+
+.PHONY: help demo test test-all check bench bench-quick run install clean packages build-packages profile-named root
+
+help:
+	@echo "make demo               two machines, a real server, a user's session, data, figures"
+	@echo "make test               checks and all tests (root)"
+	@echo "make test-all           the same with the whole product of modes"
+	@echo "make check              lint, types, import floors"
+	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
+	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
+	@echo "make install            into PREFIX=$(PREFIX), and the services into the system (root)"
+
+demo: root $(VENV)/.built
+	$(BIN)/python -m tests.demo
+
+test: root check
+	$(BIN)/python -m pytest -q --durations=10
+
+test-all: root check
+	$(BIN)/python -m pytest -q --durations=20 --full
+
+check: $(VENV)/.built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint ovpn3/_fast
+	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases tests/support tests/conftest.py tests/demo.py bench/macro
+	$(BIN)/lint-imports
+	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest.allow --ignore-unused-allowlist $(FAST_MODULES)
+
+bench: root $(VENV)/.built
+	mkdir -p bench/out
+	$(BIN)/python -m pytest bench/micro -q --benchmark-enable --benchmark-json=bench/out/micro.json
+	$(BIN)/python -m bench.macro.connect --json bench/out/connect.json
+	$(BIN)/python -m bench.macro.tunnel --json bench/out/tunnel.json
+
+bench-quick: root $(VENV)/.built
+	$(BIN)/python -m bench.macro.connect --rounds 3
+	$(BIN)/python -m bench.macro.tunnel --rounds 2 --seconds 2
+
+run: profile-named root $(VENV)/.built
+	$(BIN)/openvpn3 run "$(PROFILE)"
+
+profile-named:
+	@test -n "$(PROFILE)" || { echo "which profile? make run PROFILE=client.ovpn" >&2; exit 2; }
+
+install: root build-packages
+	rm -rf build
+	$(PYTHON) -m venv $(PREFIX)
+	$(PREFIX)/bin/pip install --quiet --upgrade pip
+	$(PREFIX)/bin/pip install --quiet --upgrade .
+	$(PREFIX)/bin/openvpn3-admin install
+
+clean:
+	rm -rf $(VENV) build dist bench/out *.egg-info ovpn3/_fast/*.c ovpn3/_fast/*.so
+
+root:
+	@test "$$(id -u)" = 0 || { echo "this needs root: it makes network namespaces and a system bus, or installs" >&2; exit 1; }
+
+packages: WANTED := $(PACKAGES)
+build-packages: WANTED := $(BUILD_PACKAGES)
+packages build-packages:
+	@missing=$$(for p in $(WANTED); do \
+	  [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done); \
+	[ -z "$$missing" ] && exit 0; \
+	[ "$$(id -u)" = 0 ] || { echo "not installed, and only root can: " $$missing >&2; exit 1; }; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get install -y --no-install-recommends $$missing || \
+	{ apt-get update && apt-get install -y --no-install-recommends $$missing; }
+
+$(VENV)/.installed: pyproject.toml | packages
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1" "setuptools>=77" "Cython>=3.1,<4"
+	$(BIN)/pip install --quiet --no-build-isolation --editable . --group test --group check
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(FAST_SOURCES) | packages
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@

@@ -1,0 +1,80 @@
+"""Data channel: up to eight live keys, chosen by key id; packets are sealed and opened in place."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from ovpn3._fast.aead cimport TAG_BYTES, AeadKey
+from ovpn3._fast.packet cimport MAX_HEADER_BYTES
+from ovpn3._fast.replay cimport ReplayWindow
+
+cdef enum:
+    KEY_SLOTS = 8
+    IMPLICIT_IV_BYTES = 8
+    MAX_OVERHEAD = MAX_HEADER_BYTES + TAG_BYTES
+
+# Why a packet could not be sealed or opened.
+cdef enum:
+    MALFORMED = -1
+    NO_KEY = -2
+    FORGED = -3
+    REPLAYED = -4
+    SPENT = -5  # a limit of the key is used up
+
+# What an opened payload is.
+cdef enum:
+    PAYLOAD_IP = 1
+    PAYLOAD_PING = 2
+    PAYLOAD_EXIT = 3
+    PAYLOAD_OCC = 4
+    PAYLOAD_UNKNOWN = 5
+
+cdef struct Slot:
+    AeadKey send_key
+    AeadKey recv_key
+    uint8_t send_iv[IMPLICIT_IV_BYTES]
+    uint8_t recv_iv[IMPLICIT_IV_BYTES]
+    int key_id
+    uint32_t peer_id
+    bint limited  # AES-GCM: packets and blocks are counted
+    uint32_t last_sent
+    uint64_t sent_units
+    uint64_t received_units
+    uint64_t forgeries
+    ReplayWindow replay
+
+cdef struct Channel:
+    Slot *slots[KEY_SLOTS]
+    Slot *active  # the one to send with, or NULL
+    uint32_t expiring  # bit per key id: time to renegotiate
+    uint32_t heard  # bit per key id: an authentic packet came
+
+# A slot with its own copy of the keys; ValueError if a length or a number is wrong. Belongs to the caller.
+cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
+                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id) except NULL
+
+# Wipe and free; takes NULL.
+cdef void slot_free(Slot *slot) noexcept nogil
+
+# The channel becomes the owner; an older key of the same id goes.
+cdef void channel_install(Channel *channel, Slot *slot) noexcept nogil
+
+cdef void channel_use(Channel *channel, int key_id) noexcept nogil
+
+# Wipe a key. If it was the one in use nothing can be sent until `channel_use`.
+cdef void channel_retire(Channel *channel, int key_id) noexcept nogil
+
+cdef void channel_clear(Channel *channel) noexcept nogil
+
+# Octets that precede the payload when the key in use seals; 0 without a key.
+cdef int channel_overhead(const Channel *channel) noexcept nogil
+
+# Seal `size` payload octets that stand `channel_overhead` behind `packet`. Size of the packet, or a code.
+cdef int channel_seal(Channel *channel, uint8_t *packet, int size) noexcept nogil
+
+# Authenticate and decrypt in place, then check for replay. Size of the payload, or a code.
+cdef int channel_open(Channel *channel, uint8_t *packet, int size, uint64_t now_ns, uint8_t **payload) noexcept nogil
+
+cdef int payload_kind(const uint8_t *payload, int size) noexcept nogil
+
+# Write the in-band message; return its size (at most 17).
+cdef int ping_into(uint8_t *dst) noexcept nogil
+cdef int exit_into(uint8_t *dst) noexcept nogil

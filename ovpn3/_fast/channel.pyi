@@ -1,0 +1,35 @@
+"""Data channel: keys by id, their limits, and the messages that travel inside data packets."""
+
+from typing import final
+
+from typing_extensions import Buffer
+
+@final
+class DataChannel:
+    """The channel one packet at a time, for tests and benchmarks: the pump runs the same functions."""
+
+    def install(
+        self,
+        key_id: int,
+        cipher: int,
+        send_key: Buffer,
+        send_iv: Buffer,
+        recv_key: Buffer,
+        recv_iv: Buffer,
+        peer_id: int = -1,
+        *,
+        packets_sent: int = 0,
+        units_used: int = 0,
+    ) -> None:
+        """Copy a key into its slot; -1 as peer id means DATA_V1. The last two say what the key has done already."""
+    def use(self, key_id: int) -> None:
+        """Seal with this key from now on."""
+    def retire(self, key_id: int) -> None:
+        """Wipe a key."""
+    def seal(self, payload: Buffer) -> bytes:
+        """The packet; ValueError "no key" or "spent"."""
+    def open(self, packet: Buffer, now: float) -> bytes:
+        """The payload; ValueError "malformed", "no key", "forged", "replayed" or "spent"."""
+    @property
+    def expiring(self) -> list[int]:
+        """Ids of the keys that are near a limit."""

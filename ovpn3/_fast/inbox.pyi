@@ -1,0 +1,1 @@
+"""Packets fresh from the transport: a batch of datagrams, or a stretch of a stream of framed packets. C level only."""

@@ -1,0 +1,36 @@
+"""The libcrypto calls this package makes; the only place that declares them."""
+
+cdef extern from "openssl/crypto.h" nogil:
+    void OPENSSL_cleanse(void *memory, size_t bytes)
+
+cdef extern from "openssl/evp.h" nogil:
+    ctypedef struct EVP_CIPHER:
+        pass
+    ctypedef struct EVP_CIPHER_CTX:
+        pass
+    ctypedef struct ENGINE:
+        pass
+
+    enum:
+        EVP_CTRL_AEAD_GET_TAG
+        EVP_CTRL_AEAD_SET_TAG
+
+    const EVP_CIPHER *EVP_aes_128_gcm()
+    const EVP_CIPHER *EVP_aes_192_gcm()
+    const EVP_CIPHER *EVP_aes_256_gcm()
+    const EVP_CIPHER *EVP_chacha20_poly1305()
+    EVP_CIPHER_CTX *EVP_CIPHER_CTX_new()
+    void EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *context)
+    int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *context, int command, int number, void *data)
+    int EVP_CipherInit_ex(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, ENGINE *engine, const unsigned char *key,
+                          const unsigned char *iv, int encrypting)
+    int EVP_EncryptInit_ex(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, ENGINE *engine,
+                           const unsigned char *key, const unsigned char *iv)
+    int EVP_EncryptUpdate(EVP_CIPHER_CTX *context, unsigned char *dst, int *dst_bytes, const unsigned char *src,
+                          int src_bytes)
+    int EVP_EncryptFinal_ex(EVP_CIPHER_CTX *context, unsigned char *dst, int *dst_bytes)
+    int EVP_DecryptInit_ex(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, ENGINE *engine,
+                           const unsigned char *key, const unsigned char *iv)
+    int EVP_DecryptUpdate(EVP_CIPHER_CTX *context, unsigned char *dst, int *dst_bytes, const unsigned char *src,
+                          int src_bytes)
+    int EVP_DecryptFinal_ex(EVP_CIPHER_CTX *context, unsigned char *dst, int *dst_bytes)

@@ -1,0 +1,75 @@
+"""System interfaces that Cython's own declarations lack."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from posix.types cimport sigset_t
+from posix.time cimport timespec
+from posix.uio cimport iovec
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+        int msg_flags
+
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+        MSG_TRUNC
+        SOCK_DGRAM
+        SOCK_STREAM
+        SOL_SOCKET
+        SO_TYPE
+
+    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    ssize_t send(int fd, const void *buffer, size_t size, int flags)
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
+    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+    int getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    union epoll_data_t:
+        uint32_t u32
+
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+
+    enum:
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+        EPOLL_CTL_MOD
+        EPOLLIN
+        EPOLLOUT
+
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
+    int epoll_wait(int epoll, epoll_event *events, int count, int timeout_ms)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+
+    int eventfd(unsigned int value, int flags)
+    int eventfd_read(int fd, uint64_t *value)
+    int eventfd_write(int fd, uint64_t value)
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef unsigned long pthread_t
+
+    struct pthread_attr_t:
+        pass
+
+    int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *) noexcept nogil,
+                       void *argument)
+    int pthread_join(pthread_t thread, void **result)
+
+cdef extern from "<signal.h>" nogil:
+    int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)

@@ -1,0 +1,58 @@
+"""One tunnel's native thread: tun, transport socket, commands and timers, without the GIL from start to end."""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from ovpn3._fast.channel cimport Channel
+from ovpn3._fast.counters cimport Counters
+from ovpn3._fast.inbox cimport Inbox
+from ovpn3._fast.outbox cimport Outbox
+from ovpn3._fast.ring cimport CommandRing, EventRing
+
+cdef struct Tunnel:
+    # Set before the thread starts, constant after.
+    bint stream
+    int sock
+    int command_fd  # eventfd: commands wait
+    int event_fd  # eventfd: events wait
+    int queue_limit  # stream: packets that may wait before tunnel packets are dropped
+    uint32_t stop  # atomic: set once
+    CommandRing commands
+    EventRing events
+    Counters counters
+    # The thread's own.
+    int epoll
+    int tun  # -1: none
+    int mss_v4
+    bint paused
+    bint blocked  # the transport takes nothing more for now
+    bint closed  # the stream is dead
+    bint news  # events were pushed since Python was last woken
+    bint timed_out
+    bint went_inactive
+    uint32_t watched_sock  # epoll events asked for
+    uint32_t watched_tun
+    uint32_t told_heard  # what of channel.heard and channel.expiring Python knows
+    uint32_t told_expiring
+    int64_t now  # all times: monotonic nanoseconds; intervals of 0 are off
+    int64_t ping_every
+    int64_t restart_after
+    int64_t inactive_after
+    int64_t inactive_bytes
+    int64_t inactive_mark  # tunnel bytes when the peer was last active enough
+    int64_t last_active
+    int64_t last_sent
+    int64_t last_received
+    int64_t socket_error_told
+    int64_t tun_error_told
+    Channel channel
+    Inbox inbox
+    Outbox outbox
+
+# A tunnel that has taken over the descriptor, or NULL with errno set (then the descriptor is still the caller's).
+cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit) noexcept nogil
+
+# Free everything it owns. The thread must have ended.
+cdef void tunnel_free(Tunnel *tunnel) noexcept nogil
+
+# The thread's body; `argument` is the tunnel. Returns when `stop` is set and command_fd woken.
+cdef void *tunnel_run(void *argument) noexcept nogil

@@ -1,0 +1,533 @@
+"""The loop of a tunnel's thread. A turn: commands, then what the socket brought, then what the tun brought, then
+timers, then send. Each part has a budget, so none can starve another; a batch is what is there now, never waited for.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, ENODATA, ENODEV, errno
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close, read, write
+
+from ovpn3._fast.atomics cimport load_acquire
+from ovpn3._fast.channel cimport (
+    MALFORMED,
+    MAX_OVERHEAD,
+    NO_KEY,
+    PAYLOAD_EXIT,
+    PAYLOAD_IP,
+    PAYLOAD_PING,
+    PAYLOAD_UNKNOWN,
+    REPLAYED,
+    Slot,
+    channel_clear,
+    channel_install,
+    channel_open,
+    channel_overhead,
+    channel_retire,
+    channel_seal,
+    channel_use,
+    exit_into,
+    payload_kind,
+    ping_into,
+    slot_free,
+)
+from ovpn3._fast.inbox cimport inbox_close, inbox_fit, inbox_open, inbox_take, receive
+from ovpn3._fast.linux cimport (
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    EPOLLIN,
+    EPOLLOUT,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    eventfd,
+    eventfd_read,
+    eventfd_write,
+)
+from ovpn3._fast.mss cimport clamp_mss
+from ovpn3._fast.outbox cimport (
+    FRAME_BYTES,
+    outbox_add,
+    outbox_close,
+    outbox_end,
+    outbox_open,
+    send_datagrams,
+    send_stream,
+)
+from ovpn3._fast.packet cimport is_data, put_u16
+from ovpn3._fast.ring cimport (
+    EVENT_CLOSED,
+    EVENT_CONTROL_PACKET,
+    EVENT_FIRST_DATA,
+    EVENT_INACTIVE,
+    EVENT_KEY_EXPIRING,
+    EVENT_PEER_EXIT,
+    EVENT_PEER_TIMEOUT,
+    EVENT_SOCKET_ERROR,
+    EVENT_TUN_ERROR,
+    ORDER_ATTACH_TUN,
+    ORDER_DETACH_TUN,
+    ORDER_INACTIVE,
+    ORDER_INSTALL_KEY,
+    ORDER_KEEPALIVE,
+    ORDER_MSSFIX,
+    ORDER_PAUSE,
+    ORDER_RESUME,
+    ORDER_RETIRE_KEY,
+    ORDER_SEND_CONTROL,
+    ORDER_SEND_EXIT,
+    ORDER_USE_KEY,
+    Command,
+    pop_command,
+    push_event,
+)
+
+cdef enum:
+    BUDGET = 64  # packets from the tun in one turn
+    FLUSH_BYTES = 98304  # sealed packets are sent once this much waits, while still warm in the cache
+    MAX_PAYLOAD = 65535
+    NS_PER_S = 1_000_000_000
+    NS_PER_MS = 1_000_000
+
+cdef enum Source:
+    FROM_COMMANDS
+    FROM_SOCK
+    FROM_TUN
+
+
+cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit) noexcept nogil:
+    cdef Tunnel *tunnel = <Tunnel *> calloc(1, sizeof(Tunnel))
+    cdef epoll_event event
+    if tunnel == NULL:
+        return NULL
+    tunnel.stream = stream
+    tunnel.queue_limit = queue_limit
+    tunnel.sock = tunnel.tun = -1
+    tunnel.command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    tunnel.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    tunnel.epoll = epoll_create1(EPOLL_CLOEXEC)
+    event.events = EPOLLIN
+    event.data.u32 = FROM_COMMANDS
+    if (tunnel.event_fd < 0 or epoll_ctl(tunnel.epoll, EPOLL_CTL_ADD, tunnel.command_fd, &event) < 0
+            or not inbox_open(&tunnel.inbox, stream) or not outbox_open(&tunnel.outbox)):
+        tunnel_free(tunnel)
+        return NULL
+    tunnel.sock = sock
+    return tunnel
+
+
+cdef void tunnel_free(Tunnel *tunnel) noexcept nogil:
+    cdef Command command
+    while pop_command(&tunnel.commands, &command):
+        discard(&command)
+    channel_clear(&tunnel.channel)
+    inbox_close(&tunnel.inbox)
+    outbox_close(&tunnel.outbox)
+    close_if_open(tunnel.epoll)
+    close_if_open(tunnel.command_fd)
+    close_if_open(tunnel.event_fd)
+    close_if_open(tunnel.sock)
+    close_if_open(tunnel.tun)
+    free(tunnel)
+
+
+cdef void close_if_open(int fd) noexcept nogil:
+    if fd >= 0:
+        close(fd)
+
+
+cdef void discard(Command *command) noexcept nogil:
+    if command.order == ORDER_INSTALL_KEY:
+        slot_free(<Slot *> command.data)
+    elif command.order == ORDER_ATTACH_TUN:
+        close(<int> command.first)
+    else:
+        free(command.data)
+
+
+cdef void *tunnel_run(void *argument) noexcept nogil:
+    cdef Tunnel *tunnel = <Tunnel *> argument
+    cdef epoll_event events[3]
+    cdef bint stopping, sock_ready = False, tun_ready = False
+    cdef int count, i
+    tunnel.now = monotonic_ns()
+    restart_clocks(tunnel)
+    while True:
+        tunnel.now = monotonic_ns()
+        stopping = load_acquire(&tunnel.stop)  # first: what was ordered before it is still done
+        obey(tunnel)
+        sock_ready = sock_ready and not (tunnel.paused or tunnel.closed) and recv_run(tunnel)
+        tun_ready = tun_ready and wants_tun(tunnel) and read_burst(tunnel)
+        run_timers(tunnel)
+        send_run(tunnel)
+        tell_news(tunnel)
+        if stopping:
+            return NULL
+        watch(tunnel)
+        count = epoll_wait(tunnel.epoll, events, 3, 0 if sock_ready or tun_ready else until_next_timer(tunnel))
+        for i in range(count):
+            if events[i].data.u32 == FROM_TUN:
+                tun_ready = True
+            elif events[i].data.u32 == FROM_SOCK:
+                if events[i].events & EPOLLOUT:
+                    tunnel.blocked = False
+                if events[i].events & ~<uint32_t> EPOLLOUT:
+                    sock_ready = True
+            else:
+                drain(tunnel.command_fd)
+
+
+cdef int64_t monotonic_ns() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return <int64_t> time.tv_sec * NS_PER_S + time.tv_nsec
+
+
+cdef void drain(int fd) noexcept nogil:
+    cdef uint64_t value
+    eventfd_read(fd, &value)
+
+
+# ---- commands ----
+
+cdef void obey(Tunnel *tunnel) noexcept nogil:
+    cdef Command command
+    while pop_command(&tunnel.commands, &command):
+        carry_out(tunnel, &command)
+
+
+cdef void carry_out(Tunnel *tunnel, Command *command) noexcept nogil:
+    if command.order == ORDER_SEND_CONTROL:
+        memcpy(packet_place(tunnel), command.data, command.first)
+        enqueue(tunnel, <int> command.first)
+        free(command.data)
+    elif command.order == ORDER_SEND_EXIT:
+        send_in_band(tunnel, exit_into)
+    elif command.order == ORDER_ATTACH_TUN:
+        detach_tun(tunnel)
+        tunnel.tun = <int> command.first
+        inbox_fit(&tunnel.inbox, <int> command.second + MAX_OVERHEAD)
+    elif command.order == ORDER_DETACH_TUN:
+        detach_tun(tunnel)
+    elif command.order == ORDER_INSTALL_KEY:
+        channel_install(&tunnel.channel, <Slot *> command.data)
+        forget_told(tunnel)
+    elif command.order == ORDER_USE_KEY:
+        channel_use(&tunnel.channel, <int> command.first)
+    elif command.order == ORDER_RETIRE_KEY:
+        channel_retire(&tunnel.channel, <int> command.first)
+        forget_told(tunnel)
+    elif command.order == ORDER_KEEPALIVE:
+        tunnel.ping_every = command.first
+        tunnel.restart_after = command.second
+        restart_clocks(tunnel)
+    elif command.order == ORDER_INACTIVE:
+        tunnel.inactive_after = command.first
+        tunnel.inactive_bytes = command.second
+        restart_clocks(tunnel)
+    elif command.order == ORDER_MSSFIX:
+        tunnel.mss_v4 = <int> command.first
+    elif command.order == ORDER_PAUSE:
+        tunnel.paused = True
+    elif command.order == ORDER_RESUME:
+        tunnel.paused = False
+        restart_clocks(tunnel)
+
+
+cdef void detach_tun(Tunnel *tunnel) noexcept nogil:
+    if tunnel.tun >= 0:
+        # The device may live on under another descriptor, so closing alone would not end the watch.
+        watch_one(tunnel, tunnel.tun, FROM_TUN, 0, &tunnel.watched_tun)
+        close(tunnel.tun)
+        tunnel.tun = -1
+
+
+# What a retired key said must not silence its successor of the same id.
+cdef void forget_told(Tunnel *tunnel) noexcept nogil:
+    tunnel.told_heard &= tunnel.channel.heard
+    tunnel.told_expiring &= tunnel.channel.expiring
+
+
+# ---- what epoll watches ----
+
+cdef bint wants_tun(const Tunnel *tunnel) noexcept nogil:
+    # Datagrams push back: while the socket is full, packets wait, and are dropped, in the tun's own queue.
+    return (tunnel.tun >= 0 and tunnel.channel.active != NULL and not tunnel.paused and not tunnel.closed
+            and (tunnel.stream or not tunnel.blocked))
+
+
+cdef void watch(Tunnel *tunnel) noexcept nogil:
+    cdef uint32_t sock = 0
+    if not tunnel.paused and not tunnel.closed:
+        sock = EPOLLIN | (EPOLLOUT if tunnel.blocked else 0)
+    watch_one(tunnel, tunnel.sock, FROM_SOCK, sock, &tunnel.watched_sock)
+    if tunnel.tun >= 0:
+        watch_one(tunnel, tunnel.tun, FROM_TUN, EPOLLIN if wants_tun(tunnel) else 0, &tunnel.watched_tun)
+
+
+cdef void watch_one(Tunnel *tunnel, int fd, Source source, uint32_t wanted, uint32_t *watched) noexcept nogil:
+    cdef epoll_event event
+    if wanted == watched[0]:
+        return
+    event.events = wanted
+    event.data.u32 = source
+    # Errors and hang-ups are reported even for an empty set: an unwanted descriptor has to go.
+    epoll_ctl(tunnel.epoll, EPOLL_CTL_DEL if not wanted else EPOLL_CTL_MOD if watched[0] else EPOLL_CTL_ADD, fd, &event)
+    watched[0] = wanted
+
+
+# ---- tun to transport ----
+
+# Seal what the tun has, up to the budget. True if more may wait.
+cdef bint read_burst(Tunnel *tunnel) noexcept nogil:
+    cdef int i
+    for i in range(BUDGET):
+        if not read_one(tunnel):
+            return False
+        if tunnel.outbox.used >= FLUSH_BYTES:
+            send_run(tunnel)
+        if not wants_tun(tunnel):
+            return False
+    return True
+
+
+cdef bint read_one(Tunnel *tunnel) noexcept nogil:
+    cdef uint8_t *packet = packet_place(tunnel)
+    cdef uint8_t *payload = packet + channel_overhead(&tunnel.channel)
+    cdef int size = <int> read(tunnel.tun, payload, MAX_PAYLOAD)
+    if size <= 0:
+        if size == 0 or (errno != EAGAIN and errno != EINTR):
+            lose_tun(tunnel, errno if size else ENODEV)
+        return False
+    tunnel.counters.tun_packets_in += 1
+    tunnel.counters.tun_bytes_in += size
+    if tunnel.stream and tunnel.outbox.last - tunnel.outbox.first >= tunnel.queue_limit:
+        tunnel.counters.queue_overflows += 1
+        return True
+    clamp_mss(payload, size, tunnel.mss_v4)
+    enqueue(tunnel, channel_seal(&tunnel.channel, packet, size))
+    return True
+
+
+cdef void lose_tun(Tunnel *tunnel, int error) noexcept nogil:
+    tunnel.counters.tun_read_errors += 1
+    detach_tun(tunnel)
+    tell(tunnel, EVENT_TUN_ERROR, error)
+
+
+# Where the next packet for the transport is made.
+cdef uint8_t *packet_place(Tunnel *tunnel) noexcept nogil:
+    return outbox_end(&tunnel.outbox) + (FRAME_BYTES if tunnel.stream else 0)
+
+
+# Queue the packet made at its place; a negative size is the code of a packet that could not be sealed.
+cdef void enqueue(Tunnel *tunnel, int size) noexcept nogil:
+    if size >= 0 and not tunnel.closed:
+        if tunnel.stream:
+            put_u16(outbox_end(&tunnel.outbox), <uint32_t> size)
+            size += FRAME_BYTES
+        if outbox_add(&tunnel.outbox, size):
+            return
+    tunnel.counters.unsent_packets += 1
+
+
+cdef void send_in_band(Tunnel *tunnel, int (*message_into)(uint8_t *) noexcept nogil) noexcept nogil:
+    cdef uint8_t *packet = packet_place(tunnel)
+    if tunnel.channel.active != NULL:
+        enqueue(tunnel, channel_seal(&tunnel.channel, packet, message_into(packet + channel_overhead(&tunnel.channel))))
+
+
+# Send what waits, unless the socket is known to be full.
+cdef void send_run(Tunnel *tunnel) noexcept nogil:
+    cdef int error
+    if tunnel.outbox.first == tunnel.outbox.last or tunnel.blocked or tunnel.closed or tunnel.paused:
+        return
+    tunnel.last_sent = tunnel.now
+    if tunnel.stream:
+        error = send_stream(&tunnel.outbox, tunnel.sock, &tunnel.counters)
+    else:
+        error = send_datagrams(&tunnel.outbox, tunnel.sock, &tunnel.counters)
+    tunnel.blocked = error == EAGAIN
+    if error and error != EAGAIN:
+        socket_failed(tunnel, error)
+
+
+# ---- transport to tun ----
+
+# Handle what one receive call brings. True if more may wait.
+cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
+    cdef int more = receive(&tunnel.inbox, tunnel.sock, &tunnel.counters)
+    cdef uint8_t *packet = NULL
+    cdef int size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters) if more >= 0 else 0
+    while size > 0:
+        if is_data(packet[0]):
+            take_data(tunnel, packet, size)
+        elif tell_with(tunnel, EVENT_CONTROL_PACKET, packet[0], packet, <uint32_t> size):
+            tunnel.last_received = tunnel.now
+            tunnel.timed_out = False
+        else:
+            tunnel.counters.control_dropped += 1
+        size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters)
+    if size < 0:
+        tunnel.counters.frame_errors += 1
+        socket_failed(tunnel, -size)
+    elif more == -ENODATA:
+        tunnel.counters.end_of_stream += 1
+        socket_failed(tunnel, 0)
+    elif more < 0:
+        tunnel.counters.receive_errors += 1
+        socket_failed(tunnel, -more)
+    return more > 0
+
+
+cdef void take_data(Tunnel *tunnel, uint8_t *packet, int size) noexcept nogil:
+    cdef uint8_t *payload = NULL
+    cdef int kind
+    size = channel_open(&tunnel.channel, packet, size, <uint64_t> tunnel.now, &payload)
+    if size < 0:
+        count_refused(&tunnel.counters, size)
+        return
+    tunnel.last_received = tunnel.now
+    tunnel.timed_out = False
+    kind = payload_kind(payload, size)
+    if kind == PAYLOAD_IP:
+        clamp_mss(payload, size, tunnel.mss_v4)
+        write_tun(tunnel, payload, size)
+    elif kind == PAYLOAD_PING:
+        tunnel.counters.pings_in += 1
+    elif kind == PAYLOAD_EXIT:
+        tell(tunnel, EVENT_PEER_EXIT, 0)
+    elif kind == PAYLOAD_UNKNOWN:
+        tunnel.counters.unknown_payloads += 1
+
+
+cdef void count_refused(Counters *counters, int code) noexcept nogil:
+    if code == MALFORMED:
+        counters.malformed_packets += 1
+    elif code == NO_KEY:
+        counters.unknown_key_packets += 1
+    elif code == REPLAYED:
+        counters.replay_errors += 1
+    else:
+        counters.decrypt_errors += 1
+
+
+cdef void write_tun(Tunnel *tunnel, const uint8_t *payload, int size) noexcept nogil:
+    if tunnel.tun < 0:
+        tunnel.counters.no_tun_packets += 1
+    elif write(tunnel.tun, payload, size) == size:
+        tunnel.counters.tun_packets_out += 1
+        tunnel.counters.tun_bytes_out += size
+    else:
+        tunnel.counters.tun_write_errors += 1
+        if tunnel.now - tunnel.tun_error_told >= NS_PER_S:
+            tunnel.tun_error_told = tunnel.now
+            tell(tunnel, EVENT_TUN_ERROR, errno)
+
+
+# ---- events ----
+
+cdef bint tell_with(Tunnel *tunnel, int kind, int64_t value, const uint8_t *data, uint32_t size) noexcept nogil:
+    if not push_event(&tunnel.events, kind, value, data, size):
+        return False
+    tunnel.news = True
+    return True
+
+
+cdef void tell(Tunnel *tunnel, int kind, int64_t value) noexcept nogil:
+    tell_with(tunnel, kind, value, NULL, 0)
+
+
+# A stream is dead (0: end of stream); datagrams go on, and say so once a second.
+cdef void socket_failed(Tunnel *tunnel, int error) noexcept nogil:
+    if tunnel.stream:
+        if not tunnel.closed:
+            tunnel.closed = True
+            tell(tunnel, EVENT_CLOSED, error)
+    elif tunnel.now - tunnel.socket_error_told >= NS_PER_S:
+        tunnel.socket_error_told = tunnel.now
+        tell(tunnel, EVENT_SOCKET_ERROR, error)
+
+
+cdef void tell_news(Tunnel *tunnel) noexcept nogil:
+    tell_keys(tunnel, EVENT_FIRST_DATA, tunnel.channel.heard, &tunnel.told_heard)
+    tell_keys(tunnel, EVENT_KEY_EXPIRING, tunnel.channel.expiring, &tunnel.told_expiring)
+    if tunnel.news:
+        tunnel.news = False
+        eventfd_write(tunnel.event_fd, 1)
+
+
+cdef void tell_keys(Tunnel *tunnel, int kind, uint32_t keys, uint32_t *told) noexcept nogil:
+    cdef int key_id
+    cdef uint32_t fresh = keys & ~told[0]
+    if fresh:
+        for key_id in range(8):
+            if fresh >> key_id & 1 and tell_with(tunnel, kind, key_id, NULL, 0):
+                told[0] |= <uint32_t> 1 << key_id
+
+
+# ---- timers: computed when the thread is about to wait, never armed ----
+
+cdef void restart_clocks(Tunnel *tunnel) noexcept nogil:
+    tunnel.last_sent = tunnel.last_received = tunnel.last_active = tunnel.now
+    tunnel.inactive_mark = tun_bytes(tunnel)
+    tunnel.timed_out = tunnel.went_inactive = False
+
+
+cdef int64_t tun_bytes(const Tunnel *tunnel) noexcept nogil:
+    return <int64_t> (tunnel.counters.tun_bytes_in + tunnel.counters.tun_bytes_out)
+
+
+# When the next ping is due, and so on; 0 if never.
+cdef int64_t ping_due(const Tunnel *tunnel) noexcept nogil:
+    return tunnel.last_sent + tunnel.ping_every if tunnel.ping_every and tunnel.channel.active != NULL else 0
+
+
+cdef int64_t timeout_due(const Tunnel *tunnel) noexcept nogil:
+    return tunnel.last_received + tunnel.restart_after if tunnel.restart_after and not tunnel.timed_out else 0
+
+
+cdef int64_t inactive_due(const Tunnel *tunnel) noexcept nogil:
+    return tunnel.last_active + tunnel.inactive_after if tunnel.inactive_after and not tunnel.went_inactive else 0
+
+
+cdef bint is_over(const Tunnel *tunnel, int64_t due) noexcept nogil:
+    return due != 0 and tunnel.now >= due
+
+
+cdef void run_timers(Tunnel *tunnel) noexcept nogil:
+    if tunnel.paused or tunnel.closed:
+        return
+    if tun_bytes(tunnel) - tunnel.inactive_mark >= max(tunnel.inactive_bytes, <int64_t> 1):
+        tunnel.inactive_mark = tun_bytes(tunnel)
+        tunnel.last_active = tunnel.now
+    if is_over(tunnel, ping_due(tunnel)) and tunnel.outbox.first == tunnel.outbox.last:
+        send_in_band(tunnel, ping_into)
+        tunnel.counters.pings_out += 1
+        tunnel.last_sent = tunnel.now
+    if is_over(tunnel, timeout_due(tunnel)):
+        tunnel.timed_out = True
+        tunnel.counters.peer_timeouts += 1
+        tell(tunnel, EVENT_PEER_TIMEOUT, 0)
+    if is_over(tunnel, inactive_due(tunnel)):
+        tunnel.went_inactive = True
+        tunnel.counters.inactive_timeouts += 1
+        tell(tunnel, EVENT_INACTIVE, 0)
+
+
+cdef int until_next_timer(const Tunnel *tunnel) noexcept nogil:
+    cdef int64_t soonest = earlier(earlier(ping_due(tunnel), timeout_due(tunnel)), inactive_due(tunnel))
+    if soonest == 0 or tunnel.paused or tunnel.closed:
+        return -1
+    # Up to the next whole millisecond: to wake early would be to wake twice.
+    return <int> min((max(soonest - tunnel.now, <int64_t> 0) + NS_PER_MS - 1) // NS_PER_MS, <int64_t> 3_600_000)
+
+
+cdef int64_t earlier(int64_t one, int64_t other) noexcept nogil:
+    return min(one, other) if one and other else one + other

@@ -1,0 +1,35 @@
+"""Packets on their way to the transport, one behind the other in one arena."""
+
+from libc.stdint cimport uint8_t
+from posix.uio cimport iovec
+
+from ovpn3._fast.counters cimport Counters
+from ovpn3._fast.linux cimport mmsghdr
+
+cdef enum:
+    OUTBOX_BYTES = 524288
+    OUTBOX_PACKETS = 320
+    LARGEST_PACKET = 66048  # 65535 octets of payload, overhead and framing
+    FRAME_BYTES = 2  # length before each packet on a stream
+
+cdef struct Outbox:
+    uint8_t *arena  # OUTBOX_BYTES and room for one LARGEST_PACKET
+    int used
+    int first  # packets[first:last] wait
+    int last
+    iovec packets[OUTBOX_PACKETS]
+    mmsghdr headers[OUTBOX_PACKETS]  # header i is for packet i, for ever
+
+cdef bint outbox_open(Outbox *box) noexcept nogil
+cdef void outbox_close(Outbox *box) noexcept nogil
+
+# Where the next packet goes: always room for LARGEST_PACKET, but only `outbox_add` keeps what is written there.
+cdef uint8_t *outbox_end(Outbox *box) noexcept nogil
+
+# Queue the `size` octets written at the end; false if the box is full.
+cdef bint outbox_add(Outbox *box, int size) noexcept nogil
+
+# Send until the box is empty (0), or the kernel wants us to wait (EAGAIN). Another errno is the last error met: on
+# datagrams it cost one packet each time; a stream is dead after it.
+cdef int send_datagrams(Outbox *box, int sock, Counters *counters) noexcept nogil
+cdef int send_stream(Outbox *box, int sock, Counters *counters) noexcept nogil

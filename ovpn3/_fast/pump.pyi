@@ -1,0 +1,60 @@
+"""Python's handle on a tunnel's native thread."""
+
+from typing import final
+
+from typing_extensions import Buffer
+
+@final
+class Pump:
+    """One thread that carries a tunnel's packets and never takes the GIL.
+
+    Methods but `stats` and `events` post a command and return at once; commands are carried out in order, those from
+    before `start` and those from just before `stop` too. They raise ValueError if the pump is stopped or an argument
+    is wrong, BufferError if too many commands wait. Call from one thread at a time.
+    """
+
+    def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64) -> Pump:
+        """Take a copy of a connected UDP or TCP socket. `queue_limit`: packets that may wait for a full stream
+        before tunnel packets are dropped (1..256)."""
+    def start(self) -> None: ...
+    def stop(self) -> None:
+        """Send what is queued if the socket takes it, end the thread, close and wipe everything. Harmless twice."""
+    @property
+    def event_fd(self) -> int:
+        """Readable while events wait."""
+    def events(self) -> list[tuple[int, int, bytes]]:
+        """What has happened since the last call, as (kind, value, data); see `ovpn3.datapath.engine.EventKind`."""
+    def stats(self) -> dict[str, int]:
+        """A snapshot of the counters; see `ovpn3.datapath.stats`."""
+    def send_control(self, packet: Buffer) -> None:
+        """Queue a control packet (at most 2560 bytes). It is dropped, and counted, only if 320 packets wait."""
+    def send_exit(self) -> None:
+        """Say good-bye inside the data channel."""
+    def attach_tun(self, fd: int, mtu: int) -> None:
+        """Carry packets of this tun from now on, through a copy of the descriptor."""
+    def detach_tun(self) -> None: ...
+    def install_key(
+        self,
+        key_id: int,
+        cipher: int,
+        send_key: Buffer,
+        send_iv: Buffer,
+        recv_key: Buffer,
+        recv_iv: Buffer,
+        peer_id: int = -1,
+    ) -> None:
+        """Copy a key into its slot and open packets with it; -1 as peer id means DATA_V1. `use_key` makes it send."""
+    def use_key(self, key_id: int) -> None:
+        """Seal with this key from now on."""
+    def retire_key(self, key_id: int) -> None:
+        """Wipe a key. If it is the one in use, the tun waits until another is."""
+    def set_keepalive(self, ping_s: float, restart_s: float) -> None:
+        """Ping after `ping_s` of sending nothing, report PEER_TIMEOUT after `restart_s` of receiving nothing (once,
+        until something comes again); 0 is off. What counts is authentic data, or a control packet handed up."""
+    def set_inactive(self, seconds: float, least_bytes: int = 0) -> None:
+        """Report INACTIVE after `seconds` with less than `least_bytes` (at least 1) through the tun; 0 is off."""
+    def set_mssfix(self, mss_v4: int) -> None:
+        """Lower the MSS of TCP connections both ways (IPv6: 20 less); 0 is off."""
+    def pause(self) -> None:
+        """Touch neither tun nor socket, and stop all clocks."""
+    def resume(self) -> None: ...

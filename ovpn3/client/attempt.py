@@ -1,0 +1,247 @@
+"""One connection to one address of a server, from the first packet to the last.
+
+Joins the control channel (sans I/O), the data path's native thread and the tun device. The loop's only work is:
+news from the data path or a timer -> tell the control channel -> carry out its actions -> set the timer anew.
+"""
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ovpn3._fast.pump import Pump
+from ovpn3.constants import LogCategory
+from ovpn3.datapath.engine import CIPHERS, EventKind
+from ovpn3.errors import Ovpn3Error
+from ovpn3.protocol import actions as act
+from ovpn3.protocol.config import SessionConfig
+from ovpn3.protocol.session import Session
+from ovpn3.secret import Secret
+from ovpn3.transport.resolve import Endpoint
+
+GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The connection ended without a word from the control channel. `refused`: nothing listens there."""
+
+    reason: str
+    counter: str  # of the statistics
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """The tunnel can't be set up on this side."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inactive:
+    """Less traffic than the profile or the server wants to see."""
+
+
+End = act.End | Lost | Unusable | Inactive
+Options = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Owner(Protocol):
+    """What an attempt tells the driver while it runs."""
+
+    def log(self, category: LogCategory, text: str) -> None: ...
+    def first_packet(self) -> None: ...
+    async def established(self, options: Options, peer_id: int | None) -> "Tun": ...
+    def connected(self) -> None: ...
+    def auth_pending(self, timeout_s: float) -> None: ...
+    def web_auth(self, url: str) -> None: ...
+    def text_challenge(self, challenge: act.TextChallenge) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tun:
+    """A device that is ready. `mss` 0 is no limit; `inactive` (seconds, bytes) 0 never ends the session."""
+
+    fd: int
+    mtu: int
+    mss: int
+    inactive: tuple[float, int] = (0.0, 0)
+
+
+class Attempt:
+    """Takes the connected `sock` over. CryptoError if the profile's keys or certificates can't be used."""
+
+    def __init__(
+        self, config: SessionConfig, endpoint: Endpoint, sock: socket.socket, owner: Owner, queue_limit: int
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._owner, self._endpoint = owner, endpoint
+        self._session = Session(config, random=secrets.token_bytes, wall=int(time.time()), now=self._loop.time())
+        self.pump = Pump(sock.fileno(), stream=endpoint.stream, queue_limit=queue_limit)
+        sock.close()
+        self._end: asyncio.Future[End] = self._loop.create_future()
+        self._closed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tun_task: asyncio.Task[None] | None = None
+        self._options: Options = ()
+        self._peer_id: int | None = None
+        self.heard = False  # anything from the server at all
+        self.up = False
+
+    async def run(self) -> End:
+        """Connect and stay so; why it ended. The tun device isn't ours and stays."""
+        self.pump.start()
+        self._loop.add_reader(self.pump.event_fd, self._on_news)
+        self._advance(self._session.start)
+        return await asyncio.shield(self._end)
+
+    async def leave(self) -> None:
+        """Say goodbye if there is somebody to say it to. `stop` comes after this."""
+        if self._tun_task:
+            self._tun_task.cancel()
+        if not self._end.done():
+            self._end.cancel()
+            self._advance(self._session.disconnect)
+            if self.up and not self._closed.is_set():
+                try:
+                    async with asyncio.timeout(GOODBYE_S):
+                        await self._closed.wait()
+                except TimeoutError:
+                    self._owner.log(LogCategory.DEBUG, "the server did not acknowledge our exit")
+
+    def stop(self) -> None:
+        """End the data path's thread and free all."""
+        if self._timer:
+            self._timer.cancel()
+        self._loop.remove_reader(self.pump.event_fd)
+        self.pump.stop()
+
+    def answer(self, text: Secret) -> None:
+        """The user's answer to a TextChallenge."""
+        self._advance(lambda now: self._session.answer(text, now))
+
+    # -- the loop's work --------------------------------------------------------------------------
+    def _advance(self, step: Callable[[float], None]) -> None:
+        step(self._loop.time())
+        for action in self._session.actions():
+            self._perform(action)
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        when = self._session.next_timer()
+        if when is not None and not self._closed.is_set():
+            self._timer = self._loop.call_at(when, self._advance, self._session.tick)
+
+    def _on_news(self) -> None:
+        for kind, value, data in self.pump.events():
+            match EventKind(kind):
+                case EventKind.CONTROL_PACKET:
+                    self._receive(data)
+                case EventKind.PEER_TIMEOUT:
+                    self._advance(self._session.peer_timeout)
+                case EventKind.KEY_EXPIRING:
+                    self._key_expiring(value)
+                case EventKind.SOCKET_ERROR:
+                    self._on_socket_error(value)
+                case EventKind.CLOSED:
+                    self._finish(Lost("the server closed the connection", "NETWORK_EOF_ERROR"))
+                case EventKind.TUN_ERROR:
+                    self._finish(Lost(f"the tun device failed: {os.strerror(value)}", "TUN_ERROR"))
+                case EventKind.INACTIVE:
+                    self._finish(Inactive())
+
+    def _receive(self, packet: bytes) -> None:
+        self.heard = True
+        self._advance(lambda now: self._session.receive(packet, now))
+
+    def _key_expiring(self, key_id: int) -> None:
+        self._advance(lambda now: self._session.key_expiring(key_id, now))
+
+    def _on_socket_error(self, number: int) -> None:
+        """ICMP errors on UDP are hints that anybody can forge: they count only while nobody has answered."""
+        text = f"{self._endpoint}: {os.strerror(number)}"
+        if self._endpoint.stream:
+            self._finish(Lost(text, "NETWORK_RECV_ERROR"))
+        elif not self.heard and number in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
+            self._finish(Lost(text, "NETWORK_RECV_ERROR", refused=True))
+        else:
+            self._owner.log(LogCategory.VERB1, f"network error: {text}")
+
+    def _finish(self, end: End) -> None:
+        if not self._end.done():
+            self._end.set_result(end)
+
+    # -- what the control channel asks for --------------------------------------------------------
+    def _perform(self, action: act.Action) -> None:
+        match action:
+            case act.SendPacket():
+                self.pump.send_control(action.data)
+            case act.InstallKeys():
+                self._install(action)
+            case act.UseKey():
+                self.pump.use_key(action.key_id)
+            case act.RetireKey():
+                self.pump.retire_key(action.key_id)
+            case act.SetKeepalive():
+                self.pump.set_keepalive(action.ping, action.ping_restart)
+            case act.SendExit():
+                self.pump.send_exit()
+            case act.FirstPacket():
+                self._owner.first_packet()
+            case act.PushReply():
+                self._options = action.options
+            case act.Established():
+                self._owner.log(LogCategory.INFO, f"control channel: {action.tls}")
+                self._tun_task = self._loop.create_task(self._bring_up())
+            case act.Renegotiated():
+                self._owner.log(LogCategory.VERB1, f"new keys, number {action.key_id}: {action.tls}")
+            case act.ServerInfo():
+                self._owner.log(LogCategory.INFO, f"the server says: {action.text}")
+            case act.AuthPending():
+                self._owner.auth_pending(action.timeout)
+            case act.WebAuth():
+                self._owner.web_auth(action.url)
+            case act.TextChallenge():
+                self._owner.text_challenge(action)
+            case act.LogLine():
+                self._owner.log(action.category, action.text)
+            case act.TokenChanged():
+                pass  # the credentials hold it already
+            case act.Closed():
+                self._closed.set()
+            case _:
+                self._finish(action)
+
+    def _install(self, action: act.InstallKeys) -> None:
+        keys = action.keys
+        self._peer_id = action.peer_id
+        peer_id = -1 if action.peer_id is None else action.peer_id
+        self.pump.install_key(
+            action.key_id,
+            CIPHERS[action.cipher].number,
+            keys.send_key.view(),
+            keys.send_iv.view(),
+            keys.recv_key.view(),
+            keys.recv_iv.view(),
+            peer_id,
+        )
+        keys.wipe()
+
+    async def _bring_up(self) -> None:
+        try:
+            tun = await self._owner.established(self._options, self._peer_id)
+            self.pump.set_mssfix(tun.mss)
+            if tun.inactive[0]:
+                self.pump.set_inactive(*tun.inactive)
+            self.pump.attach_tun(tun.fd, tun.mtu)
+        except Ovpn3Error as e:
+            self._finish(Unusable(str(e)))
+            return
+        self.up = True
+        self._owner.connected()

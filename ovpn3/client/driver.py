@@ -1,0 +1,361 @@
+"""Keeps one tunnel up: chooses a server, runs an attempt, reconnects, pauses, ends.
+
+A tunnel that was connected once is reconnected until somebody stops it. Before that, one round over all remotes
+and their addresses is made; if none takes us the tunnel has failed, and the last reason is told.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from enum import Enum
+from typing import Protocol
+
+from ovpn3.client import attempt as at
+from ovpn3.client.attempt import Attempt, Options, Tun
+from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList
+from ovpn3.client.settings import mss_limit, session_config, tun_settings
+from ovpn3.client.tunbuilder import TunDevice
+from ovpn3.constants import LogCategory, StatusMinor
+from ovpn3.datapath.stats import as_statistics
+from ovpn3.errors import NetworkError, Ovpn3Error
+from ovpn3.profile.model import Profile
+from ovpn3.protocol import actions as act
+from ovpn3.protocol.auth import Credentials
+from ovpn3.proxies.netcfg import NetworkConfiguration
+from ovpn3.secret import Secret
+from ovpn3.transport.connect import connect, open_socket
+from ovpn3.transport.resolve import Endpoint, resolve
+
+FAILURE_COUNTERS = {
+    act.FailureKind.TIMEOUT: "CONNECTION_TIMEOUT",
+    act.FailureKind.HANDSHAKE_TIMEOUT: "HANDSHAKE_TIMEOUT",
+    act.FailureKind.TLS_ALERT: "TLS_ALERT_MISC",
+    act.FailureKind.CERTIFICATE: "CERT_VERIFY_FAIL",
+    act.FailureKind.COMPRESSION: "COMPRESS_ERROR",
+}
+
+
+class Wish(Enum):
+    """What the user wants of the tunnel."""
+
+    UP = "up"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+class Listener(Protocol):
+    """Hears of everything that concerns the user. `changed` says that the properties below are new."""
+
+    def log(self, category: LogCategory, text: str) -> None: ...
+    def status(self, minor: StatusMinor, text: str = "") -> None: ...
+    def changed(self) -> None: ...
+    def challenge(self, challenge: act.Challenge) -> None: ...
+    def text_challenge(self, challenge: act.TextChallenge) -> None: ...
+    def web_auth(self, url: str) -> None: ...
+
+
+class Driver:
+    """`name` is the device name given to the network service; `key_password` opens the profile's private key."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        credentials: Credentials,
+        network: NetworkConfiguration,
+        listener: Listener,
+        *,
+        name: str,
+        key_password: Secret | None = None,
+        configure_dns: bool = True,
+        peer_info: Mapping[str, str] | None = None,
+        protect_socket: bool = True,
+    ) -> None:
+        self._profile, self._credentials = profile, credentials
+        self._network, self._listener = network, listener
+        self._key_password, self._peer_info = key_password, peer_info
+        self._configure_dns, self._protect_socket = configure_dns, protect_socket
+        self._remotes = RemoteList(profile.remotes, random.shuffle if profile.remote_random else None)
+        self.device = TunDevice(network, name)
+        self.endpoint: Endpoint | None = None  # of the connection that is up
+        self._trying: Endpoint | None = None
+        self._attempt: Attempt | None = None
+        self._is_up = self._was_up = False  # this attempt, any attempt
+        self._wish = Wish.UP
+        self._wish_changed = asyncio.Event()
+        self._work: asyncio.Task[float | None] | None = None
+        self._run_task: asyncio.Task[None] | None = None
+        self._counters: Counter[str] = Counter()
+        self._last_word: tuple[StatusMinor, str] | None = None  # told once everything is cleaned up
+
+    # -- orders -----------------------------------------------------------------------------------
+    def start(self) -> None:
+        self._run_task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def running(self) -> bool:
+        return self._run_task is not None and not self._run_task.done()
+
+    @property
+    def paused(self) -> bool:
+        return self._wish is Wish.PAUSED
+
+    def pause(self) -> None:
+        self._want(Wish.PAUSED)
+
+    def resume(self) -> None:
+        self._want(Wish.UP)
+
+    def restart(self) -> None:
+        """A new session now; a paused tunnel stays paused."""
+        if self._work and self._wish is Wish.UP:
+            self._work.cancel()
+
+    async def stop(self) -> None:
+        """End the tunnel; the device and all that belongs to it are gone when this returns."""
+        self._want(Wish.DOWN)
+        if self._run_task:
+            await self._run_task
+
+    def answer(self, text: Secret) -> None:
+        """The user's answer to a challenge within the session."""
+        if self._attempt:
+            self._attempt.answer(text)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of the whole life of the tunnel; those that are zero are left out."""
+        total = Counter(self._counters)
+        if self._attempt:
+            total.update(as_statistics(self._attempt.pump.stats()))
+        return dict(total)
+
+    def _want(self, wish: Wish) -> None:
+        if self._wish is not wish:
+            self._wish = wish
+            self._wish_changed.set()
+            if self._work:
+                self._work.cancel()
+
+    # -- the life of the tunnel -------------------------------------------------------------------
+    async def _run(self) -> None:
+        try:
+            while self._wish is not Wish.DOWN:
+                self._wish_changed.clear()
+                if self._wish is Wish.PAUSED:
+                    await self._rest()
+                elif not await self._connection():
+                    return
+        finally:
+            await self._remove_device()
+            await self._cleanup()
+            if self._last_word:
+                self._listener.status(*self._last_word)
+
+    async def _rest(self) -> None:
+        self._counters["N_PAUSE"] += 1
+        if not self._profile.persist_tun:
+            await self._remove_device()
+        self._listener.status(StatusMinor.CONN_PAUSED)
+        await self._wish_changed.wait()
+
+    async def _connection(self) -> bool:
+        """One attempt and the wait after it. False: the tunnel has ended and the listener knows why."""
+        self._work = asyncio.get_running_loop().create_task(self._work_once())
+        await asyncio.wait({self._work})
+        work, self._work = self._work, None
+        if not work.cancelled():
+            delay = work.result()
+            if delay is None:
+                return False
+            if delay:
+                self._listener.log(LogCategory.VERB1, f"next attempt in {delay:g} s")
+                await self._sleep(delay)
+        if self._wish is Wish.UP:
+            self._counters["N_RECONNECT"] += 1
+        return True
+
+    async def _sleep(self, delay_s: float) -> None:
+        """Wait, but not for longer than the user's wish stays as it is."""
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._wish_changed.wait()
+        except TimeoutError:
+            return
+
+    async def _work_once(self) -> float | None:
+        """Seconds to wait before the next attempt, or None when there is to be none."""
+        try:
+            endpoint = await self._next_endpoint()
+        except NetworkError as e:
+            self._counters["RESOLVE_ERROR"] += 1
+            return self._missed(str(e))
+        self._trying, self._is_up = endpoint, False
+        try:
+            end = await self._session(endpoint)
+        except NetworkError as e:
+            self._counters["TCP_CONNECT_ERROR" if endpoint.stream else "UDP_CONNECT_ERROR"] += 1
+            return self._missed(str(e))
+        except Ovpn3Error as e:
+            return self._fail(str(e))
+        return self._after(end)
+
+    async def _next_endpoint(self) -> Endpoint:
+        if self._remotes.endpoint is None:
+            remote = self._remotes.remote
+            self._listener.log(LogCategory.VERB2, f"resolving {remote.host}")
+            self._remotes.resolved(await resolve(remote.host, remote.port, remote.proto))
+        endpoint = self._remotes.endpoint
+        assert endpoint is not None
+        return endpoint
+
+    async def _session(self, endpoint: Endpoint) -> at.End:
+        self._listener.log(LogCategory.INFO, f"connecting to {endpoint}")
+        sock = open_socket(endpoint)
+        try:
+            if self._protect_socket:
+                await self._network.protect_socket(
+                    sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
+                )
+            await connect(sock, endpoint, self._profile.server_poll_timeout)
+            config = session_config(
+                self._profile,
+                self._credentials,
+                stream=endpoint.stream,
+                key_password=self._key_password,
+                peer_info=self._peer_info,
+            )
+            attempt = Attempt(config, endpoint, sock, self, self._profile.tcp_queue_limit)
+        finally:
+            sock.close()
+        self._attempt = attempt
+        try:
+            return await attempt.run()
+        finally:
+            await self._leave(attempt)
+
+    async def _leave(self, attempt: Attempt) -> None:
+        await attempt.leave()
+        self._counters.update(as_statistics(attempt.pump.stats()))
+        self._attempt, self.endpoint = None, None
+        attempt.stop()
+        if not self._profile.persist_tun:
+            await self._remove_device()
+        self._listener.changed()
+
+    # -- what becomes of the tunnel after an attempt ----------------------------------------------
+    def _after(self, end: at.End) -> float | None:
+        match end:
+            case act.Failed(kind, reason, fatal):
+                self._counters[FAILURE_COUNTERS.get(kind, "TRANSPORT_ERROR")] += 1
+                if fatal:
+                    return self._fail(reason)
+                return self._missed(reason, 0.0 if kind is act.FailureKind.TIMEOUT else RETRY_DELAY_S)
+            case act.Restart(reason, next_remote):
+                self._counters["CLIENT_RESTART"] += 1
+                self._remotes.connection_lost(next_remote)
+                return self._again(f"the server asks for a new session: {reason}", LONG_RETRY_DELAY_S)
+            case act.AuthFailed():
+                return self._refused(end)
+            case act.Challenge():
+                self._listener.challenge(end)
+                return None
+            case act.Halt(reason):
+                self._counters["CLIENT_HALT"] += 1
+                return self._fail(f"the server asks us to stop: {reason}")
+            case at.Lost(reason, counter):
+                self._counters[counter] += 1
+                return self._missed(reason)
+            case at.Unusable(reason):
+                self._counters["TUN_SETUP_FAILED"] += 1
+                return self._fail(reason)
+            case at.Inactive():
+                self._counters["INACTIVE_TIMEOUT"] += 1
+                return self._give_up(StatusMinor.CONN_DONE, "no traffic")
+
+    def _refused(self, end: act.AuthFailed) -> float | None:
+        self._counters["AUTH_FAILED"] += 1
+        if end.temporary:
+            self._remotes.attempt_failed(end.advance)
+            return self._again(f"refused for now: {end.reason}", max(end.backoff or 0.0, RETRY_DELAY_S))
+        if end.token_rejected and (self._credentials.password or not self._credentials.username):
+            return self._again("the server no longer takes the session token", 0.0)
+        if self._profile.auth_fail_retry or self._profile.auth_retry == "nointeract":
+            return self._again(f"authentication failed: {end.reason}", LONG_RETRY_DELAY_S)
+        return self._give_up(StatusMinor.CONN_AUTH_FAILED, end.reason)
+
+    def _missed(self, reason: str, delay: float = RETRY_DELAY_S) -> float | None:
+        """This address doesn't work, or the connection over it was lost."""
+        if self._is_up:
+            self._remotes.connection_lost()
+        elif self._remotes.attempt_failed() and not self._was_up:
+            return self._fail(reason)
+        return self._again(reason, delay if self._was_up else 0.0)
+
+    def _again(self, reason: str, delay: float) -> float:
+        self._listener.log(LogCategory.WARN, reason)
+        if self._was_up:
+            self._listener.status(StatusMinor.CONN_RECONNECTING, reason)
+        return delay
+
+    def _fail(self, reason: str) -> float | None:
+        self._listener.log(LogCategory.ERROR, reason)
+        return self._give_up(StatusMinor.CONN_FAILED, reason)
+
+    def _give_up(self, status: StatusMinor, reason: str) -> float | None:
+        self._last_word = (status, reason)
+        return None
+
+    async def _remove_device(self) -> None:
+        if self.device.fd >= 0:
+            await self.device.remove()
+            self._listener.changed()
+
+    async def _cleanup(self) -> None:
+        try:
+            await self._network.cleanup()
+        except Ovpn3Error as e:
+            self._listener.log(LogCategory.ERROR, f"the network service could not clean up: {e}")
+
+    # -- told by the attempt ----------------------------------------------------------------------
+    def log(self, category: LogCategory, text: str) -> None:
+        self._listener.log(category, text)
+
+    def first_packet(self) -> None:
+        self._listener.log(LogCategory.VERB1, f"{self._trying} answers")
+
+    async def established(self, options: Options, peer_id: int | None) -> Tun:
+        assert self._trying is not None
+        server = self._trying
+        settings = tun_settings(self._profile, options, lambda text: self.log(LogCategory.WARN, text))
+        fresh = await self.device.build(settings, server, configure_dns=self._configure_dns)
+        self.log(LogCategory.INFO, f"tunnel device {self.device.name}" + ("" if fresh else " kept"))
+        mss = mss_limit(
+            self._profile.mssfix,
+            settings.mtu,
+            ipv6_outer=server.ipv6,
+            stream=server.stream,
+            peer_id=peer_id is not None,
+        )
+        return Tun(self.device.fd, settings.mtu, mss, self._inactive(options))
+
+    def _inactive(self, options: Options) -> tuple[float, int]:
+        pushed = dict(options).get("inactive", ())
+        if pushed and all(a.isdecimal() and len(a) < 12 for a in pushed):
+            seconds, least = (*map(int, pushed), 0)[:2]
+            return float(seconds), least
+        return self._profile.inactive or (0.0, 0)
+
+    def connected(self) -> None:
+        self._is_up = self._was_up = True
+        self.endpoint = self._trying
+        self._listener.changed()
+        self._listener.status(StatusMinor.CONN_CONNECTED)
+
+    def auth_pending(self, timeout_s: float) -> None:
+        self.log(LogCategory.INFO, f"the server waits for a further proof of identity, {timeout_s:g} s at most")
+
+    def web_auth(self, url: str) -> None:
+        self._listener.web_auth(url)
+
+    def text_challenge(self, challenge: act.TextChallenge) -> None:
+        self._listener.text_challenge(challenge)

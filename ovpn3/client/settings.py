@@ -1,0 +1,255 @@
+"""What a profile and the server's push make of a tunnel: its session's configuration and its device's settings."""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ovpn3.constants import PRODUCT
+from ovpn3.errors import ConfigurationRefused
+from ovpn3.profile.model import Mssfix, Profile
+from ovpn3.protocol.auth import Credentials
+from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
+from ovpn3.proxies.netcfg import NO_METRIC, Network
+from ovpn3.secret import Secret
+
+Options = Iterable[tuple[str, tuple[str, ...]]]
+DEFAULT_PING_S, DEFAULT_PING_RESTART_S = 8.0, 40.0
+DEFAULT_MSSFIX = 1492
+SUPPORTED_CIPHERS = ("AES-256-GCM", "AES-192-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
+
+
+def wrap_config(profile: Profile) -> WrapConfig:
+    for mode, key in (
+        (WrapMode.TLS_CRYPT_V2, profile.tls_crypt_v2),
+        (WrapMode.TLS_CRYPT, profile.tls_crypt),
+        (WrapMode.TLS_AUTH, profile.tls_auth),
+    ):
+        if key is not None:
+            return WrapConfig(mode, key, profile.key_direction, (profile.tls_auth_digest or profile.auth).upper())
+    return WrapConfig()
+
+
+def tls_config(profile: Profile, key_password: Secret | None) -> TlsConfig:
+    name = profile.verify_x509_name
+    return TlsConfig(
+        ca=profile.ca,
+        cert=profile.cert if profile.client_cert else "",
+        extra_certs=profile.extra_certs,
+        key=(profile.client_cert and profile.key) or Secret(),
+        key_password=key_password,
+        crl=profile.crl,
+        version_min=profile.tls_version_min,
+        version_max=profile.tls_version_max or "",
+        ciphers=profile.tls_cipher or "",
+        ciphersuites=profile.tls_ciphersuites or "",
+        groups=profile.tls_groups or "",
+        cert_profile=profile.tls_cert_profile,
+        remote_server=profile.remote_cert_tls == "server",
+        remote_eku=profile.remote_cert_eku or "",
+        remote_ku=profile.remote_cert_ku,
+        netscape_server=profile.ns_cert_type == "server",
+        verify_name=name.name if name else "",
+        verify_kind=name.kind if name else "subject",
+        fingerprints=profile.peer_fingerprints,
+        sni=profile.sni or "",
+    )
+
+
+def session_config(
+    profile: Profile,
+    credentials: Credentials,
+    *,
+    stream: bool,
+    key_password: Secret | None = None,
+    peer_info: Mapping[str, str] | None = None,
+) -> SessionConfig:
+    """The control channel's configuration for one attempt. `peer_info`: IV_ variables if the profile sends them."""
+    told = dict(peer_info or {}) if profile.push_peer_info else {}
+    told |= {k: v for k, v in profile.setenv.items() if k.startswith("UV_") and profile.push_peer_info}
+    return SessionConfig(
+        tls=tls_config(profile, key_password),
+        wrap=wrap_config(profile),
+        credentials=credentials,
+        stream=stream,
+        data_ciphers=tuple(c for c in profile.data_ciphers if c in SUPPORTED_CIPHERS),
+        fallback_cipher=profile.data_ciphers_fallback or profile.cipher or "",
+        tun_mtu=profile.tun_mtu,
+        tun_mtu_max=profile.tun_mtu_max,
+        gui_version=PRODUCT.replace(" ", "_"),
+        peer_info=tuple(told.items()),
+        pull_filters=tuple(PullFilter(f.action, f.text) for f in profile.pull_filters),
+        route_nopull=profile.route_nopull,
+        hand_window=profile.hand_window,
+        tls_timeout=profile.tls_timeout,
+        reneg_sec=profile.reneg_sec,
+        tran_window=profile.tran_window,
+        server_poll_timeout=profile.server_poll_timeout,
+        ping=DEFAULT_PING_S if profile.ping is None else profile.ping,
+        ping_restart=DEFAULT_PING_RESTART_S if profile.ping_restart is None else profile.ping_restart,
+    )
+
+
+@dataclass(frozen=True)
+class Address:
+    address: str
+    prefix: int
+    gateway: str
+    ipv6: bool
+
+
+@dataclass(frozen=True)
+class TunSettings:
+    """Wanted state of the tun device. Compared as a whole to see whether a device can be kept."""
+
+    addresses: tuple[Address, ...]
+    mtu: int
+    networks: tuple[Network, ...] = ()
+    reroute_ipv4: bool = False
+    reroute_ipv6: bool = False
+    bypass_server: bool = True  # keep a route of its own to the server
+    dns_servers: tuple[str, ...] = ()
+    search_domains: tuple[str, ...] = ()
+
+
+@dataclass
+class _Collected:
+    networks: list[Network] = field(default_factory=list)
+    flags: set[str] = field(default_factory=set)
+    redirect: bool = False
+    dns: list[str] = field(default_factory=list)
+    search: list[str] = field(default_factory=list)
+
+
+def tun_settings(profile: Profile, pushed: Options, note: Callable[[str], None]) -> TunSettings:
+    """Merge the profile's network options with the pushed ones (profile first).
+
+    A single bad route or DNS option is left out and told to `note`; without a usable address ConfigurationRefused.
+    """
+    options = [
+        *(("route", a) for a in profile.routes),
+        *(("route-ipv6", a) for a in profile.routes6),
+        *(("redirect-gateway", a) for a in profile.redirect_gateway),
+        *(("redirect-private", a) for a in profile.redirect_private),
+        *(("dhcp-option", a) for a in profile.dhcp_options),
+        *(("dns", a) for a in profile.dns),
+        *pushed,
+    ]
+    last = dict(options)
+    metric = _number(last.get("route-metric", ()), profile.route_metric)
+    got = _Collected()
+    for name, args in options:
+        try:
+            _collect(got, name, args, NO_METRIC if metric is None else metric)
+        except ValueError as e:
+            note(f"option left out: {name} {' '.join(args)}: {e}")
+    mtu = _number(last.get("tun-mtu", ()), profile.tun_mtu) or profile.tun_mtu
+    addresses, peers = _addresses(last)
+    return TunSettings(
+        addresses=addresses,
+        mtu=min(max(mtu, 68), max(profile.tun_mtu_max, profile.tun_mtu)),
+        networks=(*peers, *got.networks),
+        reroute_ipv4=got.redirect and "!ipv4" not in got.flags,
+        reroute_ipv6=got.redirect and "ipv6" in got.flags,
+        bypass_server="local" not in got.flags,
+        dns_servers=tuple(dict.fromkeys(got.dns)),
+        search_domains=tuple(dict.fromkeys(got.search)),
+    )
+
+
+def _number(args: tuple[str, ...], otherwise: int | None) -> int | None:
+    return int(args[0]) if args and args[0].isdecimal() and len(args[0]) < 8 else otherwise
+
+
+def _addresses(last: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Address, ...], list[Network]]:
+    """Own addresses, and the peers that a point-to-point topology has."""
+    found, peers = [], []
+    try:
+        if args := last.get("ifconfig"):
+            gateway = (last.get("route-gateway") or ("",))[0]
+            gateway = str(ipaddress.IPv4Address(gateway)) if gateway not in ("", "dhcp") else ""
+            if last.get("topology") == ("subnet",):
+                own = ipaddress.IPv4Interface(f"{args[0]}/{args[1]}")
+                found.append(Address(str(own.ip), own.network.prefixlen, gateway, False))
+            else:
+                peer = str(ipaddress.IPv4Address(args[1]))
+                found.append(Address(str(ipaddress.IPv4Address(args[0])), 32, gateway or peer, False))
+                peers.append(Network(peer, 32, ipv6=False))
+        if args := last.get("ifconfig-ipv6"):
+            own6 = ipaddress.IPv6Interface(args[0])
+            gateway = str(ipaddress.IPv6Address(args[1])) if len(args) > 1 else ""
+            found.append(Address(str(own6.ip), own6.network.prefixlen, gateway, True))
+    except (ValueError, IndexError) as e:
+        raise ConfigurationRefused(f"the server pushed an address that can't be used: {e}") from None
+    if not found:
+        raise ConfigurationRefused("the server pushed no address (ifconfig or ifconfig-ipv6)")
+    return tuple(found), peers
+
+
+def _collect(got: _Collected, name: str, args: tuple[str, ...], metric: int) -> None:
+    match name, args:
+        case "route", (net, *rest):
+            mask, gateway, own_metric = (*rest, *("default",) * 3)[:3]
+            mask = "255.255.255.255" if mask == "default" and "/" not in net else mask
+            network = ipaddress.IPv4Network(net if "/" in net else f"{net}/{mask}")
+            got.networks.append(_network(network, gateway, own_metric, metric))
+        case "route-ipv6", (net, *rest):
+            gateway, own_metric = (*rest, *("default",) * 2)[:2]
+            got.networks.append(_network(ipaddress.IPv6Network(net), gateway, own_metric, metric))
+        case (("redirect-gateway" | "redirect-private"), flags):
+            got.flags.update(flags)
+            got.redirect = name == "redirect-gateway"
+        case "dhcp-option", (("DNS" | "DNS6"), address, *_):
+            got.dns.append(str(ipaddress.ip_address(address)))
+        case "dhcp-option", (("DOMAIN" | "DOMAIN-SEARCH"), *domains):
+            got.search.extend(_domain(d) for d in domains)
+        case "dhcp-option", ("ADAPTER_DOMAIN_SUFFIX", domain, *_):
+            got.search.insert(0, _domain(domain))
+        case "dns", ("search-domains", *domains):
+            got.search.extend(_domain(d) for d in domains)
+        case "dns", ("server", _, "address", *addresses):
+            got.dns.extend(str(ipaddress.ip_address(a.strip("[]"))) for a in addresses)
+
+
+def _network(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network, gateway: str, own_metric: str, metric: int
+) -> Network:
+    if gateway not in ("default", "vpn_gateway", "net_gateway") and not _is_address(gateway):
+        raise ValueError(f"gateway {gateway} is not known here")
+    if own_metric != "default":
+        metric = int(own_metric)
+    return Network(
+        str(network.network_address),
+        network.prefixlen,
+        ipv6=network.version == 6,
+        exclude=gateway == "net_gateway",
+        metric=metric,
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _domain(text: str) -> str:
+    if not text or len(text) > 253 or not all(c.isalnum() or c in "._-" for c in text):
+        raise ValueError("not a domain name")
+    return text
+
+
+def mss_limit(mssfix: Mssfix | None, mtu: int, *, ipv6_outer: bool, stream: bool, peer_id: bool) -> int:
+    """Largest TCP segment (IPv4 inner) that goes through the tunnel without outer fragments; 0 is no limit.
+
+    protocol: AEAD packets of 20 octets and a header of 1, or 4 with a peer id.
+    """
+    if mssfix is None:
+        mssfix = Mssfix(DEFAULT_MSSFIX if mtu == 1500 else 0, "mtu")
+    if mssfix.size == 0 or mssfix.mode == "fixed":
+        return mssfix.size
+    overhead = (2 if stream else 0) + (4 if peer_id else 1) + 20
+    if mssfix.mode == "mtu":
+        overhead += (40 if ipv6_outer else 20) + (20 if stream else 8)
+    return max(mssfix.size - overhead - 40, 0)

@@ -1,0 +1,68 @@
+"""The tunnel's device: made by the network service from TunSettings, kept over reconnects if that is wanted."""
+
+import os
+
+from ovpn3.client.settings import TunSettings
+from ovpn3.errors import Ovpn3Error, RemoteError
+from ovpn3.proxies.netcfg import Device, NetworkConfiguration
+from ovpn3.transport.resolve import Endpoint
+
+LAYER_TUN = 3
+
+
+class TunDevice:
+    """At most one device at a time. `fd` is its descriptor, -1 while there is none."""
+
+    def __init__(self, network: NetworkConfiguration, name: str) -> None:
+        self._network, self._wanted_name = network, name
+        self._device: Device | None = None
+        self._settings: TunSettings | None = None
+        self.fd = -1
+        self.name = ""  # the kernel's
+        self.path = "/"
+
+    async def build(self, settings: TunSettings, server: Endpoint, *, configure_dns: bool = True) -> bool:
+        """Have a device with these settings; False if the present one had them already."""
+        if self._device is not None and settings == self._settings:
+            return False
+        await self.remove()
+        device = self._device = await self._network.create_interface(self._wanted_name)
+        try:
+            await self._configure(device, settings, server, configure_dns)
+            self.fd = await device.establish()
+            self.name = await device.get("device_name")
+        except Ovpn3Error:
+            await self.remove()
+            raise
+        self.path, self._settings = device.path, settings
+        return True
+
+    async def _configure(self, device: Device, settings: TunSettings, server: Endpoint, configure_dns: bool) -> None:
+        await device.set("layer", "u", LAYER_TUN)
+        await device.set("mtu", "q", settings.mtu)
+        if settings.bypass_server:
+            await device.set_remote_address(server.address, ipv6=server.ipv6)
+        for a in settings.addresses:
+            await device.add_address(a.address, a.prefix, a.gateway, ipv6=a.ipv6)
+        if settings.reroute_ipv4:
+            await device.set("reroute_ipv4", "b", True)
+        if settings.reroute_ipv6:
+            await device.set("reroute_ipv6", "b", True)
+        if settings.networks:
+            await device.add_networks(list(settings.networks))
+        if configure_dns and settings.search_domains:
+            await device.add_dns_search(list(settings.search_domains))
+        if configure_dns and settings.dns_servers:
+            await device.add_dns(list(settings.dns_servers))
+
+    async def remove(self) -> None:
+        """Give the device up. What the network service refuses is its to log: it cleans up when we are gone."""
+        device, self._device, self._settings = self._device, None, None
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd, self.name, self.path = -1, "", "/"
+        if device is not None:
+            try:
+                await device.destroy()
+            except RemoteError:
+                return

@@ -1,0 +1,101 @@
+"""Names and key slices of the data channel, for the compiled modules, which know only numbers."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ovpn3._fast import aead, ring
+from ovpn3.errors import CryptoError
+from ovpn3.secret import Secret
+
+KEY2_BYTES = 256
+DIRECTION_BYTES = 128  # of key2: 64 for the cipher, 64 for the HMAC or the implicit IV
+HMAC_OFFSET = 64
+IMPLICIT_IV_BYTES = 8
+
+
+class EventKind(IntEnum):
+    """Events of the pump; the comment says what `Event.value` is."""
+
+    CONTROL_PACKET = ring.CONTROL_PACKET  # first octet; the packet is in `data`
+    FIRST_DATA = ring.FIRST_DATA  # key id: an authentic packet came under it
+    KEY_EXPIRING = ring.KEY_EXPIRING  # key id: near a limit, renegotiate
+    PEER_TIMEOUT = ring.PEER_TIMEOUT
+    INACTIVE = ring.INACTIVE
+    PEER_EXIT = ring.PEER_EXIT
+    SOCKET_ERROR = ring.SOCKET_ERROR  # errno; at most one a second, and the pump goes on
+    TUN_ERROR = ring.TUN_ERROR  # errno; the tun is detached if it is gone
+    CLOSED = ring.CLOSED  # errno, 0 for end of stream: nothing more will come
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    kind: EventKind
+    value: int = 0
+    data: bytes = b""
+
+
+def events(drained: list[tuple[int, int, bytes]]) -> list[Event]:
+    """What `Pump.events()` returned, by name."""
+    return [Event(EventKind(kind), value, data) for kind, value, data in drained]
+
+
+@dataclass(frozen=True, slots=True)
+class Cipher:
+    """An AEAD cipher of the data channel: its number in the compiled modules and its key length."""
+
+    name: str
+    number: int
+    key_bytes: int
+
+
+CIPHERS = {
+    c.name: c
+    for c in (
+        Cipher("AES-128-GCM", aead.AES_128_GCM, 16),
+        Cipher("AES-192-GCM", aead.AES_192_GCM, 24),
+        Cipher("AES-256-GCM", aead.AES_256_GCM, 32),
+        Cipher("CHACHA20-POLY1305", aead.CHACHA20_POLY1305, 32),
+    )
+}
+
+
+def cipher(name: str) -> Cipher:
+    """Look a cipher up by name, in any case; CryptoError if the data path doesn't have it."""
+    try:
+        return CIPHERS[name.upper()]
+    except KeyError:
+        raise CryptoError(f"data cipher {name!r} is not available") from None
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeys:
+    """One generation's keys as `Pump.install_key` wants them. Wipe after use."""
+
+    cipher: Cipher
+    send_key: Secret
+    send_iv: Secret
+    recv_key: Secret
+    recv_iv: Secret
+
+    def wipe(self) -> None:
+        for secret in (self.send_key, self.send_iv, self.recv_key, self.recv_iv):
+            secret.wipe()
+
+
+def slice_keys(key2: Secret, cipher: Cipher, *, server: bool = False) -> DataKeys:
+    """Cut the 256 bytes of a key exchange: the client sends with the first half, the server with the second."""
+    if len(key2) != KEY2_BYTES:
+        raise CryptoError(f"key material has {len(key2)} bytes, not {KEY2_BYTES}")
+    view = key2.view()
+    send, recv = (DIRECTION_BYTES, 0) if server else (0, DIRECTION_BYTES)
+
+    def cut(start: int, size: int) -> Secret:
+        return Secret(view[start : start + size])
+
+    return DataKeys(
+        cipher,
+        cut(send, cipher.key_bytes),
+        cut(send + HMAC_OFFSET, IMPLICIT_IV_BYTES),
+        cut(recv, cipher.key_bytes),
+        cut(recv + HMAC_OFFSET, IMPLICIT_IV_BYTES),
+    )

@@ -1,0 +1,35 @@
+"""The pump's counters under the names of the session's statistics."""
+
+from collections.abc import Mapping
+
+# D-Bus name -> counters that add up to it, in the order of the wire.
+STATISTICS = {
+    "BYTES_IN": ("transport_bytes_in",),
+    "BYTES_OUT": ("transport_bytes_out",),
+    "PACKETS_IN": ("transport_packets_in",),
+    "PACKETS_OUT": ("transport_packets_out",),
+    "TUN_BYTES_IN": ("tun_bytes_in",),
+    "TUN_BYTES_OUT": ("tun_bytes_out",),
+    "TUN_PACKETS_IN": ("tun_packets_in",),
+    "TUN_PACKETS_OUT": ("tun_packets_out",),
+    "NETWORK_RECV_ERROR": ("receive_errors",),
+    "NETWORK_EOF_ERROR": ("end_of_stream",),
+    "NETWORK_SEND_ERROR": ("send_errors",),
+    "DECRYPT_ERROR": ("decrypt_errors",),
+    "REPLAY_ERROR": ("replay_errors",),
+    "BUFFER_ERROR": ("malformed_packets", "control_dropped", "unsent_packets"),
+    "TUN_READ_ERROR": ("tun_read_errors",),
+    "TUN_WRITE_ERROR": ("tun_write_errors", "no_tun_packets"),
+    "TUN_FRAMING_ERROR": ("unknown_payloads",),
+    "TCP_OVERFLOW": ("queue_overflows",),
+    "TCP_SIZE_ERROR": ("frame_errors",),
+    "KEEPALIVE_TIMEOUT": ("peer_timeouts",),
+    "INACTIVE_TIMEOUT": ("inactive_timeouts",),
+    "KEY_STATE_ERROR": ("unknown_key_packets",),
+}
+
+
+def as_statistics(counters: Mapping[str, int]) -> dict[str, int]:
+    """The counters of `Pump.stats()` that are not zero, as the D-Bus property names them."""
+    sums = {name: sum(counters[part] for part in parts) for name, parts in STATISTICS.items()}
+    return {name: count for name, count in sums.items() if count}

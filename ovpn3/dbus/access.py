@@ -1,0 +1,84 @@
+"""Owner, granted users and public access of an object, and the rules made from them."""
+
+import os
+
+from ovpn3.dbus.dispatch import Call
+from ovpn3.errors import AccessDenied, ConfigurationRefused
+
+
+class AccessList:
+    """Who may use an object. uid numbers throughout."""
+
+    def __init__(self, owner: int, granted: list[int] | None = None, public: bool = False) -> None:
+        self.owner, self.granted, self.public = owner, list(granted or ()), public
+
+    def grant(self, uid: int) -> None:
+        if uid in self.granted or uid == self.owner:
+            raise ConfigurationRefused(f"access is already granted to user id {uid}")
+        self.granted.append(uid)
+
+    def revoke(self, uid: int) -> None:
+        if uid not in self.granted:
+            raise ConfigurationRefused(f"access was not granted to user id {uid}")
+        self.granted.remove(uid)
+
+    def may_use(self, uid: int) -> bool:
+        return self.public or uid == self.owner or uid in self.granted
+
+
+class Governed:
+    """Mixin of objects that have an AccessList."""
+
+    access: AccessList
+
+
+def service_uid() -> int:
+    """The service account: the account that this process runs as."""
+    return os.geteuid()
+
+
+def _refuse(call: Call) -> AccessDenied:
+    return AccessDenied(f"{call.sender} may not use {call.member} on {call.path}")
+
+
+async def owner(obj: Governed, call: Call) -> None:
+    if await call.uid() != obj.access.owner:
+        raise _refuse(call)
+
+
+async def owner_or_granted(obj: Governed, call: Call) -> None:
+    """Owner and ACL; public access doesn't help."""
+    uid = await call.uid()
+    if uid != obj.access.owner and uid not in obj.access.granted:
+        raise _refuse(call)
+
+
+async def user(obj: Governed, call: Call) -> None:
+    """Owner, ACL, and everybody once the object is public."""
+    if not obj.access.may_use(await call.uid()):
+        raise _refuse(call)
+
+
+async def user_or_service(obj: Governed, call: Call) -> None:
+    """As `user`, and the service account."""
+    uid = await call.uid()
+    if uid != service_uid() and not obj.access.may_use(uid):
+        raise _refuse(call)
+
+
+async def insider(obj: Governed, call: Call) -> None:
+    """Root, owner, service account, ACL; public access doesn't help."""
+    uid = await call.uid()
+    if uid not in (0, obj.access.owner, service_uid()) and uid not in obj.access.granted:
+        raise _refuse(call)
+
+
+async def same_uid(obj: object, call: Call) -> None:
+    """The account that the service itself runs as."""
+    if await call.uid() != service_uid():
+        raise _refuse(call)
+
+
+async def root(obj: object, call: Call) -> None:
+    if await call.uid() != 0:
+        raise _refuse(call)

@@ -1,0 +1,365 @@
+"""One connection to a message bus: calls, signals, names; descriptors and a full socket handled safely.
+
+dbus-fast is the wire and authentication layer. Three of its defects are built around here: its writer gives
+up on a full socket, queued sends never finish once the bus is lost, nobody closes received descriptors.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dbus_fast import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
+from dbus_fast.aio import MessageBus
+from dbus_fast.aio.message_bus import _MessageWriter
+
+from ovpn3.dbus.errors import error_from_reply
+from ovpn3.errors import NetworkError, RemoteError
+
+DAEMON_NAME = "org.freedesktop.DBus"
+DAEMON_PATH = "/org/freedesktop/DBus"
+CALL_TIMEOUT_S = 25.0  # as libdbus
+DISCONNECTED = "org.freedesktop.DBus.Error.Disconnected"
+GONE = "the message bus is gone"
+MAX_CALLS_IN_FLIGHT = 100  # a system bus hangs up on the 129th
+
+SignalHandler = Callable[[Message], None]
+CallHandler = Callable[[Message], None]
+
+
+def close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+class _Writer(_MessageWriter):
+    """Waits when the socket is full, where the library's own writer ends the connection."""
+
+    fd: int
+    sock: socket.socket
+
+    def write_callback(self, remove_writer: bool = True) -> None:
+        try:
+            while self._send_some():
+                pass
+        except (BlockingIOError, InterruptedError):
+            self.loop.add_writer(self.fd, self.write_callback)
+        except OSError as e:
+            self.bus._finalize(e)
+        else:
+            self.loop.remove_writer(self.fd)
+
+    def _send_some(self) -> bool:
+        """Send what one system call takes; False when nothing is left."""
+        if self.buf is None:
+            if not self.messages:
+                return False
+            data, self.unix_fds, self.fut = self.messages.popleft()
+            self.buf, self.offset = memoryview(data), 0
+        fds = self.unix_fds if self.negotiate_unix_fd and self.unix_fds else []
+        rest = self.buf[self.offset :]
+        self.offset += socket.send_fds(self.sock, [rest], fds) if fds else self.sock.send(rest)
+        self.unix_fds = None
+        if self.offset == len(self.buf):
+            self.buf = None
+            if self.fut is not None and not self.fut.done():
+                self.fut.set_result(None)
+        return True
+
+    def schedule_write(self, msg: Message | None = None, future: asyncio.Future[Any] | None = None) -> None:
+        busy = self.buf is not None or bool(self.messages)
+        if msg is not None:
+            self.buffer_message(msg, future)
+        if self.bus.unique_name and not busy:
+            self.write_callback()
+        elif self.bus.unique_name:
+            self.loop.add_writer(self.fd, self.write_callback)
+
+    def fail(self, error: Exception) -> None:
+        """Every send that is still waiting ends with `error`."""
+        waiting = [self.fut, *(future for _, _, future in self.messages)]
+        self.messages.clear()
+        self.buf = None
+        for future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(error)
+                future.exception()  # looked at: a caller that doesn't wait for its send isn't warned about it
+
+
+class _Connection(MessageBus):
+    """The library's bus with our writer, and an orderly end."""
+
+    async def connect(self) -> "_Connection":
+        await super().connect()
+        self._writer = _Writer(self)
+        return self
+
+    def _finalize(self, err: Exception | None = None) -> None:
+        first = not self._disconnected
+        if first and self._fd is not None:
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+        super()._finalize(err)
+        if first and isinstance(self._writer, _Writer):
+            self._writer.fail(ConnectionResetError(GONE))
+
+
+@dataclass(frozen=True)
+class Match:
+    """A signal subscription; empty fields match anything. `sender` may be a well-known name."""
+
+    interface: str = ""
+    member: str = ""
+    sender: str = ""
+    path: str = ""
+    arg0: str = ""
+    arg2: str | None = None
+
+    def rule(self) -> str:
+        fields = {k: getattr(self, k) for k in ("sender", "interface", "member", "path", "arg0")}
+        parts = ["type='signal'", *(f"{k}='{v}'" for k, v in fields.items() if v)]
+        if self.arg2 is not None:
+            parts.append(f"arg2='{self.arg2}'")
+        return ",".join(parts)
+
+    def fits(self, m: Message, sender: str) -> bool:
+        """`sender` is the unique name that `self.sender` stands for at the moment."""
+        return (
+            (not self.interface or m.interface == self.interface)
+            and (not self.member or m.member == self.member)
+            and (not self.path or m.path == self.path)
+            and (not self.sender or m.sender == sender)
+            and (not self.arg0 or (bool(m.body) and m.body[0] == self.arg0))
+            and (self.arg2 is None or (len(m.body) > 2 and m.body[2] == self.arg2))
+        )
+
+
+class Subscription:
+    """Lives until `cancel()`."""
+
+    def __init__(self, bus: "Bus", match: Match, handler: SignalHandler) -> None:
+        self.bus, self.match, self.handler = bus, match, handler
+
+    def cancel(self) -> None:
+        if self in self.bus._subscriptions:
+            self.bus._subscriptions.remove(self)
+            self.bus.call_no_reply(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "RemoveMatch", "s", self.match.rule())
+
+
+class Bus:
+    """A connection to a message bus. Make one with `await Bus.connect()`."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self._subscriptions: list[Subscription] = []
+        self._owners: dict[str, str] = {}  # well-known name -> unique name, of those we watch
+        self._slots = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
+        self._on_call: CallHandler | None = None
+        connection.add_message_handler(self._on_message)
+
+    @classmethod
+    async def connect(cls, address: str | None = None) -> "Bus":
+        """Connect to `address`, else to the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured)."""
+        connection = _Connection(bus_address=address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
+        try:
+            await connection.connect()
+        except OSError as e:
+            raise NetworkError(f"can't reach the system message bus: {e.strerror or e}", e.errno or 0) from e
+        return cls(connection)
+
+    @property
+    def unique_name(self) -> str:
+        return self._connection.unique_name or ""
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    async def lost(self) -> None:
+        """Return when the connection has ended, whoever ended it."""
+        try:
+            await asyncio.shield(self._connection._disconnect_future)
+        except (OSError, EOFError):
+            return
+
+    # -- calls -------------------------------------------------------------------------------------
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        fds: Sequence[int] = (),
+        timeout_s: float | None = CALL_TIMEOUT_S,
+        start: bool = True,
+    ) -> list[Any]:
+        """Call a method; the reply's values. An error reply raises RemoteError, none at all too (NoReply).
+
+        `fds` are sent along and stay ours. `start=False` doesn't activate the destination.
+        """
+        body, received = await self.call_with_fds(
+            destination, path, interface, member, signature, *args, fds=fds, timeout_s=timeout_s, start=start
+        )
+        close_all(received)
+        return body
+
+    async def call_with_fds(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        fds: Sequence[int] = (),
+        timeout_s: float | None = CALL_TIMEOUT_S,
+        start: bool = True,
+    ) -> tuple[list[Any], list[int]]:
+        """As `call`, and the descriptors of the reply, which the caller then owns."""
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(args),
+            unix_fds=list(fds),
+            flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
+        )
+        if self._connection._disconnected:
+            raise RemoteError(DISCONNECTED, GONE)
+        async with self._slots:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    reply = await self._connection.call(message)
+            except TimeoutError as e:
+                raise RemoteError(
+                    "org.freedesktop.DBus.Error.NoReply", f"{destination} did not answer {member} in time"
+                ) from e
+            except (OSError, EOFError) as e:
+                raise RemoteError(DISCONNECTED, GONE) from e
+        if reply is None:
+            raise RemoteError(DISCONNECTED, GONE)
+        # The list itself may be shared with later messages when it is empty: take a copy at once.
+        received = list(reply.unix_fds)
+        if reply.message_type is MessageType.ERROR:
+            close_all(received)
+            raise error_from_reply(reply)
+        return reply.body, received
+
+    def call_no_reply(
+        self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
+    ) -> None:
+        self._send(
+            Message(
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=list(args),
+                flags=MessageFlag.NO_REPLY_EXPECTED | MessageFlag.NO_AUTOSTART,
+            )
+        )
+
+    async def get_property(self, destination: str, path: str, interface: str, name: str) -> Any:
+        body = await self.call(destination, path, "org.freedesktop.DBus.Properties", "Get", "ss", interface, name)
+        return body[0].value
+
+    def emit(
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        destination: str | None = None,
+    ) -> None:
+        """Send a signal: to everybody, or to the one connection `destination`."""
+        self._send(
+            Message(
+                message_type=MessageType.SIGNAL,
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=list(args),
+                flags=MessageFlag.NO_AUTOSTART,
+            )
+        )
+
+    def _send(self, message: Message) -> asyncio.Future[None]:
+        if not self._connection._disconnected:
+            return self._connection.send(message)
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        failed.set_exception(ConnectionResetError(GONE))
+        failed.exception()  # looked at, as in _Writer.fail
+        return failed
+
+    # -- names -------------------------------------------------------------------------------------
+    async def request_name(self, name: str) -> None:
+        """Own `name`, or raise RemoteError: a name that somebody else holds is not waited for."""
+        try:
+            reply = await self._connection.request_name(name, NameFlag.DO_NOT_QUEUE)
+        except Exception as e:  # the library raises its own and the socket's errors here
+            raise RemoteError("org.freedesktop.DBus.Error.AccessDenied", f"can't own {name}: {e}") from e
+        if reply is not RequestNameReply.PRIMARY_OWNER:
+            raise RemoteError("org.freedesktop.DBus.Error.NameExists", f"{name} is owned by another process")
+
+    async def name_owner(self, name: str) -> str:
+        """Unique name that owns `name` now; empty if none."""
+        try:
+            return str((await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetNameOwner", "s", name))[0])
+        except RemoteError:
+            return ""
+
+    async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
+        """Call `changed(owner)` for each new owner of `name`, and with "" when it is gone.
+
+        `await name_owner(name)` after this for the state at the start.
+        """
+        match = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg0=name)
+        return await self.subscribe(match, lambda m: changed(m.body[2]))
+
+    async def subscribe(self, match: Match, handler: SignalHandler) -> Subscription:
+        """Have `handler` called with every matching signal; in force when this returns."""
+        subscription = Subscription(self, match, handler)
+        self._subscriptions.append(subscription)
+        sender = match.sender
+        if sender and not sender.startswith(":") and sender not in (DAEMON_NAME, *self._owners):
+            self._owners[sender] = ""
+            await self.watch_name(sender, lambda owner: self._owned(sender, owner))
+            self._owned(sender, await self.name_owner(sender))
+        await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
+        return subscription
+
+    def _owned(self, name: str, owner: str) -> None:
+        self._owners[name] = owner
+
+    # -- what comes in -----------------------------------------------------------------------------
+    def serve(self, on_call: CallHandler) -> None:
+        """Hand every method call to `on_call`, which must answer each and close its descriptors."""
+        self._on_call = on_call
+
+    def reply(self, message: Message, close: Sequence[int] = ()) -> None:
+        """Send a reply or an error; descriptors in `close` are closed once they are sent."""
+        self._send(message).add_done_callback(lambda _: close_all(close))
+
+    def _on_message(self, m: Message) -> bool | Message | None:
+        if m.message_type is MessageType.METHOD_CALL:
+            if self._on_call is None:
+                close_all(m.unix_fds)
+                return None
+            self._on_call(m)
+            return True
+        if m.message_type is MessageType.SIGNAL:
+            close_all(m.unix_fds)
+            for subscription in list(self._subscriptions):
+                sender = subscription.match.sender
+                if subscription.match.fits(m, self._owners.get(sender, sender)):
+                    subscription.handler(m)
+        return None  # never true here: it would swallow replies that somebody waits for

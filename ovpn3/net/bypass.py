@@ -1,0 +1,66 @@
+"""Routes which lead around the tunnels: to VPN servers and to excluded networks.
+
+Tunnels may want the same one (two sessions with one server), so each is kept until its last holder lets go.
+"""
+
+import asyncio
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, field
+from errno import EEXIST
+
+from pyroute2 import AsyncIPRoute
+
+from ovpn3.errors import NetworkError
+from ovpn3.net.plan import Network
+from ovpn3.net.route import Hop, add_route, best_hop, remove_route
+
+
+@dataclass(slots=True)
+class _Held:
+    hop: Hop
+    holders: dict[Hashable, frozenset[int]] = field(default_factory=dict)  # and devices each is not to go through
+
+
+class Bypasses:
+    """All routes of this process around its tunnels, by network."""
+
+    def __init__(self, ipr: AsyncIPRoute) -> None:
+        self._ipr = ipr
+        self._held: dict[Network, _Held] = {}
+        self._lock = asyncio.Lock()
+
+    async def hold(self, holder: Hashable, network: Network, avoid: Collection[int] = ()) -> Hop | None:
+        """Keep `network` on the best way not through devices `avoid`; that way, or None for ourselves.
+
+        A route of ours which is there already moves to the present best way that suits all its holders. One of
+        somebody else stays as it is. NetworkError if there is no way.
+        """
+        async with self._lock:
+            held = self._held.get(network)
+            besides = network if held else None
+            around = frozenset(avoid).union(*(held.holders.values() if held else ()))
+            hop = await best_hop(self._ipr, network.network_address, avoid=around, besides=besides)
+            if hop is None:
+                return None
+            try:
+                await add_route(self._ipr, network, hop, replace=held is not None, onlink=True)
+            except NetworkError as e:
+                if e.errno == EEXIST:
+                    return hop
+                raise
+            if held is None:
+                held = self._held[network] = _Held(hop)
+            held.hop = hop
+            held.holders[holder] = frozenset(avoid)
+            return hop
+
+    async def release(self, holder: Hashable, *, keep: Network | None = None) -> None:
+        """Let go of everything `holder` holds, but `keep`."""
+        async with self._lock:
+            for network, held in list(self._held.items()):
+                if network == keep or holder not in held.holders:
+                    continue
+                del held.holders[holder]
+                if not held.holders:
+                    del self._held[network]
+                    await remove_route(self._ipr, network, held.hop)

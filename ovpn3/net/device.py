@@ -1,0 +1,96 @@
+"""One tunnel device in the kernel: a plan applied to it, and all of it undone."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from errno import EACCES, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH
+from typing import assert_never
+
+from pyroute2 import AsyncIPRoute
+
+from ovpn3.errors import NetworkError
+from ovpn3.net.bypass import Bypasses
+from ovpn3.net.link import add_address, remove_link, set_link
+from ovpn3.net.plan import AddAddress, AddRoute, Bypass, SetLink, Step, Wanted, plan
+from ovpn3.net.route import Hop, add_route
+from ovpn3.net.tun import Tun, open_tun
+
+# No route at all, and how unreachable, prohibit and blackhole routes answer.
+NO_WAY = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL)
+
+
+class Device:
+    """At most one kernel device at a time. `applied` are the steps in force, `problems` why others aren't."""
+
+    def __init__(self, ipr: AsyncIPRoute, bypasses: Bypasses, opener: Callable[[], Tun] = open_tun) -> None:
+        self.applied: list[Step] = []
+        self.problems: list[NetworkError] = []
+        self._ipr = ipr
+        self._bypasses = bypasses
+        self._opener = opener
+        self._index = 0
+
+    @property
+    def index(self) -> int:
+        """Interface index, 0 while there is none."""
+        return self._index
+
+    async def establish(self, wanted: Wanted) -> Tun:
+        """Make the device as wanted, in place of the present one; the descriptor is the caller's to close.
+
+        NetworkError, and nothing left behind, if it can't be. A route that exists already or an excluded
+        network that can't be reached anyway is no obstacle: see `problems`.
+        """
+        await self.remove()
+        tun = self._opener()
+        self._index = tun.index
+        try:
+            for step in plan(wanted):
+                await self._apply(step)
+        except BaseException:
+            os.close(tun.fd)
+            await self.remove()
+            raise
+        return tun
+
+    async def remove(self) -> None:
+        """Undo everything; NetworkError only after all was tried. Harmless when there is nothing."""
+        index, self._index = self._index, 0
+        self.applied.clear()
+        self.problems.clear()
+        try:
+            if index:
+                await remove_link(self._ipr, index)
+        finally:
+            await self._bypasses.release(self)
+
+    async def _apply(self, step: Step) -> None:
+        try:
+            match step:
+                case Bypass(network):
+                    hop = await self._bypasses.hold(self, network, [self._index])
+                    step = replace(step, gateway=hop.gateway if hop else None)
+                case SetLink(mtu, txqueuelen):
+                    await set_link(self._ipr, self._index, mtu, txqueuelen)
+                case AddAddress(interface, peer):
+                    await add_address(self._ipr, self._index, interface, peer)
+                case AddRoute(network, gateway, metric):
+                    await add_route(self._ipr, network, Hop(self._index, gateway), metric=metric)
+                case _:
+                    assert_never(step)
+        except NetworkError as e:
+            if not _tolerable(step, e.errno):
+                raise
+            self.problems.append(e)
+        else:
+            self.applied.append(step)
+
+
+def _tolerable(step: Step, errno: int) -> bool:
+    match step:
+        case AddRoute():
+            return errno == EEXIST
+        case Bypass():
+            return errno in NO_WAY
+        case _:
+            return False

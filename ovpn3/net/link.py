@@ -1,0 +1,57 @@
+"""Links and their addresses over rtnetlink, and how a refusal of the kernel reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import ENODEV
+from os import strerror
+
+from pyroute2 import AsyncIPRoute, NetlinkError
+
+from ovpn3.errors import NetworkError
+from ovpn3.net.plan import Address, Interface
+
+
+@contextmanager
+def asking(for_what: str) -> Iterator[None]:
+    """Turn the kernel's refusal into a NetworkError which says what we asked for."""
+    try:
+        yield
+    except NetlinkError as e:
+        raise NetworkError(f"can't {for_what}: {strerror(e.code)}", e.code) from e
+
+
+async def set_link(ipr: AsyncIPRoute, index: int, mtu: int, txqueuelen: int = 0) -> None:
+    """Set MTU and, unless 0, the length of the send queue; bring the link up."""
+    queue = {"txqlen": txqueuelen} if txqueuelen else {}
+    with asking(f"bring up device {index} with MTU {mtu}"):
+        await ipr.link("set", index=index, mtu=mtu, state="up", **queue)
+
+
+async def add_address(ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None) -> None:
+    """Add an address; with `peer` a point-to-point one."""
+    local = str(interface.ip)
+    ends = {"address": str(peer), "local": local} if peer else {"address": local}
+    with asking(f"add address {interface}"):
+        await ipr.addr("add", index=index, prefixlen=interface.network.prefixlen, **ends)
+
+
+async def remove_link(ipr: AsyncIPRoute, index: int) -> None:
+    """Remove a link with its addresses and routes, whoever has it open; no error if it is gone."""
+    try:
+        with asking(f"remove device {index}"):
+            await ipr.link("del", index=index)
+    except NetworkError as e:
+        if e.errno != ENODEV:
+            raise
+
+
+async def tun_indexes(ipr: AsyncIPRoute) -> frozenset[int]:
+    """Indexes of all tun devices."""
+    with asking("list devices"):
+        return frozenset(
+            [
+                link["index"]
+                async for link in await ipr.link("dump")
+                if (info := link.get_attr("IFLA_LINKINFO")) and info.get_attr("IFLA_INFO_KIND") == "tun"
+            ]
+        )

@@ -1,0 +1,143 @@
+"""What a tunnel's network should look like, and the steps which make it so. Pure: no I/O.
+
+Only steps of kind Bypass reach beyond the tunnel device. The kernel undoes all others when the device goes,
+however many they are; so undoing a plan means: delete the device, release its bypasses.
+"""
+
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_network,
+)
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+# Halves of the address space: they win over the default route and leave it in place.
+EVERYTHING_IPV4: tuple[Network, ...] = (IPv4Network("0.0.0.0/1"), IPv4Network("128.0.0.0/1"))
+EVERYTHING_IPV6: tuple[Network, ...] = (IPv6Network("::/1"), IPv6Network("8000::/1"))
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelAddress:
+    """Our address in the tunnel; `gateway` is the server's, or the peer's when the prefix holds only us."""
+
+    interface: Interface
+    gateway: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRoute:
+    """A network to reach through the tunnel, or with `exclude` beside it. Metric None: the kernel's default."""
+
+    network: Network
+    metric: int | None = None
+    exclude: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Wanted state. `remote`: the server's address if it must be kept out of the tunnel's routes."""
+
+    addresses: tuple[TunnelAddress, ...] = ()
+    routes: tuple[WantedRoute, ...] = ()
+    remote: Address | None = None
+    mtu: int = 1500
+    txqueuelen: int = 0  # 0: the kernel's default
+    reroute_ipv4: bool = False
+    reroute_ipv6: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """Route beside the tunnel, by the best way there is without it. `gateway` is known once applied."""
+
+    network: Network
+    announced: bool = True
+    gateway: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetLink:
+    """Size the device and bring it up."""
+
+    mtu: int
+    txqueuelen: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    interface: Interface
+    peer: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoute:
+    """Route into the tunnel."""
+
+    network: Network
+    gateway: Address | None
+    metric: int | None
+
+
+Step = Bypass | SetLink | AddAddress | AddRoute
+
+
+def plan(wanted: Wanted) -> tuple[Step, ...]:
+    """Steps in the order to take them: bypasses come first, while the way they copy is still the only one."""
+    excluded = {route.network for route in wanted.routes if route.exclude}
+    inside = {route.network: route for route in wanted.routes if route.network not in excluded}
+    for network in _redirected(wanted):
+        inside.setdefault(network, WantedRoute(network))
+
+    bypasses = [Bypass(network) for network in sorted(excluded, key=_order)]
+    if wanted.remote is not None and any(_holds(network, wanted.remote) for network in inside):
+        host = ip_network(wanted.remote)
+        inside.pop(host, None)
+        if host not in excluded:
+            bypasses.append(Bypass(host, announced=False))
+
+    return (
+        *bypasses,
+        SetLink(wanted.mtu, wanted.txqueuelen),
+        *(AddAddress(address.interface, _peer(address)) for address in dict.fromkeys(wanted.addresses)),
+        *(AddRoute(n, _gateway(wanted.addresses, n.version), route.metric) for n, route in inside.items()),
+    )
+
+
+def _redirected(wanted: Wanted) -> tuple[Network, ...]:
+    return (EVERYTHING_IPV4 if wanted.reroute_ipv4 else ()) + (EVERYTHING_IPV6 if wanted.reroute_ipv6 else ())
+
+
+def _holds(network: Network, address: Address) -> bool:
+    return network.version == address.version and address in network
+
+
+def _peer(address: TunnelAddress) -> Address | None:
+    """The far end of a point-to-point address; a gateway inside the prefix needs no mention."""
+    alone = address.interface.network.prefixlen == address.interface.max_prefixlen
+    return address.gateway if alone and address.gateway != address.interface.ip else None
+
+
+def _gateway(addresses: tuple[TunnelAddress, ...], version: int) -> Address | None:
+    """First gateway of that IP version which our addresses make reachable.
+
+    A tun device needs none, so one pushed wrongly is left out rather than refused by the kernel.
+    """
+    for address in addresses:
+        gateway = address.gateway
+        if gateway is None or gateway.version != version or gateway == address.interface.ip:
+            continue
+        if gateway in address.interface.network or _peer(address) is not None:
+            return gateway
+    return None
+
+
+def _order(network: Network) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen

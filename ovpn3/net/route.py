@@ -1,0 +1,150 @@
+"""Routes over rtnetlink: add and remove ours, and find the way the kernel would take."""
+
+import socket
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from errno import ENETUNREACH, ESRCH
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from pyroute2 import AsyncIPRoute
+
+from ovpn3.errors import NetworkError
+from ovpn3.net.link import asking, tun_indexes
+from ovpn3.net.plan import Address, Network
+
+# Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.
+ROUTE_PROTOCOL = 1194 % 256
+MAIN_TABLE = 254
+
+# linux/rtnetlink.h
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
+_RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Where a packet goes next: device, and the router there unless the destination is on the link."""
+
+    index: int
+    gateway: Address | None = None
+
+
+async def add_route(
+    ipr: AsyncIPRoute,
+    network: Network,
+    hop: Hop,
+    *,
+    metric: int | None = None,
+    replace: bool = False,
+    onlink: bool = False,
+) -> None:
+    """Add a route to the main table; NetworkError with EEXIST if there is one of that metric, unless `replace`.
+
+    `onlink`: take the gateway as reachable on the device without a look at the addresses there.
+    """
+    with asking(f"add route {network}"):
+        await ipr.route("replace" if replace else "add", **_spec(network, hop, metric, onlink))
+
+
+async def remove_route(ipr: AsyncIPRoute, network: Network, hop: Hop) -> None:
+    """Remove a route of ours; no error if it is gone."""
+    try:
+        with asking(f"remove route {network}"):
+            await ipr.route("del", **_spec(network, hop, None, False))
+    except NetworkError as e:
+        if e.errno != ESRCH:
+            raise
+
+
+async def best_hop(
+    ipr: AsyncIPRoute, to: Address, *, avoid: Collection[int] = (), besides: Network | None = None
+) -> Hop | None:
+    """The way to an address; None if it is this machine. NetworkError if there is none.
+
+    `avoid` are indexes of devices not to go through, `besides` is the network of a route of ours not to look
+    at. Only the kernel knows policy rules, so it is asked first; it can't leave out routes, then the main table
+    decides.
+    """
+    if besides is None:
+        with asking(f"find a route to {to}"):
+            (answer,) = await ipr.route("get", dst=str(to))
+        if answer["type"] == _RTN_LOCAL:
+            return None
+        for hop in _hops(answer):
+            if hop.index not in avoid:
+                return hop
+    best: tuple[tuple[int, int], Hop] | None = None
+    with asking("list routes"):
+        async for message in await ipr.route("dump", family=_family(to.version), table=MAIN_TABLE):
+            if message["type"] != _RTN_UNICAST:
+                continue
+            network = _network(message)
+            if to not in network or (network == besides and message["proto"] == ROUTE_PROTOCOL):
+                continue
+            rank = (-network.prefixlen, message.get_attr("RTA_PRIORITY") or 0)
+            for hop in _hops(message):
+                if hop.index not in avoid and (best is None or rank < best[0]):
+                    best = rank, hop
+    if best is None:
+        raise NetworkError(f"no route to {to}", ENETUNREACH)
+    return best[1]
+
+
+async def remove_ours(ipr: AsyncIPRoute) -> int:
+    """Remove what a crashed predecessor left behind; the number of routes removed.
+
+    Where a tunnel still carries routes of ours, a client survived the crash: without the routes around it, the
+    tunnel would swallow its own packets, so nothing is touched.
+    """
+    with asking("list routes"):
+        ours = [
+            (_network(message), hop)
+            async for message in await ipr.route("dump", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
+            for hop in _hops(message)
+        ]
+    if ours and not {hop.index for _, hop in ours} & await tun_indexes(ipr):
+        for network, hop in ours:
+            await remove_route(ipr, network, hop)
+        return len(ours)
+    return 0
+
+
+def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool) -> dict[str, Any]:
+    """Arguments for pyroute2."""
+    spec: dict[str, Any] = {
+        "dst": str(network),
+        "family": _family(network.version),
+        "oif": hop.index,
+        "table": MAIN_TABLE,
+        "proto": ROUTE_PROTOCOL,
+    }
+    if metric is not None:
+        spec["priority"] = metric
+    if hop.gateway is not None and hop.gateway.version == network.version:
+        spec["gateway"] = str(hop.gateway)
+    elif hop.gateway is not None:  # an IPv4 network behind an IPv6 router (RFC 8950)
+        spec["via"] = {"family": _family(hop.gateway.version), "addr": str(hop.gateway)}
+    if onlink and hop.gateway is not None:
+        spec["flags"] = _RTNH_F_ONLINK
+    return spec
+
+
+def _family(version: int) -> int:
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _network(message: Any) -> Network:
+    default = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+    return ip_network(f"{message.get_attr('RTA_DST') or default}/{message['dst_len']}")
+
+
+def _hops(message: Any) -> Iterator[Hop]:
+    """The live next hops of a route message, one or many."""
+    for part in message.get_attr("RTA_MULTIPATH") or (message,):
+        index = part.get_attr("RTA_OIF") or part.get("oif")
+        if not index or part["flags"] & (_RTNH_F_DEAD | _RTNH_F_LINKDOWN):
+            continue
+        via = part.get_attr("RTA_VIA")
+        gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
+        yield Hop(index, ip_address(gateway) if gateway else None)

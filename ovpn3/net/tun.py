@@ -1,0 +1,54 @@
+"""Open a tun device: the one thing netlink can't do."""
+
+import fcntl
+import os
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovpn3.errors import NetworkError
+
+DEVICE = Path("/dev/net/tun")
+
+# linux/if_tun.h
+_TUNSETIFF = 0x400454CA
+_IFF_TUN = 0x0001
+_IFF_NO_PI = 0x1000
+_IFF_VNET_HDR = 0x4000
+_IFREQ = struct.Struct("16sH22x")
+
+# IFNAMSIZ holds 15 characters and a zero; one %d lets the kernel number the device.
+_NAME = re.compile(r"(?!\.{1,2}\Z)(?=.{1,15}\Z)[A-Za-z0-9_.-]+(?:%d)?[A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Tun:
+    """An open tun device. Whoever holds `fd` owns it: the device lives until all copies are closed."""
+
+    fd: int
+    name: str
+    index: int
+
+
+def open_tun(name: str = "tun%d", *, offloads: bool = False) -> Tun:
+    """Create (or join, if persistent) a tun device; reads and writes are bare IP packets and don't block.
+
+    With `offloads` each is preceded by a virtio_net_hdr, so segments may travel together.
+    Raises NetworkError; needs CAP_NET_ADMIN and access to /dev/net/tun.
+    """
+    if not _NAME.fullmatch(name):
+        raise NetworkError(f"not a device name: {name[:40]!r}")
+    flags = _IFF_TUN | _IFF_NO_PI | (_IFF_VNET_HDR if offloads else 0)
+    try:
+        fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as e:
+        raise NetworkError(f"can't open {DEVICE}: {e.strerror}", e.errno or 0) from e
+    try:
+        answer = fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
+        given = _IFREQ.unpack(answer)[0].rstrip(b"\0").decode()
+        return Tun(fd, given, socket.if_nametoindex(given))
+    except OSError as e:
+        os.close(fd)
+        raise NetworkError(f"can't create device {name}: {e.strerror}", e.errno or 0) from e

@@ -1,0 +1,107 @@
+"""What the user sets over a profile, applied to the model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from ovpn3.constants import MAX_LOG_LEVEL, OVERRIDES
+from ovpn3.errors import ProfileError
+from ovpn3.profile.certificates import check_tls_versions
+from ovpn3.profile.model import HttpProxy, Profile, Remote, TlsVersion
+from ovpn3.profile.remotes import only_reachable
+from ovpn3.profile.values import one_of, to_host, to_number, to_port
+from ovpn3.secret import Secret
+
+Overrides = Mapping[str, str | bool]
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+_TLS_VERSIONS: dict[str, TlsVersion] = {"tls_1_0": "1.0", "tls_1_1": "1.1", "tls_1_2": "1.2", "tls_1_3": "1.3"}
+
+
+def apply(profile: Profile, overrides: Overrides) -> Profile:
+    """The profile with overrides in force; an empty text counts as not set.
+
+    Overrides that concern others, such as DNS, are only checked for their type. ProfileError names the override
+    whose name, type or value is wrong.
+    """
+    for name, value in overrides.items():
+        _check_type(name, value)
+    changed = replace(
+        profile,
+        remotes=_remotes(profile.remotes, overrides),
+        http_proxy=_http_proxy(profile.http_proxy, overrides),
+        tls_version_min=_value(overrides, "tls-version-min", _to_tls_version, profile.tls_version_min),
+        tls_cert_profile=_value(
+            overrides, "tls-cert-profile", one_of(("legacy", "preferred", "suiteb")), profile.tls_cert_profile
+        ),
+        allow_compression=_value(
+            overrides, "allow-compression", one_of(("no", "asym", "yes")), profile.allow_compression
+        ),
+        enable_legacy_algorithms=_flag(overrides, "enable-legacy-algorithms", profile.enable_legacy_algorithms),
+        auth_fail_retry=_flag(overrides, "auth-fail-retry", profile.auth_fail_retry),
+        persist_tun=_flag(overrides, "persist-tun", profile.persist_tun),
+        verb=_value(overrides, "log-level", _to_log_level, profile.verb),
+    )
+    check_tls_versions(changed)
+    return only_reachable(changed)
+
+
+def _check_type(name: str, value: str | bool) -> None:
+    if name not in OVERRIDES:
+        raise ProfileError("unknown override", option=name)
+    if isinstance(value, bool) != (OVERRIDES[name] == "b"):
+        raise ProfileError("needs true or false" if OVERRIDES[name] == "b" else "needs a text", option=name)
+
+
+def _remotes(remotes: tuple[Remote, ...], overrides: Overrides) -> tuple[Remote, ...]:
+    """Remotes with what is overridden replaced, each once."""
+    changed = (
+        Remote(
+            _value(overrides, "server-override", to_host, remote.host),
+            _value(overrides, "port-override", to_port, remote.port),
+            _value(overrides, "proto-override", one_of(("udp", "tcp")), remote.proto),
+        )
+        for remote in remotes
+    )
+    return tuple(dict.fromkeys(changed))
+
+
+def _http_proxy(proxy: HttpProxy | None, overrides: Overrides) -> HttpProxy | None:
+    """The proxy of the overrides, else the profile's; credentials go to either."""
+    host = _value(overrides, "proxy-host", to_host, None)
+    if host is not None:
+        port = _value(overrides, "proxy-port", to_port, None)
+        if port is None:
+            raise ProfileError("needs proxy-port too", option="proxy-host", hint="set both")
+        proxy = HttpProxy(host, port, auth="auto")
+    if proxy is None:
+        return None
+    return replace(
+        proxy,
+        username=_value(overrides, "proxy-username", str, proxy.username),
+        password=_value(overrides, "proxy-password", Secret, proxy.password),
+        allow_cleartext=_flag(overrides, "proxy-auth-cleartext", proxy.allow_cleartext),
+    )
+
+
+def _value(overrides: Overrides, name: str, to: Callable[[str], _T], default: _D) -> _T | _D:
+    text = overrides.get(name)
+    if not isinstance(text, str) or not text:
+        return default
+    try:
+        return to(text)
+    except ValueError as e:
+        raise ProfileError(str(e), option=name) from None
+
+
+def _flag(overrides: Overrides, name: str, default: bool) -> bool:
+    return bool(overrides.get(name, default))
+
+
+def _to_tls_version(text: str) -> TlsVersion:
+    return _TLS_VERSIONS[one_of(tuple(_TLS_VERSIONS))(text)]
+
+
+def _to_log_level(text: str) -> int:
+    return to_number(text, 0, MAX_LOG_LEVEL)

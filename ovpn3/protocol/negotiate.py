@@ -1,0 +1,148 @@
+"""What both ends agree on: our announcement (peer info, options string) and the server's choice (pushed options)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Final
+
+from ovpn3.protocol.actions import FailureKind
+from ovpn3.protocol.config import SessionConfig, WrapMode
+from ovpn3.protocol.failure import failed
+from ovpn3.protocol.keys import AEAD_KEY_BYTES
+from ovpn3.protocol.push import Option
+
+MAX_PEER_ID: Final = 0xFFFFFF  # this value itself: no peer id
+MIN_RENEG_SEC: Final = 10.0
+MAX_SECONDS: Final = 7 * 86400.0
+
+
+class Announce(IntFlag):
+    """Bits of IV_PROTO that this client implements."""
+
+    DATA_V2 = 1 << 1
+    REQUEST_PUSH = 1 << 2
+    TLS_KEY_EXPORT = 1 << 3
+    AUTH_PENDING_KW = 1 << 4
+    CC_EXIT_NOTIFY = 1 << 7
+    AUTH_FAIL_TEMP = 1 << 8
+    DYN_TLS_CRYPT = 1 << 9
+    DNS_OPTION_V2 = 1 << 11
+
+
+ANNOUNCED: Final = Announce(sum(Announce))
+PROTOCOL_FLAGS: Final = frozenset({"cc-exit", "tls-ekm", "dyn-tls-crypt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """`peer_id` None: DATA_V1. Durations in seconds."""
+
+    cipher: str
+    peer_id: int | None
+    tls_ekm: bool
+    cc_exit: bool
+    dynamic_wrap: bool
+    ping: float
+    ping_restart: float
+    reneg_sec: float
+
+
+def peer_info(config: SessionConfig) -> str:
+    """KEY=VALUE lines for the server; whatever could break a line is left out of the values."""
+    pairs = [
+        ("IV_VER", config.version),
+        ("IV_PLAT", "linux"),
+        ("IV_NCP", "2"),
+        ("IV_TCPNL", "1"),
+        ("IV_PROTO", str(int(ANNOUNCED))),
+        ("IV_MTU", str(config.tun_mtu_max)),
+        ("IV_CIPHERS", ":".join(config.data_ciphers)),
+        ("IV_COMP_STUBv2", "1"),
+        ("IV_GUI_VER", config.gui_version),
+        ("IV_SSO", ",".join(config.sso)),
+        *config.peer_info,
+    ]
+    return "".join(f"{key}={_printable(value)}\n" for key, value in pairs if value)
+
+
+def options_string(config: SessionConfig) -> str:
+    """The summary of our options that servers compare with theirs, for warnings only."""
+    cipher = config.data_ciphers[0]
+    parts = [
+        "V4",
+        "dev-type tun",
+        f"link-mtu {config.tun_mtu + (51 if config.stream else 49)}",
+        f"tun-mtu {config.tun_mtu}",
+        f"proto {'TCPv4_CLIENT' if config.stream else 'UDPv4'}",
+    ]
+    if config.wrap.mode is WrapMode.TLS_AUTH and config.wrap.direction is not None:
+        parts.append(f"keydir {config.wrap.direction}")
+    parts += [f"cipher {cipher}", "auth [null-digest]", f"keysize {8 * AEAD_KEY_BYTES[cipher]}"]
+    if config.wrap.mode is WrapMode.TLS_AUTH:
+        parts.append("tls-auth")
+    return ",".join([*parts, "key-method 2", "tls-client"])
+
+
+def negotiate(options: Iterable[Option], config: SessionConfig) -> Negotiated:
+    """The server's choice; SessionEnd if it is none of ours."""
+    chosen = dict(options)  # the last one counts
+    _check_compression(chosen)
+    flags = set(chosen.get("protocol-flags", ()))
+    if unknown := flags - PROTOCOL_FLAGS:
+        names = " ".join(sorted(unknown))
+        raise failed(FailureKind.PUSH, f"the server demands protocol flags we don't have: {names}", fatal=True)
+    return Negotiated(
+        cipher=_cipher(chosen.get("cipher", ()), config),
+        peer_id=_peer_id(chosen.get("peer-id", ())),
+        tls_ekm="tls-ekm" in flags or "tls-ekm" in chosen.get("key-derivation", ()),
+        cc_exit="cc-exit" in flags,
+        dynamic_wrap="dyn-tls-crypt" in flags,
+        ping=_seconds(chosen.get("ping", ()), config.ping),
+        ping_restart=_seconds(chosen.get("ping-restart", ()), config.ping_restart),
+        reneg_sec=max(_seconds(chosen["reneg-sec"], 0.0), MIN_RENEG_SEC) if "reneg-sec" in chosen else config.reneg_sec,
+    )
+
+
+def _cipher(args: tuple[str, ...], config: SessionConfig) -> str:
+    allowed = config.data_ciphers
+    if args:
+        if (cipher := args[0].upper()) in allowed:
+            return cipher
+        reason = f"the server chose data cipher {args[0]}, the profile allows {', '.join(allowed)}"
+        raise failed(FailureKind.CIPHER, reason, fatal=True)
+    if config.fallback_cipher in AEAD_KEY_BYTES:
+        return config.fallback_cipher
+    reason = "the server doesn't negotiate a data cipher; data-ciphers-fallback can name the one it uses"
+    raise failed(FailureKind.CIPHER, reason, fatal=True)
+
+
+def _peer_id(args: tuple[str, ...]) -> int | None:
+    if not args:
+        return None
+    try:
+        peer_id = int(args[0])
+    except ValueError:
+        peer_id = -2
+    if not -1 <= peer_id <= MAX_PEER_ID:
+        raise failed(FailureKind.PUSH, "the server pushed a peer-id out of range", fatal=True)
+    return None if peer_id in (-1, MAX_PEER_ID) else peer_id
+
+
+def _seconds(args: tuple[str, ...], default: float) -> float:
+    """A pushed duration; nonsense counts as not pushed."""
+    try:
+        return min(float(int(args[0])), MAX_SECONDS) if args and int(args[0]) >= 0 else default
+    except ValueError:
+        return default
+
+
+def _check_compression(chosen: dict[str, tuple[str, ...]]) -> None:
+    """Stub-v2 leaves IP packets as they are; every other framing would need a codec we don't have."""
+    framing = "comp-lzo" if "comp-lzo" in chosen else " ".join(("compress", *chosen.get("compress", ())))
+    if "comp-lzo" in chosen or ("compress" in chosen and chosen["compress"] != ("stub-v2",)):
+        reason = f"the server pushed compression ({framing}), which is refused: remove it from the server"
+        raise failed(FailureKind.COMPRESSION, reason, fatal=True)
+
+
+def _printable(value: str) -> str:
+    return "".join(c for c in value if c.isprintable())

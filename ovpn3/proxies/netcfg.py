@@ -1,0 +1,75 @@
+"""Client of net.openvpn.v3.netcfg: virtual interfaces and protected sockets."""
+
+from dataclasses import dataclass
+
+from ovpn3.constants import NETCFG_INTERFACE, NETCFG_NAME, NETCFG_PATH
+from ovpn3.dbus.bus import Bus, close_all
+from ovpn3.errors import NetworkError
+from ovpn3.proxies.proxy import Proxy
+
+NO_DEVICE = "/"
+NO_METRIC = -1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A route into the tunnel, or with `exclude` around it."""
+
+    address: str
+    prefix: int
+    ipv6: bool
+    exclude: bool = False
+    metric: int = NO_METRIC
+
+
+class Device(Proxy):
+    """One virtual interface. Setters only collect; `establish` makes it real."""
+
+    service, interface = NETCFG_NAME, NETCFG_INTERFACE
+
+    async def add_address(self, address: str, prefix: int, gateway: str, *, ipv6: bool) -> None:
+        await self.call("AddIPAddress", "susb", address, prefix, gateway, ipv6)
+
+    async def set_remote_address(self, address: str, *, ipv6: bool) -> None:
+        await self.call("SetRemoteAddress", "sb", address, ipv6)
+
+    async def add_networks(self, networks: list[Network]) -> None:
+        rows = [[n.address, n.prefix, n.metric, n.ipv6, n.exclude] for n in networks]
+        await self.call("AddNetworks", "a(suibb)", rows)
+
+    async def add_dns(self, servers: list[str]) -> None:
+        await self.call("AddDNS", "as", servers)
+
+    async def add_dns_search(self, domains: list[str]) -> None:
+        await self.call("AddDNSSearch", "as", domains)
+
+    async def establish(self) -> int:
+        """Descriptor of the tun device, ours to close. NetworkError if it couldn't be set up."""
+        _, fds = await self.bus.call_with_fds(self.service, self.path, self.interface, "Establish")
+        if not fds:
+            raise NetworkError("the tun device could not be set up; the network service's log has the reason")
+        close_all(fds[1:])
+        return fds[0]
+
+    async def destroy(self) -> None:
+        await self.call("Destroy")
+
+
+class NetworkConfiguration(Proxy):
+    service, interface = NETCFG_NAME, NETCFG_INTERFACE
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus, NETCFG_PATH)
+
+    async def create_interface(self, name: str) -> Device:
+        return Device(self.bus, (await self.call("CreateVirtualInterface", "s", name))[0])
+
+    async def protect_socket(self, fd: int, remote: str, *, ipv6: bool, device_path: str = NO_DEVICE) -> None:
+        """Keep the way to `remote` outside the tunnel, for the socket `fd`."""
+        body = await self.call("ProtectSocket", "sbo", remote, ipv6, device_path, fds=[fd])
+        if not body[0]:
+            raise NetworkError(f"the way to {remote} could not be kept outside the tunnel")
+
+    async def cleanup(self) -> None:
+        """Remove all that this process has set up."""
+        await self.call("Cleanup")

@@ -1,0 +1,63 @@
+"""Host names to addresses, without blocking the loop."""
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from ovpn3.errors import NetworkError
+
+FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One address of a server. `family` is AF_INET or AF_INET6."""
+
+    host: str  # as the profile spells it
+    address: str
+    port: int
+    family: socket.AddressFamily
+    stream: bool
+
+    @property
+    def protocol(self) -> str:
+        return "tcp" if self.stream else "udp"
+
+    @property
+    def ipv6(self) -> bool:
+        return self.family == socket.AF_INET6
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if self.ipv6 else self.address
+        named = "" if self.host == self.address else f"{self.host} "
+        return f"{named}{address}:{self.port} ({self.protocol})"
+
+
+async def resolve(host: str, port: int, proto: str) -> list[Endpoint]:
+    """Addresses in the resolver's order; `proto` as in `remote`, its 4 or 6 suffix restricts the family."""
+    family = FAMILIES.get(proto[-1], socket.AF_UNSPEC)
+    stream = proto.startswith("tcp")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, family=family, type=socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
+        )
+    except (socket.gaierror, UnicodeError) as e:
+        reason = e.strerror if isinstance(e, socket.gaierror) else "not a host name"
+        raise NetworkError(f"can't resolve {host}: {reason}") from e
+    endpoints = [
+        Endpoint(host, str(address[0]), port, family, stream)
+        for family, _, _, _, address in found
+        if family in FAMILIES.values()
+    ]
+    if not endpoints:
+        raise NetworkError(f"{host} has no address of the family that {proto} asks for")
+    return list(dict.fromkeys(endpoints))
+
+
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return False
+    return True

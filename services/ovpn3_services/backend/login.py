@@ -1,0 +1,68 @@
+"""What the server wants to know of the user: which questions a profile raises, and the credentials of the answers."""
+
+from ovpn3.constants import AttentionGroup
+from ovpn3.profile import Profile
+from ovpn3.protocol.actions import Challenge
+from ovpn3.protocol.auth import Credentials
+from ovpn3.secret import Secret
+from ovpn3_services.backend.queue import InputQueue
+
+ENCRYPTED_KEY_MARKS = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
+
+
+class Login:
+    def __init__(self, profile: Profile, queue: InputQueue) -> None:
+        self._profile, self._queue = profile, queue
+        self._challenge: Challenge | None = None
+        # Kept over reconnects and Connect calls: a token replaces what was asked for.
+        self._credentials = Credentials(nocache=profile.auth_nocache)
+        self._filled = False
+
+    def ask(self) -> None:
+        """Open a slot for everything that the profile needs and doesn't hold."""
+        wanted = self._profile.auth_user_pass
+        if wanted is not None:
+            if not (wanted.username or self._profile.locked_username):
+                self._queue.add(AttentionGroup.USER_PASSWORD, "username", "Auth User name", hidden=False)
+            if wanted.password is None and not wanted.username_only:
+                self._queue.add(AttentionGroup.USER_PASSWORD, "password", "Auth Password", hidden=True)
+        if static := self._profile.static_challenge:
+            self._queue.add(AttentionGroup.CHALLENGE_STATIC, "static_challenge", static.text, hidden=not static.echo)
+        if self._key_is_encrypted():
+            self._queue.add(AttentionGroup.PK_PASSPHRASE, "pk_passphrase", "Private key passphrase", hidden=True)
+
+    def ask_dynamic(self, challenge: Challenge) -> None:
+        """A question of the server's, to be answered with the next Connect."""
+        group = AttentionGroup.CHALLENGE_DYNAMIC
+        self._queue.forget(group)
+        self._challenge = challenge
+        self._queue.add(group, "dynamic_challenge", challenge.text, hidden=not challenge.echo)
+
+    def credentials(self) -> Credentials:
+        """For a connection that starts now; all questions have been answered."""
+        if not self._filled:
+            self._fill()
+        response = self._queue.value(AttentionGroup.CHALLENGE_DYNAMIC, "dynamic_challenge")
+        if self._challenge and response:
+            self._credentials.answer_dynamic(self._challenge.state_id, self._challenge.username, response)
+            self._challenge = None
+            self._queue.forget(AttentionGroup.CHALLENGE_DYNAMIC)
+        return self._credentials
+
+    def key_password(self) -> Secret | None:
+        return self._queue.value(AttentionGroup.PK_PASSPHRASE, "pk_passphrase")
+
+    def _fill(self) -> None:
+        self._filled = True
+        if held := self._profile.auth_user_pass:
+            name = self._queue.value(AttentionGroup.USER_PASSWORD, "username")
+            self._credentials.username = self._profile.locked_username or held.username or (name.text() if name else "")
+            password = held.password or self._queue.value(AttentionGroup.USER_PASSWORD, "password")
+            self._credentials.password = password or Secret()
+        response = self._queue.value(AttentionGroup.CHALLENGE_STATIC, "static_challenge")
+        if response and self._profile.static_challenge:
+            self._credentials.answer_static(response, concatenate=self._profile.static_challenge.concat)
+
+    def _key_is_encrypted(self) -> bool:
+        key = self._profile.key
+        return key is not None and any(mark in key.reveal() for mark in ENCRYPTED_KEY_MARKS)

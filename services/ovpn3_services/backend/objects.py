@@ -1,0 +1,327 @@
+"""The client's object: what the session manager may ask, and what it and the log are told."""
+
+from typing import TYPE_CHECKING, Any
+
+from dbus_fast import Variant
+from ovpn3.proxies.config import Configuration
+
+from ovpn3.client.driver import Driver
+from ovpn3.constants import (
+    BACKENDS_INTERFACE,
+    CLIENT_PATH,
+    DOMAIN_CLIENT,
+    DOMAIN_READY,
+    DOMAIN_REGISTRATION,
+    MAX_LOG_LEVEL,
+    AttentionGroup,
+    AttentionType,
+    LogCategory,
+    StatusMajor,
+    StatusMinor,
+)
+from ovpn3.dbus.describe import Signal
+from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, anyone, method, prop
+from ovpn3.errors import AccessDenied, ConfigurationRefused, ProfileError, ServiceError
+from ovpn3.profile import Profile, apply, build, missing, parse
+from ovpn3.protocol import actions as act
+from ovpn3.proxies.log import Log as LogService
+from ovpn3.proxies.netcfg import NetworkConfiguration
+from ovpn3_services.backend.login import Login
+from ovpn3_services.backend.queue import InputQueue
+
+if TYPE_CHECKING:
+    from ovpn3_services.backend.service import BackendClient
+
+ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
+
+
+async def session_manager(client: "ClientObject", call: Call) -> None:
+    """The present owner of net.openvpn.v3.sessions."""
+    if call.sender != client.service.log.session_manager:
+        raise AccessDenied(f"{call.sender} is not the session manager")
+
+
+class ClientObject(DBusObject):
+    interface = BACKENDS_INTERFACE
+    domain = DOMAIN_CLIENT
+    signals = (
+        Signal("RegistrationRequest", "busname:s token:s pid:i"),
+        Signal("AttentionRequired", "code_major:u code_minor:u message:s"),
+        Signal("StatusChange", "code_major:u code_minor:u message:s"),
+        Signal("Log", "group:u level:u session_token:s message:s"),
+    )
+
+    def __init__(self, service: "BackendClient", token: str, *, protect_socket: bool) -> None:
+        self.service, self._token, self._protect_socket = service, token, protect_socket
+        self.session_path = "/__unknown"
+        self._status: tuple[int, int, str] = (0, 0, "")
+        self._queue = InputQueue()
+        self._profile: Profile | None = None
+        self._overrides: dict[str, Any] = {}
+        self._login: Login | None = None
+        self._driver: Driver | None = None
+        self._web_auth = False
+        self._last_log: dict[str, Variant] = {}
+
+    # -- registration -----------------------------------------------------------------------------
+    @method(
+        "RegistrationConfirmation",
+        "token:s session_path:o config_path:o",
+        "config_name:s",
+        rule=session_manager,
+    )
+    async def confirm(self, call: Call, token: str, session_path: str, config_path: str) -> str:
+        if token != self._token or self._profile is not None:
+            raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
+        bus = self.service.bus
+        self.session_path = session_path
+        await LogService(bus).assign_session(session_path, BACKENDS_INTERFACE)
+        config = Configuration(bus, config_path)
+        # The text comes last: fetching it removes a single-use profile.
+        name = str(await config.get("name"))
+        self._overrides = await config.get("overrides")
+        try:
+            self._evaluate(await config.fetch(), name)
+        except ProfileError as e:
+            self.status(StatusMinor.CFG_ERROR, str(e))
+            raise ServiceError(DOMAIN_CLIENT, str(e)) from None
+        self._tell_config_state(f"config_path={config_path}")
+        return name
+
+    def _evaluate(self, text: str, name: str) -> None:
+        """Read the profile; ask for what it doesn't hold."""
+        directives = parse(text, source=name)
+        if lacking := missing(directives):
+            raise ProfileError("; ".join(lacking), source=name)
+        profile = self._profile = apply(build(directives, source=name), self._overrides)
+        if profile.verb is not None:
+            self.service.log.level = min(profile.verb, MAX_LOG_LEVEL)
+        for warning in profile.warnings:
+            self.log(LogCategory.WARN, warning)
+        self._login = Login(profile, self._queue)
+        self._login.ask()
+
+    def _tell_config_state(self, text: str) -> None:
+        if not self._queue.waiting():
+            self.status(StatusMinor.CFG_OK, text)
+            return
+        for type_, group in self._queue.groups():
+            self._attention(AttentionGroup(group), "user input is needed", AttentionType(type_))
+        self.status(StatusMinor.CFG_REQUIRE_USER, "user input is needed")
+
+    # -- control ----------------------------------------------------------------------------------
+    @method("Ping", "", "alive:b", rule=session_manager)
+    async def ping(self, call: Call) -> bool:
+        return True
+
+    @method("Ready", rule=session_manager)
+    async def ready(self, call: Call) -> None:
+        if self._web_auth:
+            raise ServiceError(DOMAIN_READY, "Pending web authentication")
+        if self._queue.waiting():
+            raise ServiceError(DOMAIN_READY, "Missing user credentials")
+
+    @method("Connect", rule=session_manager)
+    async def connect(self, call: Call) -> None:
+        if self._driver is not None and self._driver.running:
+            return
+        if self._profile is None or self._login is None:
+            raise ConfigurationRefused("the profile has not been read yet")
+        if self._queue.waiting():
+            raise ConfigurationRefused("required user input has not been provided")
+        self._driver = Driver(
+            self._profile,
+            self._login.credentials(),
+            NetworkConfiguration(self.service.bus),
+            self,
+            name=self._token,
+            key_password=self._login.key_password(),
+            configure_dns=not self._overrides.get("dns-setup-disabled", False),
+            protect_socket=self._protect_socket,
+        )
+        self.status(StatusMinor.CONN_CONNECTING)
+        self._driver.start()
+
+    @method("Pause", "reason:s", rule=session_manager)
+    async def pause(self, call: Call, reason: str) -> None:
+        driver = self._running()
+        if driver.paused:
+            raise ConfigurationRefused("the session is paused already")
+        self.status(StatusMinor.CONN_PAUSING, f"Reason: {reason}")
+        driver.pause()
+
+    @method("Resume", rule=session_manager)
+    async def resume(self, call: Call) -> None:
+        driver = self._running()
+        if not driver.paused:
+            raise ConfigurationRefused("the session is not paused")
+        self.status(StatusMinor.CONN_RESUMING)
+        driver.resume()
+
+    @method("Restart", rule=session_manager)
+    async def restart(self, call: Call) -> None:
+        driver = self._running()
+        self.status(StatusMinor.CONN_RECONNECTING)
+        driver.restart()
+
+    @method("Disconnect", rule=session_manager)
+    async def disconnect(self, call: Call) -> None:
+        self.status(StatusMinor.CONN_DISCONNECTING)
+        await self.close()
+        self.status(StatusMinor.CONN_DONE)
+        self.service.end()
+
+    @method("ForceShutdown", rule=session_manager)
+    async def force_shutdown(self, call: Call) -> None:
+        self.status(StatusMinor.CONN_DONE)
+        self.service.end()
+
+    async def close(self) -> None:
+        """Take the tunnel down; returns when nothing of it is left."""
+        if self._driver is not None:
+            await self._driver.stop()
+
+    def _running(self) -> Driver:
+        if self._driver is None or not self._driver.running:
+            raise ConfigurationRefused("the session is not running")
+        return self._driver
+
+    # -- user input -------------------------------------------------------------------------------
+    @method("UserInputQueueGetTypeGroup", "", "type_group_list:a(uu)", rule=session_manager)
+    async def type_groups(self, call: Call) -> list[list[int]]:
+        return [list(pair) for pair in self._queue.groups()]
+
+    @method(
+        "UserInputQueueFetch",
+        "type:u group:u id:u",
+        "type:u group:u id:u name:s descripiton:s hidden_input:b",  # the original's spelling
+        rule=session_manager,
+    )
+    async def fetch(self, call: Call, type_: int, group: int, number: int) -> tuple[Any, ...]:
+        slot = self._queue.fetch(type_, group, number)
+        return type_, group, number, slot.name, slot.label, slot.hidden
+
+    @method("UserInputQueueCheck", "type:u group:u", "indexes:au", rule=session_manager)
+    async def check(self, call: Call, type_: int, group: int) -> list[int]:
+        return self._queue.check(type_, group)
+
+    @method("UserInputProvide", "type:u group:u id:u value:s", rule=session_manager)
+    async def provide(self, call: Call, type_: int, group: int, number: int, value: str) -> None:
+        slot = self._queue.provide(type_, group, number, value)
+        if slot.group is AttentionGroup.CHALLENGE_AUTH_PENDING and self._driver and slot.value:
+            self._driver.answer(slot.value)
+            self._queue.forget(slot.group)
+
+    # -- told by the driver -----------------------------------------------------------------------
+    def log(self, category: LogCategory, text: str) -> None:
+        self._last_log = {
+            "log_group": Variant("u", int(self.service.group)),
+            "log_category": Variant("u", int(category)),
+            "log_message": Variant("s", text),
+        }
+        self.service.log.event(category, text)
+
+    def status(self, minor: StatusMinor, text: str = "", major: StatusMajor = StatusMajor.CONNECTION) -> None:
+        self._status = (int(major), int(minor), text)
+        if minor is StatusMinor.CONN_CONNECTED:
+            self._web_auth = False
+        self.service.log.signal("StatusChange", "uus", *self._status)
+        if minor in ENDED:
+            self.service.end()
+
+    def changed(self) -> None:
+        """Push what the session manager keeps for its readers."""
+        driver, connection = self._driver, self._connection()
+        if driver is None:
+            return
+        values = {
+            "device_name": Variant("s", driver.device.name),
+            "device_path": Variant("o", driver.device.path),
+            "session_name": Variant("s", connection[1]),
+            "connection": Variant("(sssu)", connection),
+        }
+        manager = self.service.log.session_manager
+        self.service.bus.emit(
+            CLIENT_PATH, PROPERTIES, "PropertiesChanged", "sa{sv}as", self.interface, values, [], destination=manager
+        )
+
+    def challenge(self, challenge: act.Challenge) -> None:
+        assert self._login is not None
+        self._login.ask_dynamic(challenge)
+        self._attention(AttentionGroup.CHALLENGE_DYNAMIC, challenge.text)
+        self.status(StatusMinor.CFG_REQUIRE_USER, challenge.text)
+
+    def text_challenge(self, challenge: act.TextChallenge) -> None:
+        if not challenge.response_required:
+            self.log(LogCategory.INFO, f"the server says: {challenge.text}")
+            return
+        group = AttentionGroup.CHALLENGE_AUTH_PENDING
+        self._queue.add(group, "auth_pending", challenge.text, hidden=not challenge.echo)
+        self._attention(group, challenge.text)
+        self.status(StatusMinor.CFG_REQUIRE_USER, challenge.text)
+
+    def web_auth(self, url: str) -> None:
+        self._web_auth = True
+        self._attention(AttentionGroup.OPEN_URL, url)
+        self.status(StatusMinor.SESS_AUTH_URL, url, StatusMajor.SESSION)
+
+    def _attention(self, group: AttentionGroup, text: str, type_: AttentionType = AttentionType.CREDENTIALS) -> None:
+        self.service.log.signal("AttentionRequired", "uus", int(type_), int(group), text)
+
+    # -- properties -------------------------------------------------------------------------------
+    def _connection(self) -> list[Any]:
+        endpoint = self._driver.endpoint if self._driver else None
+        if endpoint is None:
+            return ["", "", "", 0]
+        return [endpoint.protocol, endpoint.host, endpoint.address, endpoint.port]
+
+    @prop("session_path", "o", read=anyone)
+    def path_of_session(self, call: Call) -> str:
+        return self.session_path
+
+    @prop("dco", "b", read=anyone, write=session_manager)
+    def dco(self, call: Call) -> bool:
+        return False
+
+    @dco.setter
+    def set_dco(self, call: Call, value: bool) -> None:
+        if value:
+            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+
+    @prop("device_path", "o", read=anyone)
+    def device_path(self, call: Call) -> str:
+        return self._driver.device.path if self._driver else "/"
+
+    @prop("device_name", "s", read=session_manager)
+    def device_name(self, call: Call) -> str:
+        return self._driver.device.name if self._driver else ""
+
+    @prop("log_level", "u", read=anyone, write=session_manager)
+    def log_level(self, call: Call) -> int:
+        return self.service.log.level
+
+    @log_level.setter
+    def set_log_level(self, call: Call, value: int) -> None:
+        if value > MAX_LOG_LEVEL:
+            raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}")
+        self.service.log.level = value
+
+    @prop("session_name", "s", read=session_manager)
+    def session_name(self, call: Call) -> str:
+        return str(self._connection()[1])
+
+    @prop("connection", "(sssu)", read=anyone)
+    def connection(self, call: Call) -> list[Any]:
+        return self._connection()
+
+    @prop("statistics", "a{sx}", read=session_manager)
+    def statistics(self, call: Call) -> dict[str, int]:
+        return self._driver.statistics() if self._driver else {}
+
+    @prop("status", "(uus)", read=anyone)
+    def status_now(self, call: Call) -> list[Any]:
+        return list(self._status)
+
+    @prop("last_log_line", "a{sv}", read=session_manager)
+    def last_log_line(self, call: Call) -> dict[str, Variant]:
+        return self._last_log

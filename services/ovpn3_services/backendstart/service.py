@@ -1,0 +1,54 @@
+"""Lifetime and root object of the backend starter."""
+
+import argparse
+
+from ovpn3.constants import API_VERSION, BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, LogGroup
+from ovpn3.dbus.access import same_uid
+from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.describe import Signal
+from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3_services.backendstart.nursery import Nursery
+from ovpn3_services.common.service import Service
+
+
+class Starter(DBusObject):
+    interface = BACKENDS_INTERFACE
+    signals = (
+        Signal("Log", "group:u level:u message:s"),
+        Signal("StatusChange", "code_major:u code_minor:u message:s"),
+    )
+
+    def __init__(self, service: "BackendStart") -> None:
+        self.service = service
+
+    @method("StartClient", "token:s", "pid:u", rule=same_uid)
+    async def start_client(self, call: Call, token: str) -> int:
+        """Fork a client. Unlike the original's, this pid is that of the lasting process."""
+        pid = await self.service.nursery.start(["--", token])
+        self.service.log.verb1(f"client process {pid} started")
+        return pid
+
+    @prop("version", "s", read=anyone)
+    def version(self, call: Call) -> str:
+        return API_VERSION
+
+
+class BackendStart(Service):
+    name, path, group = BACKENDS_NAME, BACKENDS_PATH, LogGroup.BACKENDSTART
+    idle_unit_s = 1
+
+    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+        super().__init__(bus, options)
+        arguments = [f"--log-level={options.client_log_level}"]
+        if options.client_log_file:
+            arguments.append(f"--log-file={options.client_log_file}")
+        if options.client_disable_protect_socket:
+            arguments.append("--disable-protect-socket")
+        self.nursery = Nursery(arguments)
+
+    async def start(self) -> None:
+        self.nursery.open()
+        self.dispatcher.export(self.path, Starter(self))
+
+    async def stop(self) -> None:
+        self.nursery.close()

@@ -1,0 +1,99 @@
+"""A service's voice: Log signals to net.openvpn.v3.log, re-attached whenever that service is a new one."""
+
+import asyncio
+import sys
+from datetime import datetime
+from typing import TextIO
+
+from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LOG_NAME, LogCategory, LogGroup
+from ovpn3.dbus.bus import Bus
+from ovpn3.errors import RemoteError
+from ovpn3.proxies.log import Log as LogService
+
+
+def clean(text: str) -> str:
+    """One printable line of `text`."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+class Log:
+    """Sends what passes `level` (0-6) from `path` and `interface`; also to `copy`, if given, as text lines."""
+
+    def __init__(
+        self, bus: Bus, group: LogGroup, path: str, interface: str, level: int, copy: TextIO | None = None
+    ) -> None:
+        self.bus, self.group, self.path, self.interface, self.level = bus, group, path, interface, level
+        self.receiver = ""  # unique name of the log service we are attached to
+        self.session_manager = ""  # unique name; a client process tells it everything as well
+        self.session_token = ""  # of a client process
+        self._copy = copy
+        self._again: asyncio.Task[None] | None = None
+
+    async def attach(self) -> None:
+        """Attach to the log service, activating it, and to each that comes after it."""
+        await self.bus.watch_name(LOG_NAME, self._owner_changed)
+        await self._attach()
+
+    async def _attach(self) -> None:
+        await LogService(self.bus).attach(self.interface)
+        self.receiver = await self.bus.name_owner(LOG_NAME)
+
+    def _owner_changed(self, owner: str) -> None:
+        """A log service ended or came: attach to its successor, which this call activates if need be."""
+        if owner != self.receiver and (self._again is None or self._again.done()):
+            self._again = asyncio.get_running_loop().create_task(self._attach_again())
+
+    async def _attach_again(self) -> None:
+        try:
+            await self._attach()
+        except RemoteError as e:
+            self.receiver = ""
+            self._write(LogCategory.CRIT, f"the log service can't be reached: {e}")
+
+    def event(self, category: LogCategory, text: str, *, path: str = "") -> None:
+        """Log one event of the object at `path`."""
+        if category.level > self.level:
+            return
+        text = clean(text)
+        self._write(category, text)
+        signature, token = ("uuss", (self.session_token,)) if self.session_token else ("uus", ())
+        self.signal("Log", signature, int(self.group), int(category), *token, text, path=path)
+
+    def signal(self, member: str, signature: str, *args: object, path: str = "", only: str = "") -> None:
+        """Send a signal to the log service, and to the session manager if we are a client process; or `only` to one."""
+        for destination in (only,) if only else (self.receiver, self.session_manager):
+            if destination:
+                self.bus.emit(path or self.path, self.interface, member, signature, *args, destination=destination)
+
+    def _write(self, category: LogCategory, text: str) -> None:
+        if self._copy:
+            now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+            print(now, GROUP_TEXT[self.group], f"{CATEGORY_TEXT[category]}: {text}", file=self._copy, flush=True)
+
+    def debug(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.DEBUG, text, path=path)
+
+    def verb2(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.VERB2, text, path=path)
+
+    def verb1(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.VERB1, text, path=path)
+
+    def info(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.INFO, text, path=path)
+
+    def warn(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.WARN, text, path=path)
+
+    def error(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.ERROR, text, path=path)
+
+    def crit(self, text: str, *, path: str = "") -> None:
+        self.event(LogCategory.CRIT, text, path=path)
+
+
+def open_copy(target: str) -> TextIO | None:
+    """The stream named by --log-file: a path, `stdout:`, or nothing."""
+    if target == "stdout:":
+        return sys.stdout
+    return open(target, "a", encoding="utf-8") if target else None

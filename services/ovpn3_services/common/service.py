@@ -1,0 +1,143 @@
+"""The life of a service: options, hardening, bus name, log, idle exit, signals."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from typing import ClassVar
+
+from ovpn3.constants import API_VERSION, MAX_LOG_LEVEL, SERVICE_ACCOUNT, LogGroup
+from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.dispatch import Dispatcher
+from ovpn3.errors import Ovpn3Error
+from ovpn3_services.common import privileges
+from ovpn3_services.common.harden import harden
+from ovpn3_services.common.log import Log, open_copy
+
+
+def log_level(text: str) -> int:
+    """An argument 0-6."""
+    if not text.isdigit() or int(text) > MAX_LOG_LEVEL:
+        raise argparse.ArgumentTypeError(f"a log level is 0 to {MAX_LOG_LEVEL}, not {text}")
+    return int(text)
+
+
+def argument_parser(
+    prog: str, *, level: int = 3, idle_exit: int = 3, idle_unit: str = "minutes"
+) -> argparse.ArgumentParser:
+    """The options all services have."""
+    parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{prog} {API_VERSION}")
+    parser.add_argument("--log-level", type=log_level, default=level, metavar="N", help="0 to 6")
+    parser.add_argument("--log-file", default="", metavar="FILE", help="log here too; stdout: for standard output")
+    parser.add_argument("--colour", action="store_true", help="colours in the log file")
+    parser.add_argument(
+        "--idle-exit", type=int, default=idle_exit, metavar=idle_unit.upper(), help=f"{idle_unit}; 0 is never"
+    )
+    parser.set_defaults(prog=prog)
+    parser.add_argument("--user", default=SERVICE_ACCOUNT, metavar="ACCOUNT", help="account to run as")
+    return parser
+
+
+class Service:
+    """Base of the six. A subclass says its name and fills in `start`, `busy` and `stop`."""
+
+    name: str  # bus name
+    interface: ClassVar[str] = ""  # of the root object, if it isn't spelt as the name
+    path: ClassVar[str]  # of the root object
+    group: ClassVar[LogGroup]
+    idle_unit_s: ClassVar[int] = 60
+
+    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+        self.bus, self.options = bus, options
+        self.log = Log(
+            bus, self.group, self.path, self.interface or self.name, options.log_level, open_copy(options.log_file)
+        )
+        self.dispatcher = Dispatcher(bus, failed=self._failed, active=self.active)
+        self.exit_code = 0
+        self._idle_s = options.idle_exit * self.idle_unit_s
+        self._idle: asyncio.TimerHandle | None = None
+        self._end = asyncio.Event()
+
+    async def start(self) -> None:
+        """Export the objects. The name is requested after this."""
+        raise NotImplementedError
+
+    async def named(self) -> None:
+        """The bus name is ours: callers can come."""
+
+    def busy(self) -> bool:
+        """Whether there is a reason to stay although nobody calls."""
+        return False
+
+    async def stop(self) -> None:
+        """Put in order what must not be left behind."""
+
+    async def attach_log(self) -> None:
+        await self.log.attach()
+
+    # -- lifetime ---------------------------------------------------------------------------------
+    def active(self) -> None:
+        """Something happened: the time until the idle exit starts again."""
+        if self._idle:
+            self._idle.cancel()
+        if self._idle_s:
+            self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._idle_check)
+
+    def _idle_check(self) -> None:
+        if self.busy():
+            self.active()
+        else:
+            self.log.verb2("idle: leaving")
+            self.end()
+
+    def end(self, exit_code: int = 0) -> None:
+        """Leave in an orderly way; the first caller's exit code counts."""
+        if not self._end.is_set():
+            self.exit_code = exit_code
+            self._end.set()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.end)
+        lost = loop.create_task(self.bus.lost())
+        lost.add_done_callback(lambda _: self.end(2))
+        try:
+            await self.attach_log()
+            await self.start()
+            await self.bus.request_name(self.name)
+            self.active()
+            await self.named()
+            await self._end.wait()
+        finally:
+            await self.stop()
+            await self.dispatcher.drain()
+            self.bus.close()
+            await lost
+        return self.exit_code
+
+    def _failed(self, where: str, error: Exception) -> None:
+        """An unexpected exception: the place goes to the log, never its text, which may hold anything."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        self.log.crit(f"{where}: unexpected {type(error).__name__} at {place}")
+
+
+def run(service: type[Service], options: argparse.Namespace) -> int:
+    """Run a service that needs no privilege, as `options.user` if started by root. Returns the exit code."""
+    harden()
+    try:
+        if os.geteuid() == 0:
+            privileges.drop(options.user)
+        os.umask(0o077)
+        return asyncio.run(_run(service, options))
+    except Ovpn3Error as e:
+        print(f"{options.prog}: {e}", file=sys.stderr)
+        return 2
+
+
+async def _run(service: type[Service], options: argparse.Namespace) -> int:
+    return await service(await Bus.connect(), options).run()

@@ -1,0 +1,67 @@
+"""Arguments of calls, checked: text in, addresses and networks out, or ConfigurationRefused."""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
+
+from ovpn3.errors import ConfigurationRefused
+from ovpn3.net.plan import Address, Interface, Network, TunnelAddress, WantedRoute
+
+# It becomes part of an object path; session tokens are letters and digits.
+_DEVICE_NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
+_DOMAIN = re.compile(r"(?=.{1,254}\Z)\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+MAX_METRIC = 2**31 - 1
+
+
+def device_name(text: str) -> str:
+    if not _DEVICE_NAME.fullmatch(text):
+        raise ConfigurationRefused(f"not a usable device name: {text[:40]!r}")
+    return text
+
+
+def address(text: str, ipv6: bool) -> Address:
+    try:
+        found = IPv6Address(text) if ipv6 else IPv4Address(text)
+    except ValueError:
+        found = None
+    if found is None or "%" in text:
+        raise ConfigurationRefused(f"not an IPv{6 if ipv6 else 4} address: {text[:60]!r}")
+    return found
+
+
+def host(text: str, ipv6: bool) -> Address:
+    """The address of one machine."""
+    found = address(text, ipv6)
+    if found.is_multicast or found.is_unspecified:
+        raise ConfigurationRefused(f"not the address of a host: {found}")
+    return found
+
+
+def tunnel_address(text: str, prefix_size: int, gateway: str, ipv6: bool) -> TunnelAddress:
+    """Ours in the tunnel; an empty gateway is none."""
+    ours = _interface(text, prefix_size, ipv6)
+    if ours.ip.is_loopback:
+        raise ConfigurationRefused(f"not an address for a tunnel: {ours.ip}")
+    host(text, ipv6)
+    return TunnelAddress(ours, host(gateway, ipv6) if gateway else None)
+
+
+def route(text: str, prefix_size: int, metric: int, ipv6: bool, exclude: bool) -> WantedRoute:
+    """One of AddNetworks; bits beyond the prefix are dropped, metric -1 is the kernel's default."""
+    if not -1 <= metric <= MAX_METRIC:
+        raise ConfigurationRefused(f"not a route metric: {metric}")
+    network: Network = ip_network(_interface(text, prefix_size, ipv6), strict=False)
+    return WantedRoute(network, None if metric < 0 else metric, exclude)
+
+
+def domain(text: str) -> str:
+    if not _DOMAIN.fullmatch(text):
+        raise ConfigurationRefused(f"not a domain name: {text[:60]!r}")
+    return text
+
+
+def _interface(text: str, prefix_size: int, ipv6: bool) -> Interface:
+    found = address(text, ipv6)
+    if prefix_size > found.max_prefixlen:
+        raise ConfigurationRefused(f"not a prefix size for {text}: {prefix_size}")
+    return ip_interface((found, prefix_size))

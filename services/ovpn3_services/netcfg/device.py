@@ -1,0 +1,241 @@
+"""The D-Bus object of one device: settings are collected, Establish applies them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE
+from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.errors import ConfigurationRefused, NetworkError
+from ovpn3.net.device import Device
+from ovpn3.net.plan import Wanted
+from ovpn3.net.tun import Tun, open_tun
+from ovpn3_services.common.privileges import Cap, raised
+from ovpn3_services.netcfg import checked, notify
+from ovpn3_services.netcfg.callers import Caller
+from ovpn3_services.netcfg.dns import DnsSettings
+from ovpn3_services.netcfg.settings import RedirectMethod
+from ovpn3_services.netcfg.tools import Tools
+
+# Bounds of what a caller can make us keep.
+MAX_ADDRESSES = 64
+MAX_ROUTES = 65_536
+
+MIN_MTU = 68  # RFC 791
+TAP = 2
+LAYERS = (0, TAP, 3)  # 0 is unset, 3 is TUN
+
+
+def open_privileged() -> Tun:
+    """Where /dev/net/tun is root's alone, opening it takes the capability kept for this moment."""
+    with raised(Cap.DAC_OVERRIDE):
+        return open_tun()
+
+
+class NetDevice(DBusObject):
+    """One device of `caller`. What touches the kernel happens inside `caller.working`."""
+
+    interface = NETCFG_INTERFACE
+    domain = DOMAIN_NETCFG
+
+    def __init__(
+        self, tools: Tools, caller: Caller, path: str, name: str, destroyed: "Callable[[NetDevice], None]"
+    ) -> None:
+        self.caller = caller
+        self.path = path
+        self._tools = tools
+        self._name = name
+        self._destroyed = destroyed
+        self._layer = 0
+        self._wanted = Wanted()
+        self._dns = DnsSettings()
+        self._device = Device(tools.ipr, tools.bypasses, open_privileged)
+
+    @property
+    def index(self) -> int:
+        """Of the kernel device, 0 while there is none."""
+        return self._device.index
+
+    # -- methods ----------------------------------------------------------------------------------
+    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=anyone)
+    async def add_ip_address(self, call: Call, text: str, prefix_size: int, gateway: str, ipv6: bool) -> None:
+        address = checked.tunnel_address(text, prefix_size, gateway, ipv6)
+        if len(self._wanted.addresses) >= MAX_ADDRESSES:
+            raise ConfigurationRefused(f"more than {MAX_ADDRESSES} addresses")
+        self._wanted = replace(self._wanted, addresses=(*self._wanted.addresses, address))
+
+    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=anyone)
+    async def set_remote_address(self, call: Call, text: str, ipv6: bool) -> None:
+        self._wanted = replace(self._wanted, remote=checked.host(text, ipv6))
+
+    @method("AddNetworks", "networks:a(suibb)", rule=anyone)
+    async def add_networks(self, call: Call, networks: list[tuple[str, int, int, bool, bool]]) -> None:
+        if len(self._wanted.routes) + len(networks) > MAX_ROUTES:
+            raise ConfigurationRefused(f"more than {MAX_ROUTES} networks")
+        routes = [checked.route(*network) for network in networks]
+        self._wanted = replace(self._wanted, routes=(*self._wanted.routes, *routes))
+
+    @method("AddDNS", "server_list:as", rule=anyone)
+    async def add_dns(self, call: Call, servers: list[str]) -> None:
+        self._dns.add_servers(servers)
+        self._no_resolver(call)
+
+    @method("AddDNSSearch", "domains:as", rule=anyone)
+    async def add_dns_search(self, call: Call, domains: list[str]) -> None:
+        self._dns.add_search_domains(domains)
+        self._no_resolver(call)
+
+    @method("SetDNSSEC", "mode:s", rule=anyone)
+    async def set_dnssec(self, call: Call, mode: str) -> None:
+        self._dns.set_dnssec(mode)
+        self._no_resolver(call)
+
+    @method("SetDNSTransport", "mode:s", rule=anyone)
+    async def set_dns_transport(self, call: Call, mode: str) -> None:
+        self._dns.set_transport(mode)
+        self._no_resolver(call)
+
+    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=anyone)
+    async def enable_dco(self, call: Call, name: str) -> str:
+        raise ConfigurationRefused("data channel offload is not available")
+
+    @method("Establish", rule=anyone, fd="out")
+    async def establish(self, call: Call) -> int:
+        if self._layer == TAP:
+            raise ConfigurationRefused("TAP devices are not supported")
+        async with self.caller.working():
+            if self._tools.dispatcher.get(self.path) is not self:
+                raise ConfigurationRefused("the device was destroyed")
+            await self._tear_down()
+            try:
+                tun = await self._device.establish(self._applicable())
+            except NetworkError as e:
+                self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
+                raise
+            self._name = tun.name
+            for problem in self._device.problems:
+                self._tools.log.warn(f"{tun.name}: {problem}", path=self.path)
+            self._tell(notify.added(self._device.applied))
+        self._tools.log.verb1(f"{tun.name} is up", path=self.path)
+        return tun.fd
+
+    @method("Disable", rule=anyone)
+    async def disable(self, call: Call) -> None:
+        async with self.caller.working():
+            self._dns = DnsSettings()
+            await self._tear_down()
+
+    @method("Destroy", rule=anyone)
+    async def on_destroy(self, call: Call) -> None:
+        async with self.caller.working():
+            if self._tools.dispatcher.get(self.path) is self:
+                await self.destroy()
+
+    # -- properties -------------------------------------------------------------------------------
+    @prop("device_name", "s", read=anyone)
+    def device_name(self, call: Call) -> str:
+        return self._name
+
+    @prop("mtu", "q", read=anyone, write=anyone)
+    def mtu(self, call: Call) -> int:
+        return self._wanted.mtu
+
+    @mtu.setter
+    def set_mtu(self, call: Call, value: int) -> None:
+        if value < MIN_MTU:
+            raise ConfigurationRefused(f"an MTU is {MIN_MTU} at least, not {value}")
+        self._wanted = replace(self._wanted, mtu=value)
+
+    @prop("layer", "u", read=anyone, write=anyone)
+    def layer(self, call: Call) -> int:
+        return self._layer
+
+    @layer.setter
+    def set_layer(self, call: Call, value: int) -> None:
+        if value not in LAYERS:
+            raise ConfigurationRefused(f"not a layer: {value}")
+        self._layer = value
+
+    @prop("txqueuelen", "q", read=anyone, write=anyone)
+    def txqueuelen(self, call: Call) -> int:
+        return self._wanted.txqueuelen
+
+    @txqueuelen.setter
+    def set_txqueuelen(self, call: Call, value: int) -> None:
+        self._wanted = replace(self._wanted, txqueuelen=value)
+
+    @prop("reroute_ipv4", "b", read=anyone, write=anyone)
+    def reroute_ipv4(self, call: Call) -> bool:
+        return self._wanted.reroute_ipv4
+
+    @reroute_ipv4.setter
+    def set_reroute_ipv4(self, call: Call, value: bool) -> None:
+        self._wanted = replace(self._wanted, reroute_ipv4=value)
+
+    @prop("reroute_ipv6", "b", read=anyone, write=anyone)
+    def reroute_ipv6(self, call: Call) -> bool:
+        return self._wanted.reroute_ipv6
+
+    @reroute_ipv6.setter
+    def set_reroute_ipv6(self, call: Call, value: bool) -> None:
+        self._wanted = replace(self._wanted, reroute_ipv6=value)
+
+    @prop("owner", "u", read=anyone)
+    def owner(self, call: Call) -> int:
+        return self.caller.peer.uid
+
+    @prop("acl", "au", read=anyone)
+    def acl(self, call: Call) -> list[int]:
+        return []
+
+    @prop("dns_scope", "s", read=anyone, write=anyone)
+    def dns_scope(self, call: Call) -> str:
+        return ""
+
+    @dns_scope.setter
+    def set_dns_scope(self, call: Call, value: str) -> None:
+        raise ConfigurationRefused("there is no resolver back end")
+
+    # These two are announced as one text by the original, and sent as a list.
+    @prop("dns_name_servers", "s", wire="as", read=anyone)
+    def dns_name_servers(self, call: Call) -> list[str]:
+        return self._dns.servers
+
+    @prop("dns_search_domains", "s", wire="as", read=anyone)
+    def dns_search_domains(self, call: Call) -> list[str]:
+        return self._dns.search_domains
+
+    @prop("dnssec_mode", "s", read=anyone)
+    def dnssec_mode(self, call: Call) -> str:
+        return self._dns.dnssec
+
+    # -- the kernel device --------------------------------------------------------------------------
+    async def destroy(self) -> None:
+        """Remove device and object; call this inside `caller.working`. Failures are only logged."""
+        self._destroyed(self)
+        await self._tear_down()
+
+    async def _tear_down(self) -> None:
+        applied = list(self._device.applied)
+        try:
+            await self._device.remove()
+        except NetworkError as e:
+            self._tools.log.error(f"{self._name}: {e}", path=self.path)
+        if applied:
+            self._tell(notify.removed(applied))
+
+    def _applicable(self) -> Wanted:
+        """What is wanted, as far as the redirect method has netcfg do it."""
+        method: RedirectMethod = self._tools.options.redirect_method
+        wanted = self._wanted
+        if method is not RedirectMethod.HOST_ROUTE:
+            wanted = replace(wanted, remote=None)
+        if method is RedirectMethod.NONE:
+            wanted = replace(wanted, reroute_ipv4=False, reroute_ipv6=False)
+        return wanted
+
+    def _tell(self, changes: Iterable[notify.Change]) -> None:
+        for change, details in changes:
+            self._tools.subscribers.tell(self.path, self._name, change, details)
+
+    def _no_resolver(self, call: Call) -> None:
+        self._tools.log.error(f"{call.member} has no effect: there is no resolver back end", path=self.path)

@@ -1,0 +1,160 @@
+"""The root object of netcfg."""
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from ovpn3.constants import API_VERSION, DOMAIN_NETCFG, MAX_LOG_LEVEL, NETCFG_INTERFACE, NETCFG_PATH
+from ovpn3.dbus.access import root
+from ovpn3.dbus.describe import Signal
+from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.errors import AccessDenied, ConfigurationRefused
+from ovpn3.net.plan import Address
+from ovpn3.net.route import best_hop
+from ovpn3_services.netcfg import checked, notify
+from ovpn3_services.netcfg.callers import Caller, Callers
+from ovpn3_services.netcfg.device import NetDevice
+from ovpn3_services.netcfg.protect import protect_socket
+from ovpn3_services.netcfg.settings import RedirectMethod, config_file
+from ovpn3_services.netcfg.tools import Tools
+
+MAX_DEVICES = 1024
+
+
+class NetCfg(DBusObject):
+    """The root. It knows all devices, and whose they are."""
+
+    interface = NETCFG_INTERFACE
+    domain = DOMAIN_NETCFG
+    signals = (Signal("Log", "group:u level:u message:s"), notify.SIGNAL)
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._devices: dict[str, NetDevice] = {}
+        self._protecting: set[Caller] = set()
+        self.callers = Callers(tools.dispatcher.bus, self._on_caller_left)
+
+    def busy(self) -> bool:
+        """Whether somebody relies on us."""
+        return bool(self._devices or self._protecting or self._tools.subscribers.list())
+
+    # -- methods ----------------------------------------------------------------------------------
+    @method("CreateVirtualInterface", "device_name:s", "device_path:o", rule=anyone)
+    async def create_virtual_interface(self, call: Call, name: str) -> str:
+        checked.device_name(name)
+        caller = await self.callers.of(call)
+        async with caller.working():
+            if len(self._devices) >= MAX_DEVICES:
+                raise ConfigurationRefused(f"there are {MAX_DEVICES} devices already")
+            path = f"{NETCFG_PATH}/{caller.peer.pid}_{name}"
+            device = NetDevice(self._tools, caller, path, name, destroyed=self._forget)
+            self._tools.dispatcher.export(path, device)
+            self._devices[path] = device
+        self._tools.log.debug(f"device {name} created for process {caller.peer.pid}", path=path)
+        return path
+
+    @method("FetchInterfaceList", "", "device_paths:ao", rule=anyone)
+    async def fetch_interface_list(self, call: Call) -> list[str]:
+        return list(self._devices)
+
+    @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=anyone, fd="in")
+    async def protect_socket(self, call: Call, remote: str, ipv6: bool, device_path: str) -> bool:
+        to = checked.host(remote, ipv6)
+        caller = await self.callers.of(call)
+        async with caller.working():
+            # A caller that doesn't know its device any more still must not be sent through it.
+            avoid = {d.index for d in self._devices.values() if d.caller is caller or d.path == device_path}
+            if device_path != "/" and device_path not in self._devices:
+                raise ConfigurationRefused(f"there is no device {device_path}")
+            method: RedirectMethod = self._tools.options.redirect_method
+            bind_to = 0
+            if method is RedirectMethod.BIND_DEVICE:
+                hop = await best_hop(self._tools.ipr, to, avoid=avoid)
+                bind_to = hop.index if hop else 0
+            protect_socket(call.fds[0] if call.fds else None, self._tools.options.set_somark, bind_to)
+            if method is RedirectMethod.HOST_ROUTE:
+                await self._route_around(caller, to, avoid)
+        return True
+
+    @method("DcoAvailable", "", "available:b", rule=anyone)
+    async def dco_available(self, call: Call) -> bool:
+        return False
+
+    @method("Cleanup", rule=anyone)
+    async def cleanup(self, call: Call) -> None:
+        pid = (await call.peer()).pid
+        for caller in self.callers.known():
+            if caller.peer.pid == pid:
+                async with caller.working():
+                    await self._clear(caller)
+
+    @method("NotificationSubscribe", "filter:u", rule=anyone)
+    async def notification_subscribe(self, call: Call, mask: int) -> None:
+        caller = await self.callers.of(call)
+        async with caller.working():
+            self._tools.subscribers.add(call.sender, mask)
+
+    @method("NotificationUnsubscribe", "subscriber:s", rule=anyone)
+    async def notification_unsubscribe(self, call: Call, subscriber: str) -> None:
+        if await call.uid() == 0:
+            if not subscriber:
+                raise ConfigurationRefused("root has to name the subscriber")
+            self._tools.subscribers.remove(subscriber)
+        elif subscriber in ("", call.sender):
+            self._tools.subscribers.remove(call.sender)
+        else:
+            raise AccessDenied("only root may end somebody else's subscription")
+
+    @method("NotificationSubscriberList", "", "subscriptions:a(su)", rule=root)
+    async def notification_subscriber_list(self, call: Call) -> list[list[object]]:
+        return [[name, mask] for name, mask in self._tools.subscribers.list()]
+
+    # -- properties -------------------------------------------------------------------------------
+    @prop("global_dns_servers", "as", read=anyone)
+    def global_dns_servers(self, call: Call) -> list[str]:
+        return []
+
+    @prop("global_dns_search", "as", read=anyone)
+    def global_dns_search(self, call: Call) -> list[str]:
+        return []
+
+    @prop("log_level", "u", read=anyone, write=anyone)
+    def log_level(self, call: Call) -> int:
+        return self._tools.log.level
+
+    @log_level.setter
+    def set_log_level(self, call: Call, value: int) -> None:
+        if value > MAX_LOG_LEVEL:
+            raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}, not {value}")
+        self._tools.log.level = value
+
+    @prop("config_file", "s", read=anyone)
+    def config_file(self, call: Call) -> str:
+        return config_file(self._tools.options)
+
+    @prop("version", "s", read=anyone)
+    def version(self, call: Call) -> str:
+        return API_VERSION
+
+    # -- the caller's things ----------------------------------------------------------------------
+    async def _route_around(self, caller: Caller, server: Address, avoid: Iterable[int]) -> None:
+        """Lead packets to the server around the caller's devices; its earlier server's route goes."""
+        host = ip_network(server)
+        hop = await self._tools.bypasses.hold(caller, host, frozenset(avoid))
+        self._protecting.add(caller)
+        await self._tools.bypasses.release(caller, keep=host)
+        way = f"by {hop.gateway or 'link'}" if hop else "on this machine"
+        self._tools.log.verb1(f"server {server} is reached around the tunnel, {way}")
+
+    def _forget(self, device: NetDevice) -> None:
+        del self._devices[device.path]
+        self._tools.dispatcher.unexport(device.path)
+
+    async def _clear(self, caller: Caller) -> None:
+        for device in [device for device in self._devices.values() if device.caller is caller]:
+            await device.destroy()
+        self._protecting.discard(caller)
+        await self._tools.bypasses.release(caller)
+
+    async def _on_caller_left(self, caller: Caller) -> None:
+        self._tools.subscribers.forget(caller.peer.name)
+        await self._clear(caller)

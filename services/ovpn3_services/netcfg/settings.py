@@ -1,0 +1,105 @@
+"""Settings of netcfg: the command line, and <state-dir>/netcfg.json which overrides it."""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ovpn3_services.common.service import argument_parser, log_level
+
+PROG = "openvpn3-service-netcfg"
+FILE_NAME = "netcfg.json"
+
+_COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
+
+
+class RedirectMethod(Enum):
+    """How packets to the VPN server are kept out of the tunnel."""
+
+    HOST_ROUTE = "host-route"
+    BIND_DEVICE = "bind-device"
+    NONE = "none"
+
+
+def mark(text: str) -> int:
+    """A socket mark, decimal or 0x…; -1 sets none."""
+    value = int(text, 0)
+    if not -1 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"a mark is 0 to {2**32 - 1}, not {text}")
+    return value
+
+
+def minutes(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"not a number of minutes: {text}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argument_parser(PROG, level=4, idle_exit=5)
+    resolver = options.add_mutually_exclusive_group()
+    resolver.add_argument("--resolv-conf", default="", metavar="FILE", help="put DNS settings into this file")
+    resolver.add_argument("--systemd-resolved", action="store_true", help="give DNS settings to systemd-resolved")
+    options.add_argument(
+        "--redirect-method",
+        type=RedirectMethod,
+        default=RedirectMethod.HOST_ROUTE,
+        metavar="METHOD",
+        help="keep VPN servers out of the tunnel by host-route (default) or bind-device; or none",
+    )
+    options.add_argument("--set-somark", type=mark, default=-1, metavar="MARK", help="mark of VPN sockets")
+    options.add_argument("--state-dir", default="", metavar="DIR", help=f"read {FILE_NAME} there")
+    return options
+
+
+def config_file(options: argparse.Namespace) -> str:
+    """Path of the settings file; empty without a state directory."""
+    return str(Path(options.state_dir, FILE_NAME)) if options.state_dir else ""
+
+
+def flag(value: object) -> bool:
+    """A boolean setting; files of older releases have text there, and any text meant yes."""
+    return value is True or isinstance(value, str)
+
+
+# JSON field -> option it overrides, reader of its value.
+_FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "log_level": ("log_level", lambda value: log_level(str(value))),
+    "log_file": ("log_file", str),
+    "idle_exit": ("idle_exit", lambda value: minutes(str(value))),
+    "resolv_conf_file": ("resolv_conf", str),
+    "systemd_resolved": ("systemd_resolved", flag),
+    "redirect_method": ("redirect_method", RedirectMethod),
+    "set_somark": ("set_somark", lambda value: mark(str(value))),
+}
+
+
+def apply_file(options: argparse.Namespace) -> list[str]:
+    """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
+    path = config_file(options)
+    try:
+        text = Path(path).read_text(encoding="utf-8") if path else ""
+        settings = json.loads(_COMMENT.sub("", text) or "{}")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as e:
+        return [f"{path} is ignored: {e}"]
+    if not isinstance(settings, dict):
+        return [f"{path} is ignored: not a JSON object"]
+
+    if settings.get("resolv_conf_file") or flag(settings.get("systemd_resolved")):
+        options.resolv_conf, options.systemd_resolved = "", False
+    complaints = []
+    for field, value in settings.items():
+        if field not in _FIELDS:
+            continue
+        option, read = _FIELDS[field]
+        try:
+            setattr(options, option, read(value))
+        except (ValueError, argparse.ArgumentTypeError) as e:
+            complaints.append(f"{path}: {field} is ignored: {e}")
+    return complaints

@@ -1,0 +1,21 @@
+"""What the objects of netcfg work with."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+
+from pyroute2 import AsyncIPRoute
+
+from ovpn3.dbus.dispatch import Dispatcher
+from ovpn3.net.bypass import Bypasses
+from ovpn3_services.common.log import Log
+from ovpn3_services.netcfg.notify import Subscribers
+
+
+@dataclass(frozen=True)
+class Tools:
+    ipr: AsyncIPRoute
+    bypasses: Bypasses
+    dispatcher: Dispatcher
+    subscribers: Subscribers
+    log: Log
+    options: Namespace

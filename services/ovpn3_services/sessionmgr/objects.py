@@ -1,0 +1,375 @@
+"""The session manager's objects: /net/openvpn/v3/sessions and one below it for each session."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from dbus_fast import Message, Variant
+
+from ovpn3.constants import (
+    API_VERSION,
+    DOMAIN_READY,
+    MAX_LOG_LEVEL,
+    SESSIONS_INTERFACE,
+    StatusMajor,
+    StatusMinor,
+)
+from ovpn3.dbus.access import AccessList, Governed, insider, owner, owner_or_granted, user
+from ovpn3.dbus.bus import Subscription
+from ovpn3.dbus.describe import Signal
+from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.errors import ConfigurationRefused, RemoteError, ServiceError
+from ovpn3.proxies.backend import BackendClient
+from ovpn3.proxies.log import Log as LogService
+from ovpn3.proxies.log import LogProxy
+from ovpn3.proxies.proxy import unwrap
+
+if TYPE_CHECKING:
+    from ovpn3_services.sessionmgr.registry import Registry
+
+LOG = Signal("Log", "group:u level:u message:s")
+# States of the client after which there is nothing left to manage; all with major CONNECTION.
+CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
+
+
+class Manager(DBusObject):
+    """The root object."""
+
+    interface = SESSIONS_INTERFACE
+    signals = (LOG, Signal("SessionManagerEvent", "path:o type:q owner:u"))
+
+    def __init__(self, registry: "Registry") -> None:
+        self.registry = registry
+
+    @method("NewTunnel", "config_path:o", "session_path:o", rule=anyone)
+    async def new_tunnel(self, call: Call, config_path: str) -> str:
+        return await self.registry.new_tunnel(config_path, await call.uid())
+
+    @method("FetchAvailableSessions", "", "paths:ao", rule=anyone)
+    async def fetch_available(self, call: Call) -> list[str]:
+        return [s.path for s in self.registry.visible_to(await call.uid())]
+
+    @method("FetchManagedInterfaces", "", "devices:as", rule=anyone)
+    async def fetch_interfaces(self, call: Call) -> list[str]:
+        return [s.device_name for s in self.registry.visible_to(await call.uid())]
+
+    @method("LookupConfigName", "config_name:s", "session_paths:ao", rule=anyone)
+    async def lookup_config_name(self, call: Call, config_name: str) -> list[str]:
+        return [s.path for s in self.registry.visible_to(await call.uid()) if s.config_name == config_name]
+
+    @method("LookupInterface", "device_name:s", "session_path:o", rule=anyone)
+    async def lookup_interface(self, call: Call, device_name: str) -> str:
+        found = [s.path for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
+        if not device_name or not found:
+            raise ConfigurationRefused(f"no session has the interface {device_name!r}")
+        if len(found) > 1:
+            raise ConfigurationRefused(f"more than one session has the interface {device_name!r}")
+        return found[0]
+
+    @prop("version", "s", read=anyone)
+    def version(self, call: Call) -> str:
+        return API_VERSION
+
+
+async def log_access(session: "SessionObject", call: Call) -> None:
+    """The owner, and everybody with access once the owner doesn't restrict it."""
+    await (owner if session.restrict_log_access else user)(session, call)
+
+
+class SessionObject(DBusObject, Governed):
+    """One tunnel. What the client process says of itself is kept here, so that reading costs no call to it."""
+
+    interface = SESSIONS_INTERFACE
+    signals = (
+        Signal("AttentionRequired", "code_major:u code_minor:u message:s"),
+        Signal("StatusChange", "code_major:u code_minor:u message:s"),
+        LOG,
+    )
+
+    def __init__(
+        self,
+        registry: "Registry",
+        path: str,
+        config_path: str,
+        access: AccessList,
+        backend: BackendClient,
+        pid: int,
+    ) -> None:
+        self.registry, self.path, self.config_path = registry, path, config_path
+        self.access, self.backend, self.pid = access, backend, pid
+        self.config_name = ""
+        self.created = int(time.time())
+        self.restrict_log_access = True
+        self.watch: Subscription | None = None
+        self.status_now: tuple[int, int, str] = (0, 0, "")
+        self.last_log_entry: dict[str, Any] = {}
+        # As pushed by the client process, in the client's own spelling.
+        self.device_name, self.device_path, self.session_name = "", "/", ""
+        self.connection: tuple[str, str, str, int] = ("", "", "", 0)
+        self.log_level = MAX_LOG_LEVEL
+        self._forwards: dict[str, LogProxy] = {}  # by unique name of the receiver
+        self._receivers: dict[str, Subscription] = {}
+        self._closed: asyncio.Future[None] | None = None
+        self._connect_asked = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def visible(self, call: Call) -> bool:
+        uid = await call.uid()
+        return uid == 0 or self.access.may_use(uid)
+
+    # -- control ----------------------------------------------------------------------------------
+    @method("Ready", rule=user)
+    async def ready(self, call: Call) -> None:
+        try:
+            await self.backend.ready()
+        except RemoteError as e:
+            # Front-ends look for this domain and the client's words.
+            raise ServiceError(DOMAIN_READY, str(e)) if e.name == DOMAIN_READY else e from None
+
+    @method("Connect", rule=user)
+    async def connect(self, call: Call) -> None:
+        self._connect_asked = True
+        await self.backend.connect()
+
+    @method("Restart", rule=user)
+    async def restart(self, call: Call) -> None:
+        await self.backend.restart()
+
+    @method("Pause", "reason:s", rule=user)
+    async def pause(self, call: Call, reason: str) -> None:
+        await self.backend.pause(reason)
+
+    @method("Resume", rule=user)
+    async def resume(self, call: Call) -> None:
+        await self.backend.resume()
+
+    @method("Disconnect", rule=user)
+    async def disconnect(self, call: Call) -> None:
+        await self.close()
+
+    @method("AccessGrant", "uid:u", rule=owner)
+    async def access_grant(self, call: Call, uid: int) -> None:
+        self.access.grant(uid)
+        self.registry.log.info(f"access granted to user id {uid} by user id {await call.uid()}", path=self.path)
+
+    @method("AccessRevoke", "uid:u", rule=owner)
+    async def access_revoke(self, call: Call, uid: int) -> None:
+        self.access.revoke(uid)
+        self.registry.log.info(f"access revoked from user id {uid} by user id {await call.uid()}", path=self.path)
+
+    # -- user input -------------------------------------------------------------------------------
+    @method("UserInputQueueGetTypeGroup", "", "type_group_list:a(uu)", rule=user)
+    async def type_groups(self, call: Call) -> list[Any]:
+        return await self.backend.type_groups()
+
+    @method(
+        "UserInputQueueFetch",
+        "type:u group:u id:u",
+        "type:u group:u id:u name:s description:s hidden_input:b",
+        rule=user,
+    )
+    async def fetch(self, call: Call, type_: int, group: int, number: int) -> list[Any]:
+        return await self.backend.fetch(type_, group, number)
+
+    @method("UserInputQueueCheck", "type:u group:u", "indexes:au", rule=user)
+    async def check(self, call: Call, type_: int, group: int) -> list[int]:
+        return await self.backend.check(type_, group)
+
+    @method("UserInputProvide", "type:u group:u id:u value:s", rule=user)
+    async def provide(self, call: Call, type_: int, group: int, number: int, value: str) -> None:
+        await self.backend.provide(type_, group, number, value)
+
+    # -- log forwarding ---------------------------------------------------------------------------
+    @method("LogForward", "enable:b", rule=log_access)
+    async def log_forward(self, call: Call, enable: bool) -> None:
+        await self._stop_forward(call.sender)
+        if enable:
+            proxy = await LogService(self.registry.bus).proxy_log_events(call.sender, self.path)
+            self._forwards[call.sender] = proxy
+            self._receivers[call.sender] = await self.registry.bus.watch_name(
+                call.sender, lambda _: self._spawn_stop(call.sender)
+            )
+
+    def _spawn_stop(self, receiver: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._stop_forward(receiver))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stop_forward(self, receiver: str) -> None:
+        if watch := self._receivers.pop(receiver, None):
+            watch.cancel()
+        if proxy := self._forwards.pop(receiver, None):
+            try:
+                await proxy.remove()
+            except RemoteError as e:
+                self.registry.log.debug(f"log forwarding to {receiver} had ended already: {e}", path=self.path)
+
+    # -- what the client process says -------------------------------------------------------------
+    def on_signal(self, m: Message) -> None:
+        match m.member, m.signature:
+            case "StatusChange", "uus":
+                self._on_status(*m.body)
+            case "AttentionRequired", "uus":
+                self.registry.dispatcher.emit(self.path, "AttentionRequired", *m.body)
+            case "Log", "uuss":
+                group, category, _, message = m.body
+                self.last_log_entry = {
+                    "log_group": Variant("u", group),
+                    "log_category": Variant("u", category),
+                    "log_message": Variant("s", message),
+                }
+            case "PropertiesChanged", "sa{sv}as":
+                self._on_properties(unwrap(m.body[1]))
+
+    def _on_properties(self, changed: dict[str, Any]) -> None:
+        """Values are our own client's, but a process can be taken over: each is checked for its type."""
+        for name, type_ in (("device_name", str), ("device_path", str), ("session_name", str), ("log_level", int)):
+            if isinstance(value := changed.get(name), type_):
+                setattr(self, name, value)
+        match changed.get("connection"):
+            case [str(), str(), str(), int()] as connection:
+                self.connection = tuple(connection)
+
+    def _on_status(self, major: int, minor: int, message: str) -> None:
+        self.status_now = (major, minor, message)
+        if major == StatusMajor.CONNECTION and minor in CLOSING:
+            self._spawn_close(StatusMinor.PROC_STOPPED)
+
+    def backend_gone(self) -> None:
+        """The client's bus name is gone. Nothing to do if it has been asked to go."""
+        self.status_now = (StatusMajor.SESSION, StatusMinor.PROC_KILLED, "the client process is gone")
+        self._spawn_close(StatusMinor.PROC_KILLED)
+
+    # -- end --------------------------------------------------------------------------------------
+    async def close(self) -> None:
+        """Disconnect in order: the client has cleaned up when this returns. A second caller waits for the first."""
+        if self._closed is None:
+            self._closed = asyncio.get_running_loop().create_future()
+            try:
+                await self.backend.disconnect()
+            except RemoteError as e:
+                self.registry.log.debug(f"the client had gone before it was disconnected: {e}", path=self.path)
+            await self._finish(StatusMinor.PROC_STOPPED)
+        else:
+            await asyncio.shield(self._closed)
+
+    def _spawn_close(self, how: StatusMinor) -> None:
+        if self._closed is None:
+            self._closed = asyncio.get_running_loop().create_future()
+            task = asyncio.get_running_loop().create_task(self._finish(how))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, how: StatusMinor) -> None:
+        text = "session closed" if how is StatusMinor.PROC_STOPPED else "the client process is gone"
+        if self.registry.log.receiver:
+            self.registry.dispatcher.emit(
+                self.path,
+                "StatusChange",
+                int(StatusMajor.SESSION),
+                int(how),
+                text,
+                destination=self.registry.log.receiver,
+            )
+        self.registry.remove(self)
+        for receiver in list(self._forwards):
+            await self._stop_forward(receiver)
+        assert self._closed is not None
+        self._closed.set_result(None)
+
+    # -- properties -------------------------------------------------------------------------------
+    @prop("owner", "u", read=insider)
+    def owner_uid(self, call: Call) -> int:
+        return self.access.owner
+
+    @prop("session_created", "t", read=insider)
+    def session_created(self, call: Call) -> int:
+        return self.created
+
+    @prop("acl", "au", read=insider)
+    def acl(self, call: Call) -> list[int]:
+        return self.access.granted
+
+    @prop("public_access", "b", read=insider, write=owner)
+    def public_access(self, call: Call) -> bool:
+        return self.access.public
+
+    @public_access.setter
+    def set_public_access(self, call: Call, value: bool) -> None:
+        self.access.public = value
+
+    @prop("status", "(uus)", read=insider)
+    def status(self, call: Call) -> list[Any]:
+        return list(self.status_now)
+
+    @prop("last_log", "a{sv}", read=insider)
+    def last_log(self, call: Call) -> dict[str, Any]:
+        return self.last_log_entry
+
+    @prop("statistics", "a{sx}", read=insider)
+    async def statistics(self, call: Call) -> dict[str, int]:
+        values: dict[str, int] = await self.backend.get("statistics")
+        return values
+
+    @prop("dco", "b", read=insider, write=owner_or_granted)
+    def dco(self, call: Call) -> bool:
+        return False
+
+    @dco.setter
+    def set_dco(self, call: Call, value: bool) -> None:
+        if self._connect_asked:
+            raise ConfigurationRefused("dco can't be changed once the session is connecting")
+        if value:
+            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+
+    @prop("device_path", "s", read=insider, wire="o")
+    def device_object(self, call: Call) -> str:
+        return self.device_path
+
+    @prop("device_name", "s", read=insider)
+    def device(self, call: Call) -> str:
+        return self.device_name
+
+    @prop("config_path", "o", read=insider)
+    def config(self, call: Call) -> str:
+        return self.config_path
+
+    @prop("config_name", "s", read=insider)
+    def name_of_config(self, call: Call) -> str:
+        return self.config_name
+
+    @prop("connected_to", "(ssu)", read=insider)
+    def connected_to(self, call: Call) -> list[Any]:
+        protocol, _, address, port = self.connection
+        return [protocol, address, port]
+
+    @prop("session_name", "s", read=insider)
+    def name_of_session(self, call: Call) -> str:
+        return self.session_name
+
+    @prop("backend_pid", "u", read=insider)
+    def backend_pid(self, call: Call) -> int:
+        return self.pid
+
+    @prop("restrict_log_access", "b", read=insider, write=owner)
+    def restricts_log(self, call: Call) -> bool:
+        return self.restrict_log_access
+
+    @restricts_log.setter
+    def set_restrict_log_access(self, call: Call, value: bool) -> None:
+        self.restrict_log_access = value
+
+    @prop("log_forwards", "ao", read=insider)
+    def log_forwards(self, call: Call) -> list[str]:
+        return [proxy.path for proxy in self._forwards.values()]
+
+    @prop("log_verbosity", "u", read=insider, write=owner_or_granted)
+    def log_verbosity(self, call: Call) -> int:
+        return self.log_level
+
+    @log_verbosity.setter
+    async def set_log_verbosity(self, call: Call, value: int) -> None:
+        if value > MAX_LOG_LEVEL:
+            raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}")
+        await self.backend.set("log_level", "u", value)
+        self.log_level = value

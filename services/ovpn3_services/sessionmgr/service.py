@@ -1,0 +1,22 @@
+"""Lifetime of the session manager: it stays while there is a session or one is being started."""
+
+from ovpn3.constants import BACKENDS_INTERFACE, CLIENT_PATH, SESSIONS_NAME, SESSIONS_PATH, LogGroup
+from ovpn3.dbus.bus import Match
+from ovpn3_services.common.service import Service
+from ovpn3_services.sessionmgr.objects import Manager
+from ovpn3_services.sessionmgr.registry import Registry
+
+
+class SessionManager(Service):
+    name, path, group = SESSIONS_NAME, SESSIONS_PATH, LogGroup.SESSIONMGR
+
+    async def start(self) -> None:
+        self.registry = Registry(self.bus, self.dispatcher, self.log)
+        self.dispatcher.export(self.path, Manager(self.registry))
+        # One subscription for every client there will ever be; the registry knows which sender may say what.
+        await self.bus.subscribe(Match(BACKENDS_INTERFACE, path=CLIENT_PATH), self.registry.on_backend_signal)
+        changes = Match("org.freedesktop.DBus.Properties", "PropertiesChanged", path=CLIENT_PATH)
+        await self.bus.subscribe(changes, self.registry.on_backend_signal)
+
+    def busy(self) -> bool:
+        return self.registry.busy()

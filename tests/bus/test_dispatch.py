@@ -1,0 +1,252 @@
+"""Exported objects on a real bus: members, rules, errors, properties, descriptors, introspection."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from dbus_fast import Variant
+from dbus_fast.introspection import Node
+
+from ovpn3.dbus.access import AccessList, owner
+from ovpn3.dbus.bus import Bus, Match
+from ovpn3.dbus.describe import Signal
+from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method, prop
+from ovpn3.errors import AccessDenied, ConfigurationRefused, RemoteError, ServiceError
+
+PATH, IFACE = "/org/example/thing", "org.example.Thing"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+
+async def nobody(obj: object, call: Call) -> None:
+    raise AccessDenied("not for you")
+
+
+class Thing(DBusObject):
+    interface = IFACE
+    signals = (Signal("Happened", "what:s"),)
+
+    def __init__(self) -> None:
+        self.mood_now = "calm"
+        self.access = AccessList(os.geteuid())
+        self.let_go = asyncio.Event()
+
+    @method("Echo", "text:s", "text:s times:u", rule=owner)
+    async def echo(self, call: Call, text: str) -> tuple[str, int]:
+        return text, 1
+
+    @method("Refuse", "how:s", rule=anyone)
+    async def refuse(self, call: Call, how: str) -> None:
+        raise {
+            "ready": ServiceError("net.openvpn.v3.error.ready", "Missing user credentials"),
+            "state": ConfigurationRefused("not now"),
+            "bug": ValueError("a secret text"),
+        }[how]
+
+    @method("Denied", rule=nobody)
+    async def denied(self, call: Call) -> None:
+        raise AssertionError("the rule was not asked")
+
+    @method("Slow", rule=anyone)
+    async def slow(self, call: Call) -> None:
+        await self.let_go.wait()
+
+    @method("GiveFd", rule=anyone, fd="out")
+    async def give_fd(self, call: Call) -> int:
+        return os.memfd_create("given")
+
+    @method("TakeFd", "", "size:t", rule=anyone, fd="in")
+    async def take_fd(self, call: Call) -> int:
+        fd = call.take_fd()
+        assert fd is not None
+        size = os.fstat(fd).st_size
+        os.close(fd)
+        return size
+
+    @prop("mood", "s", read=anyone, write=anyone)
+    def mood(self, call: Call) -> str:
+        return self.mood_now
+
+    @mood.setter
+    def set_mood(self, call: Call, value: str) -> None:
+        if not value:
+            raise ConfigurationRefused("a mood is needed")
+        self.mood_now = value
+
+    @prop("hidden", "s", read=nobody)
+    def hidden(self, call: Call) -> str:
+        return "x"
+
+    @prop("odd", "s", read=anyone, wire="o")
+    async def odd(self, call: Call) -> str:
+        return "/"
+
+
+@pytest.fixture
+async def thing(server: Bus) -> AsyncIterator[Thing]:
+    thing = Thing()
+    failures: list[str] = []
+    dispatcher = Dispatcher(server, failed=lambda where, e: failures.append(where), active=lambda: None)
+    dispatcher.export(PATH, thing)
+    yield thing
+    await dispatcher.drain()
+
+
+async def call(client: Bus, server: Bus, member: str, signature: str = "", *args: object) -> list[object]:
+    return await client.call(server.unique_name, PATH, IFACE, member, signature, *args)
+
+
+async def test_method_answers(client: Bus, server: Bus, thing: Thing) -> None:
+    assert await call(client, server, "Echo", "s", "hé") == ["hé", 1]
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "text"),
+    [
+        ("ready", "net.openvpn.v3.error.ready", "Missing user credentials"),
+        ("state", "net.openvpn.gdbuspp", "not now"),
+        ("bug", "net.openvpn.gdbuspp.request", "internal error; the service's log has the details"),
+    ],
+)
+async def test_errors_carry_their_domain(
+    client: Bus, server: Bus, thing: Thing, how: str, name: str, text: str
+) -> None:
+    with pytest.raises(RemoteError) as e:
+        await call(client, server, "Refuse", "s", how)
+    assert (e.value.name, str(e.value)) == (name, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "iface", "member", "signature", "args", "name"),
+    [
+        (PATH, IFACE, "Denied", "", (), "net.openvpn.gdbuspp"),
+        (PATH, IFACE, "Nothing", "", (), "org.freedesktop.DBus.Error.UnknownMethod"),
+        (PATH, "org.example.Other", "Echo", "s", ("",), "org.freedesktop.DBus.Error.UnknownMethod"),
+        ("/nowhere", IFACE, "Echo", "s", ("",), "org.freedesktop.DBus.Error.UnknownMethod"),
+        (PATH, IFACE, "Echo", "u", (1,), "org.freedesktop.DBus.Error.InvalidArgs"),
+        (PATH, PROPERTIES, "Get", "ss", (IFACE, "none"), "org.freedesktop.DBus.Error.InvalidArgs"),
+        (PATH, PROPERTIES, "Get", "ss", (IFACE, "hidden"), "org.freedesktop.DBus.Error.AccessDenied"),
+        (
+            PATH,
+            PROPERTIES,
+            "Set",
+            "ssv",
+            (IFACE, "odd", Variant("s", "x")),
+            "org.freedesktop.DBus.Error.InvalidArgs",
+        ),
+        (
+            PATH,
+            PROPERTIES,
+            "Set",
+            "ssv",
+            (IFACE, "mood", Variant("u", 1)),
+            "org.freedesktop.DBus.Error.InvalidArgs",
+        ),
+        (
+            PATH,
+            PROPERTIES,
+            "Set",
+            "ssv",
+            (IFACE, "mood", Variant("s", "")),
+            "org.freedesktop.DBus.Error.Failed",
+        ),
+    ],
+)
+async def test_refusals(
+    client: Bus,
+    server: Bus,
+    thing: Thing,
+    path: str,
+    iface: str,
+    member: str,
+    signature: str,
+    args: tuple[object, ...],
+    name: str,
+) -> None:
+    with pytest.raises(RemoteError) as e:
+        await client.call(server.unique_name, path, iface, member, signature, *args)
+    assert e.value.name == name
+
+
+async def test_get_all_leaves_out_what_is_refused(client: Bus, server: Bus, thing: Thing) -> None:
+    body = await client.call(server.unique_name, PATH, PROPERTIES, "GetAll", "s", IFACE)
+    assert {k: (v.signature, v.value) for k, v in body[0].items()} == {"mood": ("s", "calm"), "odd": ("o", "/")}
+
+
+async def test_set_is_announced(client: Bus, server: Bus, thing: Thing) -> None:
+    seen: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+    await client.subscribe(Match(PROPERTIES, "PropertiesChanged"), lambda m: seen.set_result(m.body))
+    await client.call(server.unique_name, PATH, PROPERTIES, "Set", "ssv", IFACE, "mood", Variant("s", "gay"))
+    interface, changed, gone = await asyncio.wait_for(seen, 5)
+    assert (interface, changed, gone) == (IFACE, {"mood": Variant("s", "gay")}, [])
+
+
+async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus, thing: Thing) -> None:
+    fd = os.memfd_create("sent")
+    os.ftruncate(fd, 4711)
+    body = await client.call(server.unique_name, PATH, IFACE, "TakeFd", fds=[fd])
+    assert body == [4711]
+    _, fds = await client.call_with_fds(server.unique_name, PATH, IFACE, "GiveFd")
+    assert len(fds) == 1
+    os.close(fds[0])
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(40):
+        with pytest.raises(RemoteError):
+            await client.call(server.unique_name, PATH, IFACE, "Nothing", fds=[fd])
+        await client.call(server.unique_name, PATH, IFACE, "Echo", "s", "x", fds=[fd])
+        await client.call(server.unique_name, PATH, IFACE, "GiveFd")
+    os.close(fd)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_slow_calls_hold_up_nobody(client: Bus, server: Bus, thing: Thing) -> None:
+    slow = asyncio.ensure_future(call(client, server, "Slow"))
+    assert await call(client, server, "Echo", "s", "x") == ["x", 1]
+    assert not slow.done()
+    thing.let_go.set()
+    await slow
+
+
+async def test_introspection_names_every_argument(client: Bus, server: Bus, thing: Thing) -> None:
+    body = await client.call(server.unique_name, PATH, "org.freedesktop.DBus.Introspectable", "Introspect")
+    described = next(i for i in Node.parse(body[0]).interfaces if i.name == IFACE)
+    echo = next(m for m in described.methods if m.name == "Echo")
+    assert [(a.name, a.signature) for a in echo.in_args] == [("text", "s")]
+    assert [(a.name, a.signature) for a in echo.out_args] == [("text", "s"), ("times", "u")]
+    assert [(p.name, p.signature, p.access.value) for p in described.properties] == [
+        ("mood", "s", "readwrite"),
+        ("hidden", "s", "read"),
+        ("odd", "s", "read"),
+    ]
+    root = await client.call(server.unique_name, "/org", "org.freedesktop.DBus.Introspectable", "Introspect")
+    assert [n.name for n in Node.parse(root[0]).nodes] == ["example"]
+
+
+async def test_bursts_fill_the_socket_and_all_arrive(client: Bus, server: Bus, thing: Thing) -> None:
+    got: list[int] = []
+    done = asyncio.get_running_loop().create_future()
+
+    def seen(m: object) -> None:
+        got.append(1)
+        if len(got) == 5300 and not done.done():
+            done.set_result(None)
+
+    await client.subscribe(Match(IFACE, "Happened"), seen)
+    for _ in range(300):
+        server.emit(PATH, IFACE, "Happened", "s", "x" * 100_000)
+    for _ in range(5000):
+        server.emit(PATH, IFACE, "Happened", "s", "x")
+    await asyncio.wait_for(done, 30)
+
+
+async def test_a_cut_connection_fails_what_waits(server: Bus, client: Bus, thing: Thing) -> None:
+    waiting = asyncio.ensure_future(call(client, server, "Slow"))
+    await call(client, server, "Echo", "s", "x")
+    assert client._connection._sock
+    client._connection._sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(RemoteError, match="bus is gone"):
+        await waiting
+    with pytest.raises(RemoteError, match="bus is gone"):
+        await call(client, server, "Echo", "s", "x")
+    thing.let_go.set()

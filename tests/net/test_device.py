@@ -1,0 +1,235 @@
+"""Whole devices in a real kernel: made as wanted, and nothing left of them afterwards."""
+
+import asyncio
+import json
+import os
+import select
+import socket
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
+
+import pytest
+from pyroute2 import AsyncIPRoute
+
+from ovpn3.errors import NetworkError
+from ovpn3.net.bypass import Bypasses
+from ovpn3.net.device import Device
+from ovpn3.net.plan import AddRoute, Bypass, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.tun import Tun, open_tun
+from tests.support.netns import Namespace, run
+
+pytestmark = pytest.mark.netns
+
+ADDRESSES = (
+    TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.8.0.1")),
+    TunnelAddress(ip_interface("fd08::2/64"), ip_address("fd08::1")),
+)
+FULL = Wanted(
+    addresses=ADDRESSES,
+    routes=(
+        WantedRoute(ip_network("172.16.0.0/12"), 50),
+        WantedRoute(ip_network("fd16::/32")),
+        WantedRoute(ip_network("100.64.0.0/10"), exclude=True),
+        WantedRoute(ip_network("2001:db8:77::/48"), exclude=True),
+    ),
+    remote=ip_address("203.0.113.1"),
+    mtu=1420,
+    txqueuelen=77,
+    reroute_ipv4=True,
+    reroute_ipv6=True,
+)
+
+
+def ip(net: Namespace, *what: str) -> Any:
+    return json.loads(net.run(["ip", "-j", *what]).stdout)
+
+
+def way(net: Namespace, to: str) -> tuple[str, str]:
+    (route,) = ip(net, "route", "get", to)
+    return route["dev"], route.get("gateway", "")
+
+
+async def test_a_full_tunnel_comes_and_goes(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(FULL)
+
+    (link,) = ip(net, "link", "show", tun.name)
+    assert (link["mtu"], link["txqlen"], link["ifindex"]) == (1420, 77, tun.index)
+    assert "UP" in link["flags"]
+    (address,) = ip(net, "address", "show", tun.name)
+    assert {(a["local"], a["prefixlen"]) for a in address["addr_info"]} >= {("10.8.0.2", 24), ("fd08::2", 64)}
+    assert way(net, "8.8.8.8") == (tun.name, "10.8.0.1")
+    assert way(net, "2001:db8:99::1") == (tun.name, "fd08::1")
+    assert way(net, "203.0.113.1") == ("wan", "192.0.2.1")
+    assert way(net, "100.64.1.1") == ("wan", "192.0.2.1")
+    assert way(net, "2001:db8:77::1") == ("wan", "2001:db8:2::1")
+    (metric,) = ip(net, "route", "show", "172.16.0.0/12")
+    assert metric["metric"] == 50
+    assert device.problems == []
+    assert Bypass(ip_network("100.64.0.0/10"), gateway=ip_address("192.0.2.1")) in device.applied
+
+    await device.remove()
+    assert net.state() == before
+    os.close(tun.fd)
+    await device.remove()
+
+
+async def test_removal_reaches_a_device_others_hold_open(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(FULL)
+    await device.remove()
+    assert net.state() == before
+    with pytest.raises(OSError, match="bad state"):
+        os.read(tun.fd, 100)
+    os.close(tun.fd)
+
+
+async def test_a_device_which_vanished_by_itself(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    os.close((await device.establish(FULL)).fd)
+    assert net.state() != before  # the routes around the tunnel
+    await device.remove()
+    assert net.state() == before
+
+
+async def test_packets_come_out_of_the_descriptor(net: Namespace, ipr: AsyncIPRoute) -> None:
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(Wanted(addresses=ADDRESSES[:1]))
+    assert (os.get_blocking(tun.fd), os.get_inheritable(tun.fd)) == (False, False)
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"hello", ("10.8.0.1", 9))
+    packet = b""
+    while packet[:1] != b"\x45":  # the kernel sends IPv6 of its own
+        assert select.select([tun.fd], [], [], 5)[0]
+        packet = os.read(tun.fd, 2000)
+    assert packet[16:20] == ip_address("10.8.0.1").packed
+    assert packet.endswith(b"hello")
+    await device.remove()
+    os.close(tun.fd)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Wanted(addresses=ADDRESSES, mtu=66_000, reroute_ipv4=True, remote=ip_address("203.0.113.1")),
+        Wanted(
+            addresses=(*ADDRESSES, TunnelAddress(ip_interface("224.0.0.1/32"), ip_address("224.0.0.1"))),
+            routes=(WantedRoute(ip_network("fe80::/10"), exclude=True),),
+            mtu=1000,
+        ),
+    ],
+)
+async def test_a_failed_step_undoes_those_done(net: Namespace, ipr: AsyncIPRoute, broken: Wanted) -> None:
+    before = net.state()
+    opened: list[Tun] = []
+
+    def opener() -> Tun:
+        opened.append(open_tun())
+        return opened[0]
+
+    device = Device(ipr, Bypasses(ipr), opener)
+    with pytest.raises(NetworkError) as caught:
+        await device.establish(broken)
+    assert caught.value.errno
+    assert net.state() == before
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened[0].fd)
+    assert device.index == 0
+
+
+async def test_a_cancelled_establish_leaves_nothing(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    routes = tuple(WantedRoute(ip_network((0xAC10 << 16 | n << 4, 28))) for n in range(20_000))
+    wanted = Wanted(addresses=ADDRESSES, routes=routes, remote=FULL.remote, reroute_ipv4=True)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(device.establish(wanted), 0.1)
+    assert net.state() == before
+
+
+async def test_foreign_routes_win_and_stay(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("route", "add", "172.16.0.0/12", "via", "198.51.100.1", "metric", "50")
+    net.ip("route", "add", "203.0.113.1", "via", "198.51.100.1")
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(FULL)
+    (problem,) = device.problems
+    assert str(problem) == "can't add route 172.16.0.0/12: File exists"
+    assert AddRoute(ip_network("172.16.0.0/12"), ip_address("10.8.0.1"), 50) not in device.applied
+    assert way(net, "172.16.0.1") == ("alt", "198.51.100.1")
+    assert way(net, "203.0.113.1") == ("alt", "198.51.100.1")
+    await device.remove()
+    assert net.state() == before
+    os.close(tun.fd)
+
+
+async def test_a_network_out_of_reach_needs_no_exclusion(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("route", "del", "default")
+    net.ip("route", "add", "blackhole", "100.64.0.0/10")
+    device = Device(ipr, Bypasses(ipr))
+    routes = tuple(WantedRoute(ip_network(n), exclude=True) for n in ("100.64.0.0/10", "203.0.113.0/24"))
+    tun = await device.establish(Wanted(addresses=ADDRESSES, routes=routes))
+    assert len(device.problems) == 2
+    await device.remove()
+    os.close(tun.fd)
+
+
+async def test_establish_again_replaces_the_device(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    first = await device.establish(FULL)
+    second = await device.establish(Wanted(addresses=ADDRESSES))
+    assert way(net, "8.8.8.8")[0] == "wan"
+    await device.remove()
+    assert net.state() == before
+    os.close(first.fd)
+    os.close(second.fd)
+
+
+async def test_two_tunnels_share_the_route_to_their_server(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    one, two = Device(ipr, bypasses), Device(ipr, bypasses)
+    wanted = Wanted(addresses=ADDRESSES, remote=FULL.remote, reroute_ipv4=True)
+    tuns: list[Tun] = [await one.establish(wanted), await two.establish(wanted)]
+    assert len(two.problems) == 2  # the halves are taken
+    assert way(net, "203.0.113.1") == ("wan", "192.0.2.1")
+    await one.remove()
+    assert way(net, "203.0.113.1") == ("wan", "192.0.2.1")
+    assert len(ip(net, "route", "show", "203.0.113.1")) == 1
+    await two.remove()
+    assert net.state() == before
+    for tun in tuns:
+        os.close(tun.fd)
+
+
+async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    routes = tuple(WantedRoute(ip_network((0xAC10 << 16 | n << 4, 28))) for n in range(2000))
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    tun = await device.establish(Wanted(addresses=ADDRESSES, routes=routes))
+    assert len(ip(net, "route", "show", "dev", tun.name)) == 2001
+    await device.remove()
+    assert loop.time() - start < 5
+    assert net.state() == before
+    os.close(tun.fd)
+
+
+async def test_the_opener_s_failure_is_ours(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+
+    def refuse() -> Tun:
+        return open_tun("lo")
+
+    with pytest.raises(NetworkError, match="can't create device lo"):
+        await Device(ipr, Bypasses(ipr), refuse).establish(FULL)
+    assert net.state() == before
+
+
+def test_the_machine_itself_is_untouched() -> None:
+    assert "10.8.0.2" not in run(["ip", "address"]).stdout

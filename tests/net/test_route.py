@@ -1,0 +1,210 @@
+"""The way around a tunnel: which one, and what becomes of it when the world changes."""
+
+import json
+import os
+from ipaddress import ip_address, ip_network
+
+import pytest
+from pyroute2 import AsyncIPRoute
+
+from ovpn3.errors import NetworkError
+from ovpn3.net.bypass import Bypasses
+from ovpn3.net.link import remove_link, set_link
+from ovpn3.net.plan import Network
+from ovpn3.net.route import ROUTE_PROTOCOL, Hop, add_route, best_hop, remove_ours, remove_route
+from ovpn3.net.tun import open_tun
+from tests.support.netns import Namespace
+
+pytestmark = pytest.mark.netns
+
+SERVERS = pytest.mark.parametrize(
+    ("server", "by_wan", "by_alt"),
+    [
+        ("203.0.113.1", "192.0.2.1", "198.51.100.1"),
+        ("2001:db8:113::1", "2001:db8:2::1", "2001:db8:51::1"),
+    ],
+)
+
+
+def index(net: Namespace, device: str) -> int:
+    (link,) = json.loads(net.run(["ip", "-j", "link", "show", device]).stdout)
+    return int(link["ifindex"])
+
+
+def host(address: str) -> Network:
+    return ip_network(address)
+
+
+def routes(net: Namespace, server: str) -> list[tuple[str, str]]:
+    family = "-6" if ":" in server else "-4"
+    shown = json.loads(net.run(["ip", "-j", family, "route", "show", server]).stdout)
+    return [(route["dev"], route.get("gateway", "")) for route in shown]
+
+
+@SERVERS
+async def test_best_hop(net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str) -> None:
+    wan, alt = index(net, "wan"), index(net, "alt")
+    to = ip_address(server)
+    assert await best_hop(ipr, to) == Hop(wan, ip_address(by_wan))
+    with pytest.raises(NetworkError, match=f"no route to {server}"):
+        await best_hop(ipr, to, avoid=[wan])
+    net.ip("route", "add", "default", "via", by_alt, "metric", "3000")
+    assert await best_hop(ipr, to, avoid=[wan]) == Hop(alt, ip_address(by_alt))
+    assert await best_hop(ipr, ip_address(by_wan)) == Hop(wan, None)
+
+
+async def test_longest_prefix_then_metric(net: Namespace, ipr: AsyncIPRoute) -> None:
+    alt = index(net, "alt")
+    net.ip("link", "add", "tunnel", "type", "veth", "peer", "name", "other")
+    net.ip("link", "set", "tunnel", "up")
+    net.ip("link", "set", "other", "up")
+    net.ip("route", "add", "203.0.113.0/24", "dev", "tunnel")
+    net.ip("route", "add", "203.0.0.0/16", "via", "192.0.2.9", "metric", "20")
+    net.ip("route", "add", "203.0.0.0/16", "via", "198.51.100.9", "metric", "10")
+    net.ip("route", "add", "blackhole", "203.0.113.0/25", "metric", "10")
+    net.ip("route", "add", "203.0.113.1", "dev", "tunnel")
+    hop = await best_hop(ipr, ip_address("203.0.113.1"), avoid=[index(net, "tunnel")])
+    assert hop == Hop(alt, ip_address("198.51.100.9"))
+
+
+async def test_multipath(net: Namespace, ipr: AsyncIPRoute) -> None:
+    wan, alt = index(net, "wan"), index(net, "alt")
+    hops = ("nexthop", "via", "192.0.2.9", "nexthop", "via", "198.51.100.9")
+    net.ip("route", "add", "203.0.113.0/24", *hops)
+    to = ip_address("203.0.113.1")
+    assert await best_hop(ipr, to, avoid=[wan]) == Hop(alt, ip_address("198.51.100.9"))
+    assert await best_hop(ipr, to, avoid=[alt]) == Hop(wan, ip_address("192.0.2.9"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "192.0.2.2", "::1", "2001:db8:2::2"])
+async def test_ourselves(net: Namespace, ipr: AsyncIPRoute, address: str) -> None:
+    assert await best_hop(ipr, ip_address(address)) is None
+    assert await Bypasses(ipr).hold("me", host(address)) is None
+    assert routes(net, address) == []
+
+
+async def test_an_ipv4_network_behind_an_ipv6_router(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("route", "add", "203.0.113.0/24", "via", "inet6", "2001:db8:51::1", "dev", "alt")
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    hop = await bypasses.hold("me", host("203.0.113.1"))
+    assert hop == Hop(index(net, "alt"), ip_address("2001:db8:51::1"))
+    assert len(routes(net, "203.0.113.1")) == 1
+    await bypasses.release("me")
+    assert net.state() == before
+
+
+async def test_a_gateway_no_address_of_ours_makes_reachable(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("route", "replace", "default", "via", "10.99.0.1", "dev", "wan", "onlink")
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    await bypasses.hold("me", host("203.0.113.1"))
+    assert routes(net, "203.0.113.1") == [("wan", "10.99.0.1")]
+    await bypasses.release("me")
+    assert net.state() == before
+
+
+@SERVERS
+async def test_the_last_holder_removes(
+    net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str
+) -> None:
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    for holder in ("one", "two", "two"):
+        await bypasses.hold(holder, host(server))
+    assert routes(net, server) == [("wan", by_wan)]
+    await bypasses.release("two")
+    assert routes(net, server) == [("wan", by_wan)]
+    await bypasses.release("one")
+    await bypasses.release("one")
+    assert net.state() == before
+
+
+@SERVERS
+async def test_roaming_moves_the_route_for_all(
+    net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str
+) -> None:
+    bypasses = Bypasses(ipr)
+    await bypasses.hold("one", host(server))
+    await bypasses.hold("two", host(server))
+    net.ip("route", "add", "default", "via", by_alt, "metric", "2000")
+    net.ip("route", "del", "default", "via", by_wan)
+    await bypasses.hold("two", host(server))
+    assert routes(net, server) == [("alt", by_alt)]
+    await bypasses.release("one")
+    await bypasses.release("two")
+    assert routes(net, server) == []
+
+
+@SERVERS
+async def test_a_route_somebody_removed_is_put_back(
+    net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str
+) -> None:
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    await bypasses.hold("one", host(server))
+    net.ip("route", "del", server)
+    await bypasses.hold("one", host(server))
+    assert routes(net, server) == [("wan", by_wan)]
+    net.ip("route", "del", server)
+    await bypasses.release("one")
+    assert net.state() == before
+
+
+async def test_a_new_server_replaces_the_old_one(net: Namespace, ipr: AsyncIPRoute) -> None:
+    bypasses = Bypasses(ipr)
+    await bypasses.hold("me", host("203.0.113.1"))
+    await bypasses.hold("me", host("203.0.113.2"))
+    await bypasses.release("me", keep=host("203.0.113.2"))
+    assert routes(net, "203.0.113.1") == []
+    assert routes(net, "203.0.113.2") == [("wan", "192.0.2.1")]
+
+
+@SERVERS
+async def test_leftovers_of_a_crash(net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str) -> None:
+    before = net.state()
+    assert await remove_ours(ipr) == 0
+    await Bypasses(ipr).hold("crashed", host(server))
+    assert await remove_ours(ipr) == 1
+    assert net.state() == before
+
+
+async def test_leftovers_of_a_living_client_stay(net: Namespace, ipr: AsyncIPRoute) -> None:
+    tun = open_tun()
+    await set_link(ipr, tun.index, 1500)
+    await add_route(ipr, ip_network("0.0.0.0/1"), Hop(tun.index))
+    await Bypasses(ipr).hold("crashed", host("203.0.113.1"))
+    before = net.state()
+    assert await remove_ours(ipr) == 0
+    assert net.state() == before
+    await remove_link(ipr, tun.index)
+    await remove_link(ipr, tun.index)
+    assert await remove_ours(ipr) == 1
+    os.close(tun.fd)
+
+
+async def test_routes_carry_our_mark(net: Namespace, ipr: AsyncIPRoute) -> None:
+    network, hop = ip_network("10.77.0.0/16"), Hop(index(net, "alt"), ip_address("198.51.100.1"))
+    await add_route(ipr, network, hop, metric=5)
+    (shown,) = json.loads(net.run(["ip", "-j", "route", "show", "proto", str(ROUTE_PROTOCOL)]).stdout)
+    assert (shown["dst"], shown["metric"]) == ("10.77.0.0/16", 5)
+    with pytest.raises(NetworkError) as caught:
+        await add_route(ipr, network, hop, metric=5)
+    assert caught.value.errno == 17
+    await remove_route(ipr, network, hop)
+    await remove_route(ipr, network, hop)
+
+
+async def test_a_server_behind_another_tunnel(net: Namespace, ipr: AsyncIPRoute) -> None:
+    outer, inner = open_tun(), open_tun()
+    bypasses = Bypasses(ipr)
+    for tun in (outer, inner):
+        await set_link(ipr, tun.index, 1500)
+    await add_route(ipr, ip_network("203.0.113.0/24"), Hop(outer.index))
+    for _ in range(2):
+        assert await bypasses.hold("inner", host("203.0.113.1"), [inner.index]) == Hop(outer.index)
+    assert await bypasses.hold("outer", host("203.0.113.1"), [outer.index]) == Hop(
+        index(net, "wan"), ip_address("192.0.2.1")
+    )
+    os.close(outer.fd)
+    os.close(inner.fd)

@@ -1,0 +1,46 @@
+"""Bulk data between two namespaces, checked by hash."""
+
+import hashlib
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.netns import Namespace
+
+_TIMEOUT = 60.0
+
+
+def transfer(source: Namespace, sink: Namespace, address: str, size: int) -> float:
+    """Send `size` random bytes over TCP from `source` to `address`, which `sink` has; the seconds it took.
+
+    AssertionError if what arrives isn't what was sent.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with sink.entered():
+        listener = socket.create_server((address, 0), family=family)
+    with source.entered():
+        sender = socket.socket(family)
+    payload = os.urandom(size)
+    with listener, sender, ThreadPoolExecutor(1) as pool:
+        listener.settimeout(_TIMEOUT)
+        sender.settimeout(_TIMEOUT)
+        started = time.monotonic()
+        received = pool.submit(_digest_of_one, listener)
+        sender.connect(listener.getsockname()[:2])
+        sender.sendall(payload)
+        sender.shutdown(socket.SHUT_WR)
+        digest = received.result()
+        seconds = time.monotonic() - started
+    assert digest == hashlib.sha256(payload).digest(), "the bytes that arrived are not those that were sent"
+    return seconds
+
+
+def _digest_of_one(listener: socket.socket) -> bytes:
+    digest = hashlib.sha256()
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(_TIMEOUT)
+        while data := connection.recv(1 << 18):
+            digest.update(data)
+    return digest.digest()

@@ -1,0 +1,130 @@
+"""The steps towards a wanted state: which, and in what order."""
+
+from ipaddress import ip_address, ip_interface, ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovpn3.net.plan import (
+    AddAddress,
+    Address,
+    AddRoute,
+    Bypass,
+    Network,
+    SetLink,
+    Step,
+    TunnelAddress,
+    Wanted,
+    WantedRoute,
+    plan,
+)
+
+SUBNET = TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.8.0.1"))
+SUBNET_6 = TunnelAddress(ip_interface("fd08::2/64"), ip_address("fd08::1"))
+SERVER = ip_address("203.0.113.1")
+
+
+def steps(kind: type[Step], wanted: Wanted) -> list[Step]:
+    return [step for step in plan(wanted) if isinstance(step, kind)]
+
+
+def route(network: str, metric: int | None = None, exclude: bool = False) -> WantedRoute:
+    return WantedRoute(ip_network(network), metric, exclude)
+
+
+def test_nothing_wanted_is_a_device_that_is_up() -> None:
+    assert plan(Wanted()) == (SetLink(1500, 0),)
+
+
+def test_order() -> None:
+    wanted = Wanted(
+        addresses=(SUBNET, SUBNET_6),
+        routes=(route("192.0.2.0/24", metric=7), route("fd00:2::/48"), route("10.1.0.0/16", exclude=True)),
+        remote=SERVER,
+        mtu=1400,
+        txqueuelen=50,
+        reroute_ipv4=True,
+    )
+    assert plan(wanted) == (
+        Bypass(ip_network("10.1.0.0/16")),
+        Bypass(ip_network("203.0.113.1/32"), announced=False),
+        SetLink(1400, 50),
+        AddAddress(ip_interface("10.8.0.2/24"), None),
+        AddAddress(ip_interface("fd08::2/64"), None),
+        AddRoute(ip_network("192.0.2.0/24"), ip_address("10.8.0.1"), 7),
+        AddRoute(ip_network("fd00:2::/48"), ip_address("fd08::1"), None),
+        AddRoute(ip_network("0.0.0.0/1"), ip_address("10.8.0.1"), None),
+        AddRoute(ip_network("128.0.0.0/1"), ip_address("10.8.0.1"), None),
+    )
+
+
+def test_the_server_is_bypassed_only_if_a_route_would_swallow_it() -> None:
+    assert steps(Bypass, Wanted(remote=SERVER, reroute_ipv4=True))
+    assert steps(Bypass, Wanted(remote=SERVER, routes=(route("203.0.113.0/24"),)))
+    assert not steps(Bypass, Wanted(remote=SERVER, reroute_ipv6=True))
+    assert not steps(Bypass, Wanted(remote=SERVER, routes=(route("198.51.100.0/24"),)))
+    assert not steps(Bypass, Wanted(remote=SERVER))
+
+
+def test_a_route_to_the_server_itself_is_ignored() -> None:
+    assert not steps(AddRoute, Wanted(remote=SERVER, routes=(route("203.0.113.1/32"),)))
+
+
+def test_both_families_redirect_by_halves() -> None:
+    networks = [str(s.network) for s in plan(Wanted(reroute_ipv4=True, reroute_ipv6=True)) if isinstance(s, AddRoute)]
+    assert networks == ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"]
+
+
+def test_an_excluded_network_is_not_also_routed_inside() -> None:
+    wanted = Wanted(routes=(route("10.0.0.0/8"), route("10.0.0.0/8", exclude=True)))
+    assert not steps(AddRoute, wanted)
+    assert steps(Bypass, wanted) == [Bypass(ip_network("10.0.0.0/8"))]
+
+
+def test_an_excluded_server_is_bypassed_once() -> None:
+    wanted = Wanted(remote=SERVER, reroute_ipv4=True, routes=(route("203.0.113.1/32", exclude=True),))
+    assert steps(Bypass, wanted) == [Bypass(ip_network("203.0.113.1/32"))]
+
+
+def test_a_point_to_point_address_names_its_peer() -> None:
+    address = TunnelAddress(ip_interface("10.8.0.6/32"), ip_address("10.8.0.5"))
+    wanted = Wanted(addresses=(address,), routes=(route("192.0.2.0/24"),))
+    assert steps(AddAddress, wanted) == [AddAddress(address.interface, ip_address("10.8.0.5"))]
+    assert steps(AddRoute, wanted) == [AddRoute(ip_network("192.0.2.0/24"), ip_address("10.8.0.5"), None)]
+
+
+def test_a_gateway_out_of_reach_is_left_out() -> None:
+    address = TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.99.0.1"))
+    wanted = Wanted(addresses=(address,), routes=(route("192.0.2.0/24"),))
+    assert steps(AddRoute, wanted) == [AddRoute(ip_network("192.0.2.0/24"), None, None)]
+
+
+def test_our_own_address_is_no_gateway() -> None:
+    address = TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.8.0.2"))
+    wanted = Wanted(addresses=(address,), reroute_ipv4=True)
+    assert all(isinstance(s, AddRoute) and s.gateway is None for s in steps(AddRoute, wanted))
+
+
+networks = st.ip_addresses().map(ip_network)
+
+
+@given(st.lists(st.tuples(networks, st.booleans())), st.ip_addresses(), st.booleans(), st.booleans())
+def test_every_plan_is_sound(routes: list[tuple[Network, bool]], remote: Address, four: bool, six: bool) -> None:
+    wanted = Wanted(
+        routes=tuple(WantedRoute(n, None, exclude) for n, exclude in routes),
+        remote=remote,
+        reroute_ipv4=four,
+        reroute_ipv6=six,
+    )
+    result = plan(wanted)
+    kinds = [type(step) for step in result]
+    first_inside = kinds.index(SetLink)
+    inside = [step.network for step in result if isinstance(step, AddRoute)]
+    outside = [step.network for step in result if isinstance(step, Bypass)]
+    assert Bypass not in kinds[first_inside:]
+    assert len(set(inside)) == len(inside)
+    assert not set(inside) & set(outside)
+    assert {n for n, exclude in routes if exclude} <= set(outside)
+    for network in inside:
+        if remote in network:
+            assert ip_network(remote) in outside

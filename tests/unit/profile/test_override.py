@@ -1,0 +1,126 @@
+"""Overrides over the model."""
+
+import pytest
+
+from ovpn3.constants import OVERRIDES
+from ovpn3.errors import ProfileError
+from ovpn3.profile import Profile, Remote, apply
+from ovpn3.profile.model import HttpProxy
+
+PROFILE = Profile(remotes=(Remote("a", 1, "udp4"), Remote("b", 2, "tcp")))
+
+
+def test_nothing_changes_without_overrides() -> None:
+    assert apply(PROFILE, {}) == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remotes"),
+    [
+        ({"server-override": "c"}, (Remote("c", 1, "udp4"), Remote("c", 2, "tcp"))),
+        ({"port-override": "9"}, (Remote("a", 9, "udp4"), Remote("b", 9, "tcp"))),
+        ({"proto-override": "tcp"}, (Remote("a", 1, "tcp"), Remote("b", 2, "tcp"))),
+        ({"server-override": "c", "port-override": "9", "proto-override": "udp"}, (Remote("c", 9, "udp"),)),
+        ({"server-override": ""}, PROFILE.remotes),
+    ],
+)
+def test_remotes(overrides: dict[str, str | bool], remotes: tuple[Remote, ...]) -> None:
+    assert apply(PROFILE, overrides).remotes == remotes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "result"),
+    [
+        ("tls-version-min", "tls_1_3", "tls_version_min", "1.3"),
+        ("tls-cert-profile", "suiteb", "tls_cert_profile", "suiteb"),
+        ("allow-compression", "asym", "allow_compression", "asym"),
+        ("log-level", "6", "verb", 6),
+        ("persist-tun", True, "persist_tun", True),
+        ("auth-fail-retry", True, "auth_fail_retry", True),
+        ("enable-legacy-algorithms", True, "enable_legacy_algorithms", True),
+    ],
+)
+def test_fields(name: str, value: str | bool, field: str, result: object) -> None:
+    assert getattr(apply(PROFILE, {name: value}), field) == result
+
+
+def test_flag_can_be_switched_off() -> None:
+    assert not apply(Profile(remotes=(), persist_tun=True), {"persist-tun": False}).persist_tun
+
+
+def test_overrides_for_others_are_let_through() -> None:
+    others: dict[str, str | bool] = {
+        "ipv6": "yes",
+        "dns-scope": "moon",
+        "dns-setup-disabled": True,
+        "automatic-restart": "no",
+    }
+    assert apply(PROFILE, others) == PROFILE
+
+
+def test_proxy() -> None:
+    proxied = apply(
+        PROFILE,
+        {
+            "proxy-host": "p",
+            "proxy-port": "3128",
+            "proxy-username": "me",
+            "proxy-password": "hunter2",
+            "proxy-auth-cleartext": True,
+        },
+    )
+    assert proxied.remotes == (Remote("b", 2, "tcp"),)
+    proxy = proxied.http_proxy
+    assert proxy is not None
+    assert (proxy.host, proxy.port, proxy.auth, proxy.allow_cleartext, proxy.username) == (
+        "p",
+        3128,
+        "auto",
+        True,
+        "me",
+    )
+    assert proxy.password is not None
+    assert proxy.password.text() == "hunter2"
+    assert "hunter2" not in repr(proxied)
+
+
+def test_credentials_for_the_profiles_own_proxy() -> None:
+    own = Profile(remotes=(Remote("b", 2, "tcp"),), http_proxy=HttpProxy("own", 1, user_agent="x"))
+    proxy = apply(own, {"proxy-username": "me"}).http_proxy
+    assert proxy == HttpProxy("own", 1, user_agent="x", username="me")
+    assert apply(PROFILE, {"proxy-username": "me"}).http_proxy is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "option"),
+    [
+        ({"no-such": "x"}, "no-such"),
+        ({"persist-tun": "true"}, "persist-tun"),
+        ({"log-level": True}, "log-level"),
+        ({"log-level": "7"}, "log-level"),
+        ({"port-override": "0"}, "port-override"),
+        ({"server-override": "a b"}, "server-override"),
+        ({"proto-override": "sctp"}, "proto-override"),
+        ({"tls-version-min": "1.2"}, "tls-version-min"),
+        ({"tls-cert-profile": "lax"}, "tls-cert-profile"),
+        ({"allow-compression": "maybe"}, "allow-compression"),
+        ({"proxy-host": "p"}, "proxy-host"),
+        ({"proxy-host": "p", "proxy-port": "x"}, "proxy-port"),
+        ({"proxy-host": "p", "proxy-port": "1", "proto-override": "udp"}, "http-proxy"),
+    ],
+)
+def test_refused(overrides: dict[str, str | bool], option: str) -> None:
+    with pytest.raises(ProfileError) as refusal:
+        apply(PROFILE, overrides)
+    assert refusal.value.option == option
+
+
+def test_minimum_above_the_profiles_maximum() -> None:
+    with pytest.raises(ProfileError, match="below tls-version-min"):
+        apply(Profile(remotes=(), tls_version_max="1.2"), {"tls-version-min": "tls_1_3"})
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_wrong_type_is_refused_for_all(name: str) -> None:
+    with pytest.raises(ProfileError):
+        apply(PROFILE, {name: "x" if OVERRIDES[name] == "b" else True})
