@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.bus import BIN, SystemBusSandbox
+from tests.support.machine import Machine
 from tests.support.netns import NamespacePair
 from tests.support.pki import Pki
 from tests.support.server import OpenVpnServer
@@ -63,9 +64,9 @@ def start_server(pair: NamespacePair, pki: Pki) -> Iterator[Callable[..., OpenVp
 
 
 @pytest.fixture
-def sandbox(pair: NamespacePair) -> Iterator[SystemBusSandbox]:
+def machine(pair: NamespacePair) -> Iterator[Machine]:
     """The client namespace of the pair with a system bus, and the product installed as on a real machine."""
     install: list[str | Path] = [BIN / "openvpn3-admin", "install"]
     with SystemBusSandbox(pair.client, setup=[install]) as sandbox:
-        yield sandbox
+        yield Machine(sandbox, pair)
         print(sandbox.log())

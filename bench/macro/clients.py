@@ -1,20 +1,47 @@
 """The clients compared, each brought up in a client namespace against the same server."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.bus import BIN, SystemBusSandbox
+from tests.support.machine import Machine
 from tests.support.netns import NamespacePair
+from tests.support.pki import Pki
 from tests.support.server import OpenVpnProcess, OpenVpnServer
+
+_PROFILE = "bench"
 
 
 @dataclass(frozen=True)
 class Lab:
-    """Where a client runs and what it connects to."""
+    """Where a client runs and what it connects to. Our services are installed there and warm."""
 
-    pair: NamespacePair
+    machine: Machine
     server: OpenVpnServer
+
+    @property
+    def pair(self) -> NamespacePair:
+        return self.machine.pair
+
+
+@contextmanager
+def lab(*, cipher: str = "AES-256-GCM", prepare: Callable[[NamespacePair], None] = lambda pair: None) -> Iterator[Lab]:
+    """Two namespaces, a real server in one, a machine for the clients in the other."""
+    with tempfile.TemporaryDirectory() as directory, NamespacePair() as pair:
+        prepare(pair)
+        with (
+            OpenVpnServer(pair, Pki(Path(directory)), cipher=cipher) as server,
+            SystemBusSandbox(pair.client, setup=[[BIN / "openvpn3-admin", "install"]]) as sandbox,
+        ):
+            machine = Machine(sandbox, pair)
+            machine.bring_in(server.profile(), _PROFILE)
+            made = Lab(machine, server)
+            with ours(made):
+                pass
+            yield made
 
 
 @contextmanager
@@ -25,7 +52,18 @@ def openvpn(lab: Lab) -> Iterator[int]:
         yield process.pid
 
 
-CLIENTS: dict[str, Callable[[Lab], AbstractContextManager[int]]] = {"openvpn": openvpn}
+@contextmanager
+def ours(lab: Lab) -> Iterator[int]:
+    """Our client, through all services, as a user starts it from a shell."""
+    lab.machine.openvpn3("session-start", "--config", _PROFILE)
+    try:
+        (pid,) = lab.machine.clients()
+        yield pid
+    finally:
+        lab.machine.disconnect(_PROFILE)
+
+
+CLIENTS: dict[str, Callable[[Lab], AbstractContextManager[int]]] = {"openvpn": openvpn, "ovpn3": ours}
 
 
 def cpu_seconds(pid: int) -> float:

@@ -7,15 +7,12 @@ import argparse
 import json
 import statistics
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.macro.clients import CLIENTS, Lab, cpu_seconds
+from bench.macro.clients import CLIENTS, Lab, cpu_seconds, lab
 from bench.macro.report import machine, save, spread, spread_text
 from tests.support.netns import NamespacePair, end
-from tests.support.pki import Pki
-from tests.support.server import OpenVpnServer
 
 DIRECTIONS = {"up": [], "down": ["--reverse"]}
 BASELINE = "openvpn"
@@ -29,11 +26,11 @@ class Sample:
     cpu_s_per_gb: float
 
 
-def measure(lab: Lab, client: str, pid: int, direction: str, seconds: int) -> Sample:
+def measure(here: Lab, client: str, pid: int, direction: str, seconds: int) -> Sample:
     """One TCP stream through the tunnel. The congestion control is named: machines differ in their default."""
-    address = lab.server.TUNNEL_V4
+    address = here.server.TUNNEL_V4
     command = ["iperf3", "--server", "--one-off", "--forceflush", "--bind", address]
-    sink = lab.pair.server.popen(command, stdout=subprocess.PIPE)
+    sink = here.pair.server.popen(command, stdout=subprocess.PIPE)
     try:
         assert sink.stdout
         while "listening" not in sink.stdout.readline():
@@ -41,7 +38,7 @@ def measure(lab: Lab, client: str, pid: int, direction: str, seconds: int) -> Sa
                 raise SystemExit("iperf3 ended before it listened")
         load = ["iperf3", "--client", address, "--time", str(seconds), "--congestion", "cubic", "--json"]
         before = cpu_seconds(pid)
-        report = lab.pair.client.run([*load, *DIRECTIONS[direction]], timeout=seconds + 30).stdout
+        report = here.pair.client.run([*load, *DIRECTIONS[direction]], timeout=seconds + 30).stdout
         cpu = cpu_seconds(pid) - before
     finally:
         end(sink)
@@ -75,16 +72,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     samples: list[Sample] = []
-    with tempfile.TemporaryDirectory() as directory, NamespacePair() as pair:
-        if arguments.no_offloads:
-            without_offloads(pair)
-        with OpenVpnServer(pair, Pki(Path(directory)), cipher=arguments.cipher) as server:
-            lab = Lab(pair, server)
-            for number in range(arguments.rounds):
-                # Who goes first changes, so that drift of the machine falls on everybody.
-                for name in list(CLIENTS)[:: -1 if number % 2 else 1]:
-                    with CLIENTS[name](lab) as pid:
-                        samples += [measure(lab, name, pid, way, arguments.seconds) for way in DIRECTIONS]
+    prepare = without_offloads if arguments.no_offloads else lambda pair: None
+    with lab(cipher=arguments.cipher, prepare=prepare) as here:
+        for number in range(arguments.rounds):
+            # Who goes first changes, so that drift of the machine falls on everybody.
+            for name in list(CLIENTS)[:: -1 if number % 2 else 1]:
+                with CLIENTS[name](here) as pid:
+                    samples += [measure(here, name, pid, way, arguments.seconds) for way in DIRECTIONS]
     print(", ".join(f"{what} {value}" for what, value in machine().items()), f", {arguments.cipher}", sep="")
     print(f"{'client':<10}{'':<6}{'Gbit/s min / median / max':<30}{'CPU s/GB min / median / max':<32}CPU ratio")
     results = []

@@ -2,7 +2,6 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stddef cimport size_t
 
 from ovpn3._fast.libcrypto cimport (
     EVP_CIPHER,

@@ -27,7 +27,7 @@ cdef void inbox_close(Inbox *box) noexcept nogil
 # Datagrams: make buffers large enough for packets of `size` octets.
 cdef void inbox_fit(Inbox *box, int size) noexcept nogil
 
-# One receive call. 1: all buffers are full, more may wait; 0: that was all; an errno, negative (ENODATA: end of stream).
+# One receive call. 1: all buffers are full, more may wait; 0: that was all; -errno (ENODATA: end of stream).
 cdef int receive(Inbox *box, int sock, Counters *counters) noexcept nogil
 
 # The next packet received: its size, 0 after the last, -EBADMSG if the framing of the stream is broken.

@@ -90,7 +90,7 @@ from ovpn3._fast.ring cimport (
 
 cdef enum:
     BUDGET = 64  # packets from the tun in one turn
-    FLUSH_BYTES = 98304  # sealed packets are sent once this much waits, while still warm in the cache
+    FLUSH_BYTES = 32768  # send once this much is sealed, while it is still warm in the cache
     MAX_PAYLOAD = 65535
     NS_PER_S = 1_000_000_000
     NS_PER_MS = 1_000_000
@@ -286,15 +286,18 @@ cdef void watch_one(Tunnel *tunnel, int fd, Source source, uint32_t wanted, uint
 
 # Seal what the tun has, up to the budget. True if more may wait.
 cdef bint read_burst(Tunnel *tunnel) noexcept nogil:
-    cdef int i
-    for i in range(BUDGET):
-        if not read_one(tunnel):
-            return False
-        if tunnel.outbox.used >= FLUSH_BYTES:
+    cdef int _
+    for _ in range(BUDGET):
+        if tunnel.outbox.used >= FLUSH_BYTES or waiting(tunnel) >= tunnel.queue_limit:
             send_run(tunnel)
-        if not wants_tun(tunnel):
+        if not wants_tun(tunnel) or not read_one(tunnel):
             return False
     return True
+
+
+# Packets in the outbox.
+cdef int waiting(const Tunnel *tunnel) noexcept nogil:
+    return tunnel.outbox.last - tunnel.outbox.first
 
 
 cdef bint read_one(Tunnel *tunnel) noexcept nogil:
@@ -307,7 +310,7 @@ cdef bint read_one(Tunnel *tunnel) noexcept nogil:
         return False
     tunnel.counters.tun_packets_in += 1
     tunnel.counters.tun_bytes_in += size
-    if tunnel.stream and tunnel.outbox.last - tunnel.outbox.first >= tunnel.queue_limit:
+    if tunnel.stream and waiting(tunnel) >= tunnel.queue_limit:
         tunnel.counters.queue_overflows += 1
         return True
     clamp_mss(payload, size, tunnel.mss_v4)
@@ -346,7 +349,7 @@ cdef void send_in_band(Tunnel *tunnel, int (*message_into)(uint8_t *) noexcept n
 # Send what waits, unless the socket is known to be full.
 cdef void send_run(Tunnel *tunnel) noexcept nogil:
     cdef int error
-    if tunnel.outbox.first == tunnel.outbox.last or tunnel.blocked or tunnel.closed or tunnel.paused:
+    if not waiting(tunnel) or tunnel.blocked or tunnel.closed or tunnel.paused:
         return
     tunnel.last_sent = tunnel.now
     if tunnel.stream:
@@ -507,9 +510,10 @@ cdef void run_timers(Tunnel *tunnel) noexcept nogil:
     if tun_bytes(tunnel) - tunnel.inactive_mark >= max(tunnel.inactive_bytes, <int64_t> 1):
         tunnel.inactive_mark = tun_bytes(tunnel)
         tunnel.last_active = tunnel.now
-    if is_over(tunnel, ping_due(tunnel)) and tunnel.outbox.first == tunnel.outbox.last:
-        send_in_band(tunnel, ping_into)
-        tunnel.counters.pings_out += 1
+    if is_over(tunnel, ping_due(tunnel)):
+        if not waiting(tunnel):  # else something will go out as soon as anything can
+            send_in_band(tunnel, ping_into)
+            tunnel.counters.pings_out += 1
         tunnel.last_sent = tunnel.now
     if is_over(tunnel, timeout_due(tunnel)):
         tunnel.timed_out = True

@@ -8,9 +8,9 @@ from typing_extensions import Buffer
 class Pump:
     """One thread that carries a tunnel's packets and never takes the GIL.
 
-    Methods but `stats` and `events` post a command and return at once; commands are carried out in order, those from
-    before `start` and those from just before `stop` too. They raise ValueError if the pump is stopped or an argument
-    is wrong, BufferError if too many commands wait. Call from one thread at a time.
+    Methods from `send_control` on post a command and return at once; commands are carried out in order, those from
+    before `start` and those from just before `stop` too. ValueError if the pump is stopped or an argument is wrong,
+    BufferError if 64 commands wait.
     """
 
     def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64) -> Pump:
@@ -25,7 +25,7 @@ class Pump:
     def events(self) -> list[tuple[int, int, bytes]]:
         """What has happened since the last call, as (kind, value, data); see `ovpn3.datapath.engine.EventKind`."""
     def stats(self) -> dict[str, int]:
-        """A snapshot of the counters; see `ovpn3.datapath.stats`."""
+        """A snapshot of the counters, the last one if stopped; see `ovpn3.datapath.stats`."""
     def send_control(self, packet: Buffer) -> None:
         """Queue a control packet (at most 2560 bytes). It is dropped, and counted, only if 320 packets wait."""
     def send_exit(self) -> None:

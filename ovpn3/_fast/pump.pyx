@@ -12,6 +12,7 @@ from posix.unistd cimport close
 
 from ovpn3._fast.atomics cimport store_release
 from ovpn3._fast.channel cimport KEY_SLOTS, Slot, slot_free, slot_new
+from ovpn3._fast.counters cimport Counters
 from ovpn3._fast.linux cimport (
     SO_TYPE,
     SOCK_DGRAM,
@@ -61,6 +62,7 @@ cdef class Pump:
     cdef pthread_t thread
     cdef bint running
     cdef int installed  # bit per key id
+    cdef Counters last  # once stopped
 
     def __cinit__(self, int sock_fd, *, bint stream, int queue_limit=64):
         if not 1 <= queue_limit <= MAX_QUEUE_LIMIT:
@@ -109,7 +111,7 @@ cdef class Pump:
         return drain_events(&self.tunnel.events)
 
     def stats(self):
-        return self.usable().counters
+        return self.tunnel.counters if self.tunnel != NULL else self.last
 
     def send_control(self, const uint8_t[::1] packet not None):
         if not 1 <= packet.shape[0] <= EVENT_BYTES:
@@ -214,6 +216,7 @@ cdef class Pump:
         with nogil:
             if running:
                 pthread_join(thread, NULL)
+            self.last = tunnel.counters
             tunnel_free(tunnel)
 
 

@@ -24,16 +24,15 @@ from ovpn3.protocol.session import Session
 from ovpn3.secret import Secret
 from ovpn3.transport.resolve import Endpoint
 
+UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The connection ended without a word from the control channel. `refused`: nothing listens there."""
+    """The connection ended without a word from the control channel."""
 
     reason: str
-    counter: str  # of the statistics
-    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Attempt:
         self._tun_task: asyncio.Task[None] | None = None
         self._options: Options = ()
         self._peer_id: int | None = None
-        self.heard = False  # anything from the server at all
+        self._heard = False  # anything from the server
         self.up = False
 
     async def run(self) -> End:
@@ -150,14 +149,16 @@ class Attempt:
                 case EventKind.SOCKET_ERROR:
                     self._on_socket_error(value)
                 case EventKind.CLOSED:
-                    self._finish(Lost("the server closed the connection", "NETWORK_EOF_ERROR"))
+                    self._advance(self._session.transport_closed)
+                case EventKind.PEER_EXIT:
+                    self._finish(Lost("the server says goodbye"))
                 case EventKind.TUN_ERROR:
-                    self._finish(Lost(f"the tun device failed: {os.strerror(value)}", "TUN_ERROR"))
+                    self._finish(Lost(f"the tun device failed: {os.strerror(value)}"))
                 case EventKind.INACTIVE:
                     self._finish(Inactive())
 
     def _receive(self, packet: bytes) -> None:
-        self.heard = True
+        self._heard = True
         self._advance(lambda now: self._session.receive(packet, now))
 
     def _key_expiring(self, key_id: int) -> None:
@@ -166,10 +167,8 @@ class Attempt:
     def _on_socket_error(self, number: int) -> None:
         """ICMP errors on UDP are hints that anybody can forge: they count only while nobody has answered."""
         text = f"{self._endpoint}: {os.strerror(number)}"
-        if self._endpoint.stream:
-            self._finish(Lost(text, "NETWORK_RECV_ERROR"))
-        elif not self.heard and number in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
-            self._finish(Lost(text, "NETWORK_RECV_ERROR", refused=True))
+        if not self._endpoint.stream and not self._heard and number in UNREACHABLE:
+            self._finish(Lost(text))
         else:
             self._owner.log(LogCategory.VERB1, f"network error: {text}")
 

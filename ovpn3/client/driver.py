@@ -262,8 +262,7 @@ class Driver:
             case act.Halt(reason):
                 self._counters["CLIENT_HALT"] += 1
                 return self._fail(f"the server asks us to stop: {reason}")
-            case at.Lost(reason, counter):
-                self._counters[counter] += 1
+            case at.Lost(reason):
                 return self._missed(reason)
             case at.Unusable(reason):
                 self._counters["TUN_SETUP_FAILED"] += 1

@@ -243,7 +243,6 @@ class Bus:
                 raise RemoteError(DISCONNECTED, GONE) from e
         if reply is None:
             raise RemoteError(DISCONNECTED, GONE)
-        # The list itself may be shared with later messages when it is empty: take a copy at once.
         received = list(reply.unix_fds)
         if reply.message_type is MessageType.ERROR:
             close_all(received)
@@ -350,6 +349,8 @@ class Bus:
         self._send(message).add_done_callback(lambda _: close_all(close))
 
     def _on_message(self, m: Message) -> bool | Message | None:
+        # The library shares an empty list with the next message, which may fill it with its own descriptors.
+        m.unix_fds = list(m.unix_fds)
         if m.message_type is MessageType.METHOD_CALL:
             if self._on_call is None:
                 close_all(m.unix_fds)

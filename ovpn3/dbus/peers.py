@@ -24,10 +24,11 @@ class Peers:
 
     async def peer(self, name: str) -> Peer:
         """The connection behind unique name `name`; AccessDenied if it has left already."""
-        if name not in self._known:
-            self._known[name] = asyncio.get_running_loop().create_future()
-            await self._look_up(name, self._known[name])
-        return await asyncio.shield(self._known[name])
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = asyncio.get_running_loop().create_future()
+            await self._look_up(name, found)
+        return await asyncio.shield(found)
 
     async def _look_up(self, name: str, found: "asyncio.Future[Peer]") -> None:
         try:

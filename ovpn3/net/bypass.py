@@ -37,9 +37,8 @@ class Bypasses:
         """
         async with self._lock:
             held = self._held.get(network)
-            besides = network if held else None
             around = frozenset(avoid).union(*(held.holders.values() if held else ()))
-            hop = await best_hop(self._ipr, network.network_address, avoid=around, besides=besides)
+            hop = await best_hop(self._ipr, network, avoid=around, moving=held is not None)
             if hop is None:
                 return None
             try:
@@ -55,12 +54,16 @@ class Bypasses:
             return hop
 
     async def release(self, holder: Hashable, *, keep: Network | None = None) -> None:
-        """Let go of everything `holder` holds, but `keep`."""
+        """Let go of everything `holder` holds, but `keep`; NetworkError only after all was tried."""
+        failure: NetworkError | None = None
         async with self._lock:
             for network, held in list(self._held.items()):
-                if network == keep or holder not in held.holders:
+                if network == keep or held.holders.pop(holder, None) is None or held.holders:
                     continue
-                del held.holders[holder]
-                if not held.holders:
-                    del self._held[network]
+                del self._held[network]
+                try:
                     await remove_route(self._ipr, network, held.hop)
+                except NetworkError as e:
+                    failure = e
+        if failure:
+            raise failure

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from errno import EACCES, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH
+from errno import EACCES, EAFNOSUPPORT, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, EOPNOTSUPP
 from typing import assert_never
 
 from pyroute2 import AsyncIPRoute
@@ -18,6 +18,9 @@ from ovpn3.net.tun import Tun, open_tun
 # No route at all, and how unreachable, prohibit and blackhole routes answer.
 NO_WAY = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL)
 
+# Refusals where IPv6 is off, by disable_ipv6 or from the start.
+NO_IPV6 = (EACCES, EOPNOTSUPP, EAFNOSUPPORT)
+
 
 class Device:
     """At most one kernel device at a time. `applied` are the steps in force, `problems` why others aren't."""
@@ -29,6 +32,7 @@ class Device:
         self._bypasses = bypasses
         self._opener = opener
         self._index = 0
+        self._without_ipv6 = False
 
     @property
     def index(self) -> int:
@@ -38,15 +42,16 @@ class Device:
     async def establish(self, wanted: Wanted) -> Tun:
         """Make the device as wanted, in place of the present one; the descriptor is the caller's to close.
 
-        NetworkError, and nothing left behind, if it can't be. A route that exists already or an excluded
-        network that can't be reached anyway is no obstacle: see `problems`.
+        NetworkError, and nothing left behind, if it can't be. No obstacles, see `problems`: a route that exists
+        already, an excluded network that can't be reached anyway, IPv6 switched off on this machine.
         """
         await self.remove()
         tun = self._opener()
         self._index = tun.index
         try:
             for step in plan(wanted):
-                await self._apply(step)
+                if not (self._without_ipv6 and _is_ipv6(step)):
+                    await self._apply(step)
         except BaseException:
             os.close(tun.fd)
             await self.remove()
@@ -58,6 +63,7 @@ class Device:
         index, self._index = self._index, 0
         self.applied.clear()
         self.problems.clear()
+        self._without_ipv6 = False
         try:
             if index:
                 await remove_link(self._ipr, index)
@@ -79,11 +85,24 @@ class Device:
                 case _:
                     assert_never(step)
         except NetworkError as e:
-            if not _tolerable(step, e.errno):
+            if _is_ipv6(step) and e.errno in NO_IPV6:
+                self._without_ipv6 = True
+            elif not _tolerable(step, e.errno):
                 raise
             self.problems.append(e)
         else:
             self.applied.append(step)
+
+
+def _is_ipv6(step: Step) -> bool:
+    """Whether the step puts IPv6 into the tunnel."""
+    match step:
+        case AddAddress(interface):
+            return interface.version == 6
+        case AddRoute(network):
+            return network.version == 6
+        case _:
+            return False
 
 
 def _tolerable(step: Step, errno: int) -> bool:

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from errno import ENETUNREACH, ESRCH
+from errno import ENETUNREACH, ENODEV, ESRCH
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -19,6 +19,7 @@ MAIN_TABLE = 254
 
 # linux/rtnetlink.h
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
+_RTM_F_FIB_MATCH = 0x2000  # answer with the route itself, not with what it means for one address
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
 
 
@@ -53,36 +54,33 @@ async def remove_route(ipr: AsyncIPRoute, network: Network, hop: Hop) -> None:
         with asking(f"remove route {network}"):
             await ipr.route("del", **_spec(network, hop, None, False))
     except NetworkError as e:
-        if e.errno != ESRCH:
+        if e.errno not in (ESRCH, ENODEV):
             raise
 
 
-async def best_hop(
-    ipr: AsyncIPRoute, to: Address, *, avoid: Collection[int] = (), besides: Network | None = None
-) -> Hop | None:
-    """The way to an address; None if it is this machine. NetworkError if there is none.
+async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (), moving: bool = False) -> Hop | None:
+    """The way to all of a network; None if it is an address of this machine. NetworkError if there is none.
 
-    `avoid` are indexes of devices not to go through, `besides` is the network of a route of ours not to look
-    at. Only the kernel knows policy rules, so it is asked first; it can't leave out routes, then the main table
-    decides.
+    Not through the devices whose indexes are in `avoid`, and with `moving` not by our own route to that very
+    network. Only the kernel knows policy rules, so it is asked first; but it can't leave out routes: where its
+    answer doesn't suit, the main table decides.
     """
-    if besides is None:
+    if not moving:
         with asking(f"find a route to {to}"):
-            (answer,) = await ipr.route("get", dst=str(to))
-        if answer["type"] == _RTN_LOCAL:
+            (match,) = await ipr.route("get", dst=str(to.network_address), flags=_RTM_F_FIB_MATCH)
+        if to.num_addresses == 1 and match["type"] == _RTN_LOCAL:
             return None
-        for hop in _hops(answer):
-            if hop.index not in avoid:
-                return hop
+        if match["dst_len"] <= to.prefixlen:
+            for hop in _hops(match):
+                if hop.index not in avoid:
+                    return hop
     best: tuple[tuple[int, int], Hop] | None = None
     with asking("list routes"):
         async for message in await ipr.route("dump", family=_family(to.version), table=MAIN_TABLE):
-            if message["type"] != _RTN_UNICAST:
+            ours = message["proto"] == ROUTE_PROTOCOL and message["dst_len"] == to.prefixlen
+            if message["type"] != _RTN_UNICAST or (ours and moving) or not _covers(_network(message), to):
                 continue
-            network = _network(message)
-            if to not in network or (network == besides and message["proto"] == ROUTE_PROTOCOL):
-                continue
-            rank = (-network.prefixlen, message.get_attr("RTA_PRIORITY") or 0)
+            rank = (-message["dst_len"], message.get_attr("RTA_PRIORITY") or 0)
             for hop in _hops(message):
                 if hop.index not in avoid and (best is None or rank < best[0]):
                     best = rank, hop
@@ -132,6 +130,11 @@ def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool) -> dict[
 
 def _family(version: int) -> int:
     return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _covers(whole: Network, part: Network) -> bool:
+    """Of one family."""
+    return whole.prefixlen <= part.prefixlen and part.network_address in whole
 
 
 def _network(message: Any) -> Network:

@@ -7,7 +7,6 @@ from ovpn3.profile.lexer import Directive, decode, parse
 from ovpn3.profile.merge import inline
 from ovpn3.profile.model import Profile, Remote
 from ovpn3.profile.override import apply
-from ovpn3.profile.pushed import parse_line
 
 __all__ = [
     "Directive",
@@ -21,7 +20,6 @@ __all__ = [
     "inline",
     "missing",
     "parse",
-    "parse_line",
     "to_json",
     "to_text",
 ]

@@ -22,7 +22,7 @@ _META_KEY = re.compile(rf"[A-Z][A-Z0-9_]{{0,{MAX_NAME_CHARS - 1}}}")
 _PLAIN = re.compile(r"[^\s\"'\\#;]+")
 _NEEDS_ESCAPE = re.compile(r'["\\]')
 _ESCAPED = r"\\\g<0>"
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def _read_remote(values: Values, d: Directive, default: Remote) -> Remote:
 
 def _read_connection(values: Values, d: Directive) -> Values:
     block = values.block(d)
-    if len(block) >= MAX_CONNECTION_BYTES:
+    if len(block.encode()) >= MAX_CONNECTION_BYTES:
         values.fail(d, f"larger than {MAX_CONNECTION_BYTES} bytes")
     # Empty lines in front give errors the line of the whole profile.
     found: dict[str, tuple[Directive, ...]] = {}

@@ -1,5 +1,6 @@
 """First pass over a profile: the option table decides what is used, warned about or refused."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,9 @@ from ovpn3.profile.options import Option, Reason, Status, table
 # Refusals that neither `setenv opt` nor `ignore-unknown-option` may turn into a warning: the tunnel
 # would not be what the profile's author meant.
 _NEVER_OPTIONAL = frozenset({"secret", "fragment"})
+
+# A line of a key or a password in the wrong place isn't repeated in an error.
+_LOOKS_LIKE_AN_OPTION = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 
 _USED_META = frozenset({"USERNAME", "AUTOLOGIN", "EXTERNAL_PKI", "PROFILE", "FRIENDLY_NAME"})
 _IGNORED_META = frozenset(
@@ -77,7 +81,8 @@ def unwrapped(directives: Iterable[Directive]) -> Iterator[tuple[Directive, bool
 def without_announcements(directives: Iterable[Directive]) -> Iterator[Directive]:
     """Leave out `NAME [inline]`, which only says that a block follows; of tls-auth its key direction stays."""
     for d in directives:
-        if d.args[:1] != ("[inline]",):
+        option = table().get(d.name)
+        if d.args[:1] != ("[inline]",) or option is None or not option.inline:
             yield d
         elif d.name == "tls-auth" and len(d.args) > 1:
             yield replace(d, name="key-direction", args=d.args[1:])
@@ -111,11 +116,16 @@ def _dropped(d: Directive, option: Option | None, optional: bool, source: str) -
         elif optional or d.block is not None:
             return note(d, "unknown option, ignored", source)
         else:
-            near = get_close_matches(d.name, table(), 1)
-            hint = f"did you mean {near[0]}?" if near else "remove it, or list it in ignore-unknown-option"
-            raise ProfileError("unknown option", option=d.name, line=d.line, source=source, hint=hint)
+            raise _unknown(d, source)
     if option.status is Status.WARNED:
         return note(d, "not supported, ignored", source, option.hint)
     if optional and option.reason is Reason.UNSUPPORTED and option.name not in _NEVER_OPTIONAL:
         return note(d, "not supported, ignored", source, option.hint)
     raise ProfileError(option.reason.value, option=d.name, line=d.line, source=source, hint=option.hint or "remove it")
+
+
+def _unknown(d: Directive, source: str) -> ProfileError:
+    near = get_close_matches(d.name, table(), 1)
+    hint = f"did you mean {near[0]}?" if near else "remove it, or list it in ignore-unknown-option"
+    name = d.name if _LOOKS_LIKE_AN_OPTION.fullmatch(d.name) else ""
+    return ProfileError("unknown option", option=name, line=d.line, source=source, hint=hint)

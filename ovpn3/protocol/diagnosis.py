@@ -11,8 +11,10 @@ def no_answer(config: SessionConfig, forged: int, seconds: float) -> str:
         return f"the server's answers don't authenticate: its {mode.value} key is not the profile's"
     text = f"no answer from the server within {seconds:g} s"
     causes = "wrong address, port or protocol, or a firewall in between"
-    if mode is not WrapMode.NONE:
-        causes += f"; a server is also silent when the {mode.value} key is not its own"
+    if mode is WrapMode.NONE:
+        causes += "; a server with tls-auth or tls-crypt is also silent to a profile without"
+    else:
+        causes += f"; a server is also silent when the profile's {mode.value} key is not its own"
     return f"{text}: {causes}"
 
 

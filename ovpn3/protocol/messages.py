@@ -10,6 +10,7 @@ from ovpn3.protocol.tls import RECORD_BYTES
 
 MAX_MESSAGE_BYTES: Final = 65536
 MAX_BACKOFF: Final = 86400.0  # seconds
+CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 TEMP: Final = re.compile(r"TEMP(?:\[([^\]]*)\])?(?::(.*))?", re.DOTALL)
 RESTART: Final = re.compile(r"(?:\[([^\]]*)\]:?)?(.*)", re.DOTALL)
 
@@ -94,7 +95,7 @@ def _clean(raw: bytes) -> str:
         text = raw.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         return ""
-    return text if text.isprintable() else ""
+    return "" if CONTROL_CHARACTER.search(text) else text
 
 
 def _parse_challenge(body: str) -> AuthFailed | Challenge:

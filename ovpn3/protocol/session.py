@@ -204,10 +204,10 @@ class Session:
             return
         if generation.exchanged and self._agreed is not None and not self._ring.is_installed(generation.key_id):
             self._install(generation, self._agreed)
-        if generation.active and not was_active:
-            self._on_active(generation, now)
         for message in generation.take_messages():
             self._on_message(message, now)
+        if generation.active and not was_active:
+            self._on_active(generation, now)
         if generation.tls.closed and generation is self._ring.newest:
             raise failed(FailureKind.PEER, "the server ended the TLS session")
         self._configure(now)

@@ -33,6 +33,7 @@ TLS_KEYS: Final = (
     ed25519.Ed25519PrivateKey,
     ed448.Ed448PrivateKey,
 )
+UNTRUSTED: Final = (18, 19, 20, 21)  # X509_V_ERR_: the chain doesn't end at an authority we know
 CRL_BLOCK: Final = re.compile(r"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 ALERT_HINTS: Final = {
     "unknown ca": "the server doesn't know the authority that signed our certificate",
@@ -227,6 +228,7 @@ def _set_trust(context: SSL.Context, config: TlsConfig) -> None:
         certificate = cert.to_cryptography()
         if not ok and config.ca:
             text = _util.ffi.string(_util.lib.X509_verify_cert_error_string(error)).decode()
+            text = f"not signed by the profile's ca: {text}" if error in UNTRUSTED else text
             ours.peer_problem = f"{text} ({subject_text(certificate)})"
             return False
         if depth == 0:
@@ -253,9 +255,8 @@ def _set_identity(context: SSL.Context, config: TlsConfig) -> None:
         raise CryptoError(f"the private key can't be read{hint}") from None
     if not isinstance(key, TLS_KEYS):
         raise CryptoError("this kind of private key can't be used for TLS")
-    context.use_privatekey(key)
     try:
-        context.check_privatekey()
+        context.use_privatekey(key)
     except SSL.Error:
         raise CryptoError("private key and certificate don't belong together") from None
 

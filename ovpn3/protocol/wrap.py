@@ -1,7 +1,7 @@
 """Authentication and encryption of control packets: none, tls-auth, tls-crypt, tls-crypt-v2, dynamic tls-crypt.
 
 A wrapper turns (first octet, session id, rest) into a packet and back. Each holds its own send counter and replay
-window. `PeerError` means: drop the packet.
+window.
 """
 
 import hmac

@@ -53,8 +53,10 @@ def udp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def unix_pair() -> tuple[socket.socket, socket.socket]:
-    """Datagrams with a queue of ten or so: easily full."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    """Datagrams that wait for the reader, in room for a few."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return one, other
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -72,7 +74,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 class Rig:
-    """A started pump with key 0 in use and a fake tun. `peer` is the far transport, `tun` what the kernel would hold."""
+    """A started pump with key 0 in use and a fake tun. `peer` is the far transport, `tun` the kernel's side."""
 
     def __init__(
         self,

@@ -177,6 +177,25 @@ async def test_a_network_out_of_reach_needs_no_exclusion(net: Namespace, ipr: As
     os.close(tun.fd)
 
 
+async def test_ipv6_switched_off(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.run(["sysctl", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(FULL)
+    assert way(net, "8.8.8.8") == (tun.name, "10.8.0.1")
+    assert [str(p) for p in device.problems] == [
+        "can't find a route to 2001:db8:77::/48: Network is unreachable",
+        "can't add address fd08::2/64: Permission denied",
+    ]
+    await device.remove()
+    assert net.state() == before
+    os.close(tun.fd)
+    tun = await device.establish(Wanted(addresses=ADDRESSES[:1], reroute_ipv6=True))
+    assert len(device.problems) == 1
+    await device.remove()
+    os.close(tun.fd)
+
+
 async def test_establish_again_replaces_the_device(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
     device = Device(ipr, Bypasses(ipr))

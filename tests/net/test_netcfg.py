@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 from dbus_fast.introspection import Node
-from ovpn3_services.netcfg.service import NetCfgService
-from ovpn3_services.netcfg.settings import parser
 from pyroute2 import AsyncIPRoute
 
 from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NETCFG_PATH, NetworkChange
@@ -22,6 +20,8 @@ from ovpn3.dbus.bus import Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
+from ovpn3_services.netcfg.service import NetCfgService
+from ovpn3_services.netcfg.settings import RedirectMethod, parser
 from tests.support.netns import Namespace
 from tests.support.privatebus import private_bus
 
@@ -338,7 +338,7 @@ async def test_a_reconnect_is_not_led_into_the_tunnel(net: Namespace, client: Bu
 
 async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> None:
     netcfg = NetworkConfiguration(client)
-    options.redirect_method = type(options.redirect_method)("bind-device")
+    options.redirect_method = RedirectMethod.BIND_DEVICE
     options.set_somark = 77
     with socket.socket(type=socket.SOCK_DGRAM) as s:
         await netcfg.protect_socket(s.fileno(), SERVER, ipv6=False)
@@ -357,7 +357,7 @@ async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> N
 
 
 async def test_no_redirect(net: Namespace, client: Bus, options: Options) -> None:
-    options.redirect_method = type(options.redirect_method)("none")
+    options.redirect_method = RedirectMethod.NONE
     fd = await full_tunnel(await make_device(client))
     assert way(net, "8.8.8.8") == ("wan", "192.0.2.1")
     assert way(net, "172.16.0.1") == ("tun0", "10.8.0.1")
@@ -367,7 +367,7 @@ async def test_no_redirect(net: Namespace, client: Bus, options: Options) -> Non
 async def test_a_server_out_of_reach(net: Namespace, client: Bus) -> None:
     net.ip("route", "del", "default")
     text = await refused(client, NETCFG_PATH, "ProtectSocket", "sbo", SERVER, False, "/")
-    assert text == f"can't find a route to {SERVER}: Network is unreachable"
+    assert text == f"can't find a route to {SERVER}/32: Network is unreachable"
     net.ip("route", "add", "default", "via", "192.0.2.1")
 
 

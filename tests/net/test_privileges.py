@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ovpn3_services.common import privileges
 
 from ovpn3.errors import ConfigurationRefused
+from ovpn3_services.common import privileges
 
 pytestmark = pytest.mark.netns
 

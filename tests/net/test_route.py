@@ -44,13 +44,13 @@ def routes(net: Namespace, server: str) -> list[tuple[str, str]]:
 @SERVERS
 async def test_best_hop(net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str) -> None:
     wan, alt = index(net, "wan"), index(net, "alt")
-    to = ip_address(server)
+    to = host(server)
     assert await best_hop(ipr, to) == Hop(wan, ip_address(by_wan))
     with pytest.raises(NetworkError, match=f"no route to {server}"):
         await best_hop(ipr, to, avoid=[wan])
     net.ip("route", "add", "default", "via", by_alt, "metric", "3000")
     assert await best_hop(ipr, to, avoid=[wan]) == Hop(alt, ip_address(by_alt))
-    assert await best_hop(ipr, ip_address(by_wan)) == Hop(wan, None)
+    assert await best_hop(ipr, host(by_wan)) == Hop(wan, None)
 
 
 async def test_longest_prefix_then_metric(net: Namespace, ipr: AsyncIPRoute) -> None:
@@ -63,22 +63,46 @@ async def test_longest_prefix_then_metric(net: Namespace, ipr: AsyncIPRoute) -> 
     net.ip("route", "add", "203.0.0.0/16", "via", "198.51.100.9", "metric", "10")
     net.ip("route", "add", "blackhole", "203.0.113.0/25", "metric", "10")
     net.ip("route", "add", "203.0.113.1", "dev", "tunnel")
-    hop = await best_hop(ipr, ip_address("203.0.113.1"), avoid=[index(net, "tunnel")])
+    hop = await best_hop(ipr, host("203.0.113.1"), avoid=[index(net, "tunnel")])
     assert hop == Hop(alt, ip_address("198.51.100.9"))
+
+
+async def test_a_network_is_not_led_to_a_part_of_it(net: Namespace, ipr: AsyncIPRoute) -> None:
+    wan = index(net, "wan")
+    for whole, part, by_wan in (
+        ("198.0.0.0/8", "198.0.0.0/24", "192.0.2.1"),
+        ("2001:db8::/32", "2001:db8::/64", "2001:db8:2::1"),
+    ):
+        net.ip("route", "add", part, "dev", "alt")
+        assert await best_hop(ipr, ip_network(whole)) == Hop(wan, ip_address(by_wan))
+        with pytest.raises(NetworkError, match="no route to"):
+            await best_hop(ipr, ip_network(whole), avoid=[wan])
+        assert await best_hop(ipr, ip_network(part)) == Hop(index(net, "alt"))
+
+
+async def test_a_network_which_begins_with_our_address(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("address", "add", "10.0.0.0/31", "dev", "alt")
+    assert await best_hop(ipr, ip_network("10.0.0.0/8")) == Hop(index(net, "wan"), ip_address("192.0.2.1"))
+
+
+async def test_policy_rules_are_followed(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("route", "add", "default", "via", "198.51.100.1", "table", "100")
+    net.ip("rule", "add", "to", "203.0.113.0/24", "lookup", "100")
+    assert await best_hop(ipr, host("203.0.113.1")) == Hop(index(net, "alt"), ip_address("198.51.100.1"))
 
 
 async def test_multipath(net: Namespace, ipr: AsyncIPRoute) -> None:
     wan, alt = index(net, "wan"), index(net, "alt")
     hops = ("nexthop", "via", "192.0.2.9", "nexthop", "via", "198.51.100.9")
     net.ip("route", "add", "203.0.113.0/24", *hops)
-    to = ip_address("203.0.113.1")
+    to = host("203.0.113.1")
     assert await best_hop(ipr, to, avoid=[wan]) == Hop(alt, ip_address("198.51.100.9"))
     assert await best_hop(ipr, to, avoid=[alt]) == Hop(wan, ip_address("192.0.2.9"))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "192.0.2.2", "::1", "2001:db8:2::2"])
 async def test_ourselves(net: Namespace, ipr: AsyncIPRoute, address: str) -> None:
-    assert await best_hop(ipr, ip_address(address)) is None
+    assert await best_hop(ipr, host(address)) is None
     assert await Bypasses(ipr).hold("me", host(address)) is None
     assert routes(net, address) == []
 
@@ -102,6 +126,28 @@ async def test_a_gateway_no_address_of_ours_makes_reachable(net: Namespace, ipr:
     assert routes(net, "203.0.113.1") == [("wan", "10.99.0.1")]
     await bypasses.release("me")
     assert net.state() == before
+
+
+async def test_a_link_local_router(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.ip("-6", "route", "replace", "default", "via", "fe80::1", "dev", "wan")
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    await bypasses.hold("me", host("2001:db8:113::1"))
+    assert routes(net, "2001:db8:113::1") == [("wan", "fe80::1")]
+    await bypasses.release("me")
+    assert net.state() == before
+
+
+@SERVERS
+async def test_the_device_of_a_route_vanished(
+    net: Namespace, ipr: AsyncIPRoute, server: str, by_wan: str, by_alt: str
+) -> None:
+    bypasses = Bypasses(ipr)
+    await bypasses.hold("me", host(server))
+    await bypasses.hold("me", host(by_alt))
+    net.ip("link", "del", "wan")
+    await bypasses.release("me")
+    assert routes(net, by_alt) == []
 
 
 @SERVERS

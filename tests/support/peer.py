@@ -2,12 +2,14 @@
 
 import base64
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from OpenSSL import SSL, crypto
 
@@ -35,6 +37,8 @@ from tests.support.clock import Clock
 from tests.support.link import Link
 from tests.support.pki import Authority, Credential
 
+T = TypeVar("T")
+
 CHUNK = 1000
 PUSH = "PUSH_REPLY,ifconfig 10.8.0.2 255.255.255.0,peer-id 7,cipher AES-256-GCM,ping 10,ping-restart 60"
 ALL_FLAGS = ",protocol-flags cc-exit tls-ekm dyn-tls-crypt"
@@ -53,14 +57,9 @@ class Identity:
         authority = Authority("Test CA")
         return cls(authority.certificate, authority.issue("server", server=True), authority.issue("client"))
 
-    def client_tls(self, **changes: object) -> TlsConfig:
-        values: dict[str, object] = {
-            "ca": self.ca,
-            "cert": self.client.certificate,
-            "key": Secret(self.client.key),
-            "remote_server": True,
-        }
-        return TlsConfig(**(values | changes))  # type: ignore[arg-type]
+    def client_tls(self, **changes: Any) -> TlsConfig:
+        config = TlsConfig(ca=self.ca, cert=self.client.certificate, key=Secret(self.client.key), remote_server=True)
+        return replace(config, **changes)
 
 
 def make_session(config: SessionConfig, clock: Clock, seed: int = 1) -> Session:
@@ -109,10 +108,11 @@ class Peer:
         self.generations: dict[int, _Generation] = {}
         self.newest = 0
         self.messages: list[str] = []
+        self.tls_errors: list[str] = []
         self.pushed = False
         self.wkc_seen: list[Opcode] = []
         self._out: list[bytes] = []
-        self._context = _server_context(self.identity)
+        self._context = server_context(self.identity)
 
     # Driving
 
@@ -225,8 +225,8 @@ class Peer:
                 self._on_record(generation, generation.tls.recv(16384))
         except SSL.WantReadError:
             pass
-        except SSL.Error:
-            pass  # the client's alert; a real server waits for the time-out too
+        except SSL.Error as e:
+            self.tls_errors.append(str(e))  # a real server waits for the time-out too
         self._queue(generation)
 
     def _on_record(self, generation: _Generation, record: bytes) -> None:
@@ -242,8 +242,7 @@ class Peer:
                 + bytes(6)
             )
             if self.push_unasked and self.newest == 0:
-                self._queue(generation)
-                self.reply_push()
+                self.reply_push()  # in one packet with the keys
             return
         for raw in record.rstrip(b"\0").split(b"\0"):
             message = raw.decode()
@@ -299,8 +298,8 @@ def meet(
         if until(actions):
             return actions
         times = (session.next_timer(), peer.next_timer(), up.next_arrival(), down.next_arrival())
-        upcoming = min((t for t in times if t is not None), default=None)
-        if upcoming is None or upcoming > end:
+        upcoming = min((t for t in times if t is not None), default=end)
+        if upcoming >= end:
             clock.now = end
             return actions
         clock.now = max(clock.now, upcoming)
@@ -317,7 +316,8 @@ def saw(kind: type[object]) -> Callable[[list[object]], bool]:
     return lambda actions: any(isinstance(a, kind) for a in actions)
 
 
-def of(kind: type, actions: list[object]) -> list:  # type: ignore[type-arg]
+def of(kind: type[T], actions: Sequence[object]) -> list[T]:
+    """The actions of this kind."""
     return [a for a in actions if isinstance(a, kind)]
 
 
@@ -380,11 +380,12 @@ def _server_tls_crypt(key: Key2) -> TlsCrypt:
     return TlsCrypt((key.cipher(0, 32), key.hmac(0, 32)), (key.cipher(1, 32), key.hmac(1, 32)), 1_700_000_001)
 
 
-def _server_context(identity: Identity) -> SSL.Context:
+def server_context(identity: Identity) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_certificate(x509.load_pem_x509_certificate(identity.server.certificate.encode()))
     key = serialization.load_pem_private_key(identity.server.key.encode(), None)
-    context.use_privatekey(key)  # type: ignore[arg-type]
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    context.use_privatekey(key)
     store = context.get_cert_store()
     assert store is not None
     certificate = x509.load_pem_x509_certificate(identity.ca.encode())

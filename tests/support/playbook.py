@@ -62,8 +62,6 @@ class Any(Generic[T]):
             return True
         return False
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"any {self._kind.__name__}"
 
@@ -80,8 +78,6 @@ class Sent:
             return False
         self.packet = unpack_plain(other.data)
         return all(getattr(self.packet, name) == value for name, value in self._wanted.items())
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"sent {self._wanted}"

@@ -4,10 +4,9 @@ from ovpn3.constants import AttentionGroup
 from ovpn3.profile import Profile
 from ovpn3.protocol.actions import Challenge
 from ovpn3.protocol.auth import Credentials
+from ovpn3.protocol.tls import key_is_encrypted
 from ovpn3.secret import Secret
 from ovpn3_services.backend.queue import InputQueue
-
-ENCRYPTED_KEY_MARKS = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
 
 
 class Login:
@@ -28,7 +27,7 @@ class Login:
                 self._queue.add(AttentionGroup.USER_PASSWORD, "password", "Auth Password", hidden=True)
         if static := self._profile.static_challenge:
             self._queue.add(AttentionGroup.CHALLENGE_STATIC, "static_challenge", static.text, hidden=not static.echo)
-        if self._key_is_encrypted():
+        if self._profile.client_cert and self._profile.key and key_is_encrypted(self._profile.key):
             self._queue.add(AttentionGroup.PK_PASSPHRASE, "pk_passphrase", "Private key passphrase", hidden=True)
 
     def ask_dynamic(self, challenge: Challenge) -> None:
@@ -62,7 +61,3 @@ class Login:
         response = self._queue.value(AttentionGroup.CHALLENGE_STATIC, "static_challenge")
         if response and self._profile.static_challenge:
             self._credentials.answer_static(response, concatenate=self._profile.static_challenge.concat)
-
-    def _key_is_encrypted(self) -> bool:
-        key = self._profile.key
-        return key is not None and any(mark in key.reveal() for mark in ENCRYPTED_KEY_MARKS)

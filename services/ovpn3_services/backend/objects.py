@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from dbus_fast import Variant
-from ovpn3.proxies.config import Configuration
 
 from ovpn3.client.driver import Driver
 from ovpn3.constants import (
@@ -24,6 +23,7 @@ from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, anyone, method, pr
 from ovpn3.errors import AccessDenied, ConfigurationRefused, ProfileError, ServiceError
 from ovpn3.profile import Profile, apply, build, missing, parse
 from ovpn3.protocol import actions as act
+from ovpn3.proxies.config import Configuration
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3_services.backend.login import Login

@@ -19,7 +19,6 @@ FATAL = 3  # exit code; that of wrong arguments is 2
 
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
-    options.complaints = apply_file(options)
     harden()
     try:
         become_service(options)
@@ -30,16 +29,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def become_service(options: Namespace) -> None:
-    """Drop to the service account with as few capabilities as the options allow."""
-    keep = {Cap.NET_ADMIN}
-    if options.redirect_method is RedirectMethod.BIND_DEVICE:
-        keep.add(Cap.NET_RAW)
-    # Containers and minimal systems have /dev/net/tun for root only. Whether the account may open it, an access
-    # list included, is easiest told as that account: until then the means to open it anyway is kept, but off.
-    privileges.drop(options.user, keep, permitted_only={Cap.DAC_OVERRIDE})
+    """Drop to the service account, then give up the capabilities that turn out not to be needed."""
+    privileges.drop(options.user, keep={Cap.NET_ADMIN, Cap.NET_RAW}, permitted_only={Cap.DAC_OVERRIDE})
+    os.umask(0o077)
+    # The settings file belongs to the account: root must not be led anywhere by it.
+    options.complaints = apply_file(options)
+    if options.redirect_method is not RedirectMethod.BIND_DEVICE:
+        privileges.forget(Cap.NET_RAW)
+    # Containers and minimal systems have /dev/net/tun for root only. Then the means to open it anyway is kept, but
+    # off. Whether it is needed is easiest told as the account: access lists and all are taken into view.
     if os.access(tun.DEVICE, os.R_OK | os.W_OK):
         privileges.forget(Cap.DAC_OVERRIDE)
-    os.umask(0o077)
 
 
 async def serve(options: Namespace) -> int:

@@ -35,6 +35,7 @@ class Callers:
         self._bus, self._left = bus, left
         self._callers: dict[str, Caller] = {}
         self._goodbyes: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def watch(self) -> None:
         """Begin; call this once, before any `of`."""
@@ -42,12 +43,16 @@ class Callers:
         await self._bus.subscribe(gone, lambda m: self._on_loss(m.body[0]))
 
     async def of(self, call: Call) -> Caller:
-        """The caller, from now on watched."""
+        """The caller, from now on watched. AccessDenied once `forget_all` has begun."""
         peer = await call.peer()
-        caller = self._callers.setdefault(peer.name, Caller(peer))
-        # It may have left before we knew it, and no second notice will come.
-        if not await self._bus.name_owner(peer.name):
-            self._on_loss(peer.name)
+        if self._closed:
+            raise AccessDenied("the service is ending")
+        caller = self._callers.get(peer.name)
+        if caller is None:
+            caller = self._callers[peer.name] = Caller(peer)
+            # It may have left before we knew it, and no second notice will come.
+            if not await self._bus.name_owner(peer.name):
+                self._on_loss(peer.name)
         return caller
 
     def known(self) -> list[Caller]:
@@ -55,6 +60,7 @@ class Callers:
 
     async def forget_all(self) -> None:
         """Treat every caller as gone; return when their things are."""
+        self._closed = True
         for caller in self.known():
             self._on_loss(caller.peer.name)
         await asyncio.gather(*self._goodbyes)

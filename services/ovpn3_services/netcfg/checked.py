@@ -1,10 +1,10 @@
 """Arguments of calls, checked: text in, addresses and networks out, or ConfigurationRefused."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from ovpn3.errors import ConfigurationRefused
-from ovpn3.net.plan import Address, Interface, Network, TunnelAddress, WantedRoute
+from ovpn3.net.plan import Address, Interface, TunnelAddress, WantedRoute
 
 # It becomes part of an object path; session tokens are letters and digits.
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
@@ -39,18 +39,17 @@ def host(text: str, ipv6: bool) -> Address:
 
 def tunnel_address(text: str, prefix_size: int, gateway: str, ipv6: bool) -> TunnelAddress:
     """Ours in the tunnel; an empty gateway is none."""
-    ours = _interface(text, prefix_size, ipv6)
-    if ours.ip.is_loopback:
-        raise ConfigurationRefused(f"not an address for a tunnel: {ours.ip}")
-    host(text, ipv6)
-    return TunnelAddress(ours, host(gateway, ipv6) if gateway else None)
+    ours = host(text, ipv6)
+    if ours.is_loopback:
+        raise ConfigurationRefused(f"not an address for a tunnel: {ours}")
+    return TunnelAddress(_interface(ours, prefix_size), host(gateway, ipv6) if gateway else None)
 
 
 def route(text: str, prefix_size: int, metric: int, ipv6: bool, exclude: bool) -> WantedRoute:
     """One of AddNetworks; bits beyond the prefix are dropped, metric -1 is the kernel's default."""
     if not -1 <= metric <= MAX_METRIC:
         raise ConfigurationRefused(f"not a route metric: {metric}")
-    network: Network = ip_network(_interface(text, prefix_size, ipv6), strict=False)
+    network = _interface(address(text, ipv6), prefix_size).network
     return WantedRoute(network, None if metric < 0 else metric, exclude)
 
 
@@ -60,8 +59,7 @@ def domain(text: str) -> str:
     return text
 
 
-def _interface(text: str, prefix_size: int, ipv6: bool) -> Interface:
-    found = address(text, ipv6)
+def _interface(found: Address, prefix_size: int) -> Interface:
     if prefix_size > found.max_prefixlen:
-        raise ConfigurationRefused(f"not a prefix size for {text}: {prefix_size}")
+        raise ConfigurationRefused(f"not a prefix size for {found}: {prefix_size}")
     return ip_interface((found, prefix_size))

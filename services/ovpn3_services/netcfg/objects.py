@@ -1,14 +1,14 @@
 """The root object of netcfg."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from ipaddress import ip_network
 
 from ovpn3.constants import API_VERSION, DOMAIN_NETCFG, MAX_LOG_LEVEL, NETCFG_INTERFACE, NETCFG_PATH
 from ovpn3.dbus.access import root
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused
-from ovpn3.net.plan import Address
+from ovpn3.errors import AccessDenied, ConfigurationRefused, NetworkError
+from ovpn3.net.plan import Network
 from ovpn3.net.route import best_hop
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller, Callers
@@ -58,7 +58,7 @@ class NetCfg(DBusObject):
 
     @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=anyone, fd="in")
     async def protect_socket(self, call: Call, remote: str, ipv6: bool, device_path: str) -> bool:
-        to = checked.host(remote, ipv6)
+        server = ip_network(checked.host(remote, ipv6))
         caller = await self.callers.of(call)
         async with caller.working():
             # A caller that doesn't know its device any more still must not be sent through it.
@@ -68,11 +68,11 @@ class NetCfg(DBusObject):
             method: RedirectMethod = self._tools.options.redirect_method
             bind_to = 0
             if method is RedirectMethod.BIND_DEVICE:
-                hop = await best_hop(self._tools.ipr, to, avoid=avoid)
+                hop = await best_hop(self._tools.ipr, server, avoid=avoid)
                 bind_to = hop.index if hop else 0
             protect_socket(call.fds[0] if call.fds else None, self._tools.options.set_somark, bind_to)
             if method is RedirectMethod.HOST_ROUTE:
-                await self._route_around(caller, to, avoid)
+                await self._route_around(caller, server, avoid)
         return True
 
     @method("DcoAvailable", "", "available:b", rule=anyone)
@@ -81,10 +81,10 @@ class NetCfg(DBusObject):
 
     @method("Cleanup", rule=anyone)
     async def cleanup(self, call: Call) -> None:
-        pid = (await call.peer()).pid
+        peer = await call.peer()
         for caller in self.callers.known():
-            if caller.peer.pid == pid:
-                async with caller.working():
+            if caller.peer == peer or caller.peer.pid == peer.pid != 0:
+                async with caller.lock:
                     await self._clear(caller)
 
     @method("NotificationSubscribe", "filter:u", rule=anyone)
@@ -136,14 +136,13 @@ class NetCfg(DBusObject):
         return API_VERSION
 
     # -- the caller's things ----------------------------------------------------------------------
-    async def _route_around(self, caller: Caller, server: Address, avoid: Iterable[int]) -> None:
+    async def _route_around(self, caller: Caller, server: Network, avoid: Collection[int]) -> None:
         """Lead packets to the server around the caller's devices; its earlier server's route goes."""
-        host = ip_network(server)
-        hop = await self._tools.bypasses.hold(caller, host, frozenset(avoid))
+        hop = await self._tools.bypasses.hold(caller, server, avoid)
         self._protecting.add(caller)
-        await self._tools.bypasses.release(caller, keep=host)
+        await self._tools.bypasses.release(caller, keep=server)
         way = f"by {hop.gateway or 'link'}" if hop else "on this machine"
-        self._tools.log.verb1(f"server {server} is reached around the tunnel, {way}")
+        self._tools.log.verb1(f"server {server.network_address} is reached around the tunnel, {way}")
 
     def _forget(self, device: NetDevice) -> None:
         del self._devices[device.path]
@@ -153,7 +152,10 @@ class NetCfg(DBusObject):
         for device in [device for device in self._devices.values() if device.caller is caller]:
             await device.destroy()
         self._protecting.discard(caller)
-        await self._tools.bypasses.release(caller)
+        try:
+            await self._tools.bypasses.release(caller)
+        except NetworkError as e:
+            self._tools.log.error(f"process {caller.peer.pid}: {e}")
 
     async def _on_caller_left(self, caller: Caller) -> None:
         self._tools.subscribers.forget(caller.peer.name)

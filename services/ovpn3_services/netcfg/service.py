@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from pyroute2 import AsyncIPRoute
 
-from ovpn3.constants import NETCFG_INTERFACE, NETCFG_NAME, NETCFG_PATH, LogGroup
+from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup
 from ovpn3.dbus.bus import Bus
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.route import remove_ours
@@ -17,7 +17,7 @@ from ovpn3_services.netcfg.tools import Tools
 class NetCfgService(Service):
     """`options.complaints` is what was wrong with the settings file."""
 
-    name, path, interface, group = NETCFG_NAME, NETCFG_PATH, NETCFG_INTERFACE, LogGroup.NETCFG
+    name, path, group = NETCFG_NAME, NETCFG_PATH, LogGroup.NETCFG
 
     def __init__(self, bus: Bus, options: Namespace) -> None:
         super().__init__(bus, options)
@@ -38,7 +38,8 @@ class NetCfgService(Service):
         if self.options.resolv_conf or self.options.systemd_resolved:
             self.log.warn("the configured DNS resolver back end is not available")
         self.log.warn("no DNS resolver back end: DNS settings are ignored")
-        if stale := await remove_ours(self._ipr):
+        # Not while another netcfg runs: we shall be refused its name.
+        if not await self.bus.name_owner(self.name) and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
         await self._root.callers.watch()
         self.dispatcher.export(self.path, self._root)

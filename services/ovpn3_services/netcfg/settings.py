@@ -1,19 +1,16 @@
 """Settings of netcfg: the command line, and <state-dir>/netcfg.json which overrides it."""
 
 import argparse
-import json
-import re
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from ovpn3_services.common.service import argument_parser, log_level
+from ovpn3_services.common.settingsfile import flag, load
 
 PROG = "openvpn3-service-netcfg"
 FILE_NAME = "netcfg.json"
-
-_COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
 
 
 class RedirectMethod(Enum):
@@ -61,11 +58,6 @@ def config_file(options: argparse.Namespace) -> str:
     return str(Path(options.state_dir, FILE_NAME)) if options.state_dir else ""
 
 
-def flag(value: object) -> bool:
-    """A boolean setting; files of older releases have text there, and any text meant yes."""
-    return value is True or isinstance(value, str)
-
-
 # JSON field -> option it overrides, reader of its value.
 _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "log_level": ("log_level", lambda value: log_level(str(value))),
@@ -81,19 +73,10 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
 def apply_file(options: argparse.Namespace) -> list[str]:
     """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
     path = config_file(options)
-    try:
-        text = Path(path).read_text(encoding="utf-8") if path else ""
-        settings = json.loads(_COMMENT.sub("", text) or "{}")
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as e:
-        return [f"{path} is ignored: {e}"]
-    if not isinstance(settings, dict):
-        return [f"{path} is ignored: not a JSON object"]
-
+    settings, complaint = load(Path(path) if path else None)
     if settings.get("resolv_conf_file") or flag(settings.get("systemd_resolved")):
         options.resolv_conf, options.systemd_resolved = "", False
-    complaints = []
+    complaints = [complaint] if complaint else []
     for field, value in settings.items():
         if field not in _FIELDS:
             continue

@@ -110,6 +110,7 @@ def test_dropped_options(status: Status) -> None:
     [
         ("clinet\n", "clinet", "did you mean client?"),
         ("zzzzzz\n", "zzzzzz", "ignore-unknown-option"),
+        ("remote [inline]\n", "remote", "host name"),
         ("management-hold\n", "management-hold", "D-Bus"),
         ("setenv opt secret x\n", "secret", "static keys"),
         ("ignore-unknown-option fragment\nfragment 1\n", "fragment", "mssfix"),
@@ -181,6 +182,13 @@ def test_refused_values(extra: str, option: str | None, problem: str) -> None:
     assert error.option == option
     assert problem in str(error)
     assert str(error).startswith("p")
+
+
+@pytest.mark.parametrize("line", ["hunter2", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "Hunter"])
+def test_stray_secret_is_not_repeated(line: str) -> None:
+    error = refusal(f"{line}\n")
+    assert (error.option, error.line) == ("", NEXT)
+    assert line not in str(error)
 
 
 @pytest.mark.parametrize(

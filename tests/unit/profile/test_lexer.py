@@ -85,6 +85,7 @@ def test_arguments_and_blocks_stay_out_of_repr() -> None:
         (f"{'n' * 65}\n", 1, "not an option name"),
         ("dev\x00tun\n", 1, "control character"),
         ("dev tun\n<ca>\n\x1b[2J\n</ca>", 3, "control character"),
+        ("dev \x9b2J\n", 1, "control character"),
         ("dev t\run\n", 1, "control character"),
         ("dev \ud800\n", 1, "control character"),
         ("# OVPN_ACCESS_SERVER_HOST_LIST_START\n# a\n", 1, "never closed"),

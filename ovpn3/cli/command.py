@@ -1,0 +1,138 @@
+"""What a command is: its options, declared once, and what to do with them. Arguments are read as getopt_long does."""
+
+import getopt
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ovpn3.cli.text import one_line
+from ovpn3.errors import Ovpn3Error
+
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+class CommandError(Ovpn3Error):
+    """The command can't do what was asked."""
+
+    exit_code: ClassVar[int] = 8
+
+
+class BadValue(CommandError):
+    """An option's value, or a combination of options, makes no sense."""
+
+    exit_code = 9
+
+
+class AccessFailed(CommandError):
+    """Granting or revoking access was refused."""
+
+    exit_code = 3
+
+
+class BadOption(Exception):
+    """The arguments can't be read; the text is getopt's."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """`argument` names the value in the help; empty for a flag. `values` names a list for completion, or is one."""
+
+    name: str
+    short: str = ""
+    argument: str = ""
+    help: str = ""
+    alias: str = ""
+    optional: bool = False  # a value is attached with = or left out
+    last: bool = False  # given repeatedly, the last counts, not the first
+    values: str | tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, self.alias) if self.alias else (self.name,)
+
+    def usage(self) -> str:
+        value = f"[={self.argument}]" if self.optional else f" {self.argument}" if self.argument else ""
+        return (f"-{self.short}, " if self.short else "    ") + f"--{self.name}{value}"
+
+
+HELP = Option("help", "h", help="This help")
+
+
+@dataclass
+class Options:
+    """What was given: values of options by name, in order, cleaned of control characters."""
+
+    given: dict[str, list[str]] = field(default_factory=dict)
+    arguments: list[str] = field(default_factory=list)
+    last: frozenset[str] = frozenset()
+
+    def has(self, name: str) -> bool:
+        return name in self.given
+
+    def get(self, name: str, default: str = "") -> str:
+        values = self.given.get(name)
+        return values[-1 if name in self.last else 0] if values else default
+
+    def all(self, name: str) -> list[str]:
+        return self.given.get(name, [])
+
+    def flag(self, name: str) -> bool:
+        """The value of an option that takes a boolean, which is given."""
+        value = self.get(name)
+        if value not in _BOOLEANS:
+            raise BadValue(f"--{name} takes true or false, not {value!r}")
+        return _BOOLEANS[value]
+
+    def number(self, name: str, default: int) -> int:
+        value = self.get(name)
+        if not self.has(name):
+            return default
+        if not re.fullmatch("-?[0-9]{1,18}", value):
+            raise BadValue(f"--{name} takes a number, not {value!r}")
+        return int(value)
+
+    def exclusive(self, *names: str, error: type[CommandError] = CommandError) -> str:
+        """The one of these options that is given, empty if none."""
+        given = [name for name in names if self.has(name)]
+        if len(given) > 1:
+            raise error(" and ".join(f"--{name}" for name in given) + " exclude each other")
+        return given[0] if given else ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """`run` returns the exit code. `argument` is the name of a positional argument; empty: there is none."""
+
+    run: Callable[[Options], Coroutine[None, None, int]]
+    options: tuple[Option, ...] = ()
+    argument: str = ""
+
+    def parse(self, argv: Sequence[str]) -> Options:
+        options = (*self.options, HELP)
+        long_names = [name + ("=" if o.argument else "") for o in options for name in o.names]
+        short_names = "".join(o.short + (":" if o.argument else "") for o in options if o.short)
+        # getopt knows no optional values: an empty one stands for none.
+        bare = {f"--{name}" for o in options if o.optional for name in o.names}
+        try:
+            pairs, arguments = getopt.gnu_getopt([f"{a}=" if a in bare else a for a in argv], short_names, long_names)
+        except getopt.GetoptError as e:
+            raise BadOption(e.msg) from None
+        by_spelling = {f"--{name}": o.name for o in options for name in o.names}
+        by_spelling |= {f"-{o.short}": o.name for o in options if o.short}
+        found = Options(arguments=[_strip(a) for a in arguments], last=frozenset(o.name for o in options if o.last))
+        for spelling, value in pairs:
+            found.given.setdefault(by_spelling[spelling], []).append(_strip(value))
+        if len(arguments) > bool(self.argument) and not found.has("help"):
+            raise BadOption(f"unexpected argument {one_line(arguments[-1])}")
+        return found
+
+    def help(self, program: str, name: str) -> str:
+        lines = [f"Usage: {program} {name} [OPTIONS]{f' {self.argument}' if self.argument else ''}", ""]
+        options = (*self.options, HELP)
+        width = max(len(o.usage()) for o in options)
+        return "\n".join(lines + [f"  {o.usage():<{width}}  {o.help}" for o in options])
+
+
+def _strip(value: str) -> str:
+    return "".join(c for c in value if ord(c) >= 0x20 and c != "\x7f")

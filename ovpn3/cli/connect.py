@@ -1,0 +1,151 @@
+"""From a session that exists to one that is connected: questions answered, failures in words."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from ovpn3.cli.command import CommandError, Options
+from ovpn3.cli.prompt import Ask
+from ovpn3.cli.text import status_text
+from ovpn3.cli.watch import Ended, Event, Watch, watching
+from ovpn3.constants import DOMAIN_READY, StatusMajor, StatusMinor
+from ovpn3.errors import RemoteError
+from ovpn3.proxies.attention import provide, unanswered
+from ovpn3.proxies.session import Session, Status
+
+MAX_ROUNDS = 10  # of questions that bring us no further
+
+_BAD_PASSPHRASE = "PEM_PASSWORD_FAIL"
+_FAILURES = {
+    (StatusMajor.CONNECTION, StatusMinor.CFG_ERROR),
+    (StatusMajor.CONNECTION, StatusMinor.CONN_FAILED),
+    (StatusMajor.CONNECTION, StatusMinor.CONN_AUTH_FAILED),
+    (StatusMajor.CONNECTION, StatusMinor.CONN_DISCONNECTED),
+    (StatusMajor.CONNECTION, StatusMinor.CONN_DONE),
+    (StatusMajor.SESSION, StatusMinor.PROC_STOPPED),
+    (StatusMajor.SESSION, StatusMinor.PROC_KILLED),
+}
+CONNECTED = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
+REQUIRE_USER = (StatusMajor.CONNECTION, StatusMinor.CFG_REQUIRE_USER)
+WEB_AUTHENTICATION = (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL)
+
+
+class Failed(CommandError):
+    """The session could not be connected; the text says why."""
+
+
+class Interrupted(CommandError):
+    """By a signal."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A block that SIGINT, SIGTERM and SIGHUP end with Interrupted."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task
+    # One that is ignored, as nohup does, stays ignored.
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    signals = []
+
+    def interrupt(number: int) -> None:
+        signals.append(number)
+        task.cancel()
+
+    for number in heard:
+        loop.add_signal_handler(number, interrupt, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not signals:
+            raise
+        for _ in signals:
+            task.uncancel()
+        raise Interrupted("interrupted") from None
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)
+
+
+async def connect(session: Session, ask: Ask) -> None:
+    """Answer what the session asks until it is ready, then start to connect."""
+    for _ in range(MAX_ROUNDS):
+        slots = await unanswered(session)
+        for slot in slots:
+            await provide(session, slot, await ask(slot))
+        try:
+            await session.ready()
+        except RemoteError as e:
+            if e.name != DOMAIN_READY:
+                raise
+            if not slots:
+                raise Failed(f"the session is not ready to connect: {e}") from None
+        else:
+            return await session.connect()
+    raise Failed("the session asks for more and more")
+
+
+async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda _: None) -> Status:
+    """The status that ends connecting well: connected, or waiting for web authentication. Else Failed.
+
+    `show` is given every event up to it.
+    """
+    last = Status(0, 0)
+    rounds = 0
+    while True:
+        event = await watch.next()
+        show(event)
+        match event:
+            case Ended():
+                raise Failed(_failure(last) if any(last) else event.reason)
+            case Status():
+                last = event
+                state = event[:2]
+                if state in (CONNECTED, WEB_AUTHENTICATION):
+                    return event
+                if state in _FAILURES:
+                    raise Failed(_failure(event))
+                # An older status of this kind may arrive when all has been answered already.
+                if state == REQUIRE_USER and await unanswered(watch.session):
+                    rounds += 1
+                    if rounds > MAX_ROUNDS:
+                        raise Failed("the server asks for credentials again and again")
+                    await connect(watch.session, ask)
+
+
+async def bring_up(session: Session, begin: Callable[[], Awaitable[None]], ask: Ask, timeout_s: float | None) -> Status:
+    """Have `begin` start to connect the session, and await its outcome.
+
+    Failed or Interrupted: it is disconnected then. `timeout_s` counts from `begin`'s end.
+    """
+    async with watching(session) as watch:
+        try:
+            with interruptible():
+                await begin()
+                async with asyncio.timeout(timeout_s):
+                    return await outcome(watch, ask)
+        except TimeoutError:
+            text = f"not connected after {timeout_s:.0f} seconds: {status_text(await session.status())}"
+            await end(session)
+            raise Failed(text) from None
+        except CommandError:
+            await end(session)
+            raise
+
+
+def timeout(options: Options) -> float | None:
+    """Seconds given with --timeout; None for no limit."""
+    seconds = options.number("timeout", -1)
+    return seconds if seconds > 0 else None
+
+
+async def end(session: Session) -> None:
+    """Disconnect, unless the session has gone already."""
+    with suppress(RemoteError):
+        await session.disconnect()
+
+
+def _failure(status: Status) -> str:
+    if _BAD_PASSPHRASE in status.message:
+        return "Failed to connect: the passphrase of the private key is wrong"
+    return f"Failed to connect: {status_text(status)}"

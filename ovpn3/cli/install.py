@@ -1,0 +1,202 @@
+"""Installation of the services into a system: which files, which account, and how to undo it.
+
+A step knows how to say what it does and how to do it. The manifest lists what was not there before, so that
+`uninstall` removes that and nothing else; it lies where only root can write, since root acts on it.
+"""
+
+import grp
+import json
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from ovpn3.cli import atomic
+from ovpn3.cli.command import CommandError
+from ovpn3.cli.environment import render, templates
+
+DATA = "usr/share"
+MANIFEST = "usr/share/openvpn3/manifest.json"
+STATE = "var/lib/openvpn3"
+CONFIGS = "configs"
+STATE_MODE = 0o750
+
+
+@dataclass(frozen=True)
+class Step:
+    what: str
+    do: Callable[[], object]
+
+
+def account_exists(account: str) -> bool:
+    try:
+        pwd.getpwnam(account)
+    except KeyError:
+        return False
+    return True
+
+
+def ids(account: str) -> tuple[int, int]:
+    """uid, and gid of the group of the same name, else of the account's own."""
+    entry = pwd.getpwnam(account)
+    try:
+        return entry.pw_uid, grp.getgrnam(account).gr_gid
+    except KeyError:
+        return entry.pw_uid, entry.pw_gid
+
+
+def create_account(account: str) -> None:
+    """A system account that can't log in, and its group."""
+    command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", f"/{STATE}"]
+    try:
+        grp.getgrnam(account)
+        command[2:3] = ["--gid", account]
+    except KeyError:
+        pass
+    _run([*command, "--shell", shutil.which("nologin") or "/usr/sbin/nologin", account])
+
+
+def make_state_directories(state: Path, owner: tuple[int, int] | None) -> None:
+    """Owned by the services alone. CommandError where a symbolic link stands in for one."""
+    for directory in (state, state / CONFIGS):
+        if directory.is_symlink():
+            raise CommandError(f"{directory} is a symbolic link")
+        directory.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+        directory.chmod(STATE_MODE)
+        if owner:
+            os.chown(directory, *owner)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`account` and `directories` are those we have created; all paths are below the root."""
+
+    account: str = ""
+    directories: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+class Installation:
+    """Below `root`, which is / but for packages."""
+
+    def __init__(self, root: Path, account: str) -> None:
+        self.root, self.account = root, account
+        self.state = root / STATE
+        self.live = root == Path("/")
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / MANIFEST
+
+    def files(self) -> dict[str, str]:
+        """Content by path below the root."""
+        return {
+            f"{DATA}/{path.removesuffix('.in')}": render(text, self.account, f"/{STATE}") for path, text in templates()
+        }
+
+    # -- install -----------------------------------------------------------------------------------
+    def install_steps(self) -> Iterator[Step]:
+        """What is still to be done, in order; nothing if all is as it should be."""
+        before = self._read_manifest()
+        files = self.files()
+        for path in files:
+            if path not in before.files and (self.root / path).exists():
+                raise CommandError(f"{self.root / path} is there, but not by us: remove the package it belongs to first")
+        create = self.live and not account_exists(self.account)
+        directories = {*before.directories, *self._missing_directories([*files, MANIFEST, f"{STATE}/{CONFIGS}/"])}
+        manifest = Manifest(self.account if create else before.account, sorted(directories), sorted(files))
+        obsolete = [path for path in before.files if path not in files]
+        if manifest != before:
+            # Before anything else, with what is still to go: what is interrupted can be undone too.
+            text = replace(manifest, files=[*manifest.files, *obsolete]).text()
+            yield Step(f"write {self.manifest}", partial(self._write, MANIFEST, text))
+        if create:
+            yield Step(f"create the system account {self.account}", partial(create_account, self.account))
+        for path, text in files.items():
+            if _content(self.root / path) != text:
+                yield Step(f"write {self.root / path}", partial(self._write, path, text))
+        for path in obsolete:
+            yield Step(f"remove {self.root / path}", partial((self.root / path).unlink, missing_ok=True))
+        if not self._state_is_right():
+            yield Step(f"set up {self.state}", self._set_up_state)
+        if obsolete:
+            yield Step(f"write {self.manifest}", partial(self._write, MANIFEST, manifest.text()))
+
+    def _set_up_state(self) -> None:
+        make_state_directories(self.state, ids(self.account) if self.live else None)
+
+    def _state_is_right(self) -> bool:
+        for directory in (self.state, self.state / CONFIGS):
+            try:
+                found = directory.lstat()
+            except FileNotFoundError:
+                return False
+            if found.st_mode & 0o7777 != STATE_MODE:
+                return False
+            if self.live and (not account_exists(self.account) or (found.st_uid, found.st_gid) != ids(self.account)):
+                return False
+        return True
+
+    # -- uninstall ---------------------------------------------------------------------------------
+    def uninstall_steps(self) -> Iterator[Step]:
+        """What undoes an installation. The state directory stays while there is anything in it: profiles, settings."""
+        manifest = self._read_manifest()
+        if not manifest.files:
+            raise CommandError(f"nothing is installed here: there is no {self.manifest}")
+        for path in manifest.files:
+            file = self.root / path
+            if file.exists():
+                yield Step(f"remove {file}", file.unlink)
+        if self.live and manifest.account and account_exists(manifest.account):
+            yield Step(f"remove the account {manifest.account}", partial(_run, ["userdel", manifest.account]))
+        yield Step(f"remove {self.manifest}", self.manifest.unlink)
+        for path in reversed(manifest.directories):  # the inner ones first
+            if (self.root / path).is_dir():
+                yield Step(f"remove {self.root / path} if it is empty", partial(_remove_if_empty, self.root / path))
+
+    # -- both --------------------------------------------------------------------------------------
+    def _missing_directories(self, paths: list[str]) -> set[str]:
+        """Parents of these paths that have to be made."""
+        parents = {str(parent) for path in paths for parent in PurePosixPath(path + "x").parents}
+        return {parent for parent in parents if not (self.root / parent).exists()}
+
+    def _write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(file, text)
+
+    def _read_manifest(self) -> Manifest:
+        """As it was written, or an empty one."""
+        text = _content(self.manifest)
+        try:
+            return Manifest(**json.loads(text)) if text else Manifest()
+        except (ValueError, TypeError):
+            raise CommandError(f"{self.manifest} is damaged") from None
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _remove_if_empty(directory: Path) -> None:
+    if not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise CommandError(f"{command[0]} is not installed") from None
+    except subprocess.CalledProcessError as e:
+        raise CommandError(f"{' '.join(command)}: {e.stderr.strip()}") from None

@@ -1,0 +1,94 @@
+"""A program made of commands: which is meant, and what its end means to the caller."""
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ovpn3.cli.command import BadOption, Command, CommandError
+from ovpn3.cli.text import many_lines, one_line
+from ovpn3.errors import NetworkError, Ovpn3Error, ProfileError, RemoteError
+
+NO_COMMAND, BUS_ERROR, COMMAND_ERROR, OTHER_ERROR, INTERRUPTED = 1, 7, 8, 9, 130
+_PROGRAM_ERRORS = (BUS_ERROR, OTHER_ERROR)  # reported without the command's name
+_HELP = ("help", "--help", "-h")
+
+
+@dataclass(frozen=True)
+class Program:
+    """`commands` are names with their one-line description; the module of each is loaded when it is asked for."""
+
+    name: str
+    commands: Mapping[str, str]
+
+    def command(self, name: str) -> Command:
+        """The command of that name, one of `commands`."""
+        command: Command = importlib.import_module(f"ovpn3.cli.verbs.{name.replace('-', '_')}").COMMAND
+        return command
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run the command that the arguments name; the exit code."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # a profile's name need not fit the terminal's encoding
+        try:
+            code = self._main(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has seen enough. What is still buffered must not fail again at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return INTERRUPTED
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        return code
+
+    def _main(self, argv: list[str]) -> int:
+        if not argv:
+            print(f"{self.name}: which command? See '{self.name} help'")
+            return NO_COMMAND
+        name, *rest = argv
+        if name in _HELP:
+            print(self._help())
+            return 0
+        if name not in self.commands:
+            print(f"{self.name}: there is no command '{one_line(name)}'. See '{self.name} help'")
+            return NO_COMMAND
+        return self._run(name, self.command(name), rest)
+
+    def _run(self, name: str, command: Command, argv: list[str]) -> int:
+        place = f"{self.name}/{name}: "
+        try:
+            options = command.parse(argv)
+            if options.has("help"):
+                print(command.help(self.name, name))
+                return 0
+            return asyncio.run(command.run(options))
+        except BadOption as e:
+            return _complain(f"{place}{e}", COMMAND_ERROR)
+        except Ovpn3Error as e:
+            code = _exit_code(e)
+            return _complain(f"{self.name if code in _PROGRAM_ERRORS else place}** ERROR ** {e}", code)
+
+    def _help(self) -> str:
+        commands = {**self.commands, "help": "This list"}
+        width = max(map(len, commands))
+        lines = [f"  {name:<{width}}  {description}" for name, description in commands.items()]
+        return "\n".join([f"Usage: {self.name} COMMAND [OPTIONS]", "", *lines])
+
+
+def _exit_code(error: Ovpn3Error) -> int:
+    match error:
+        case CommandError():
+            return error.exit_code
+        case ProfileError():
+            return COMMAND_ERROR
+        case RemoteError() | NetworkError():
+            return BUS_ERROR
+    return OTHER_ERROR
+
+
+def _complain(text: str, code: int) -> int:
+    print(many_lines(text), file=sys.stderr)
+    return code

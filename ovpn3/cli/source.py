@@ -1,0 +1,37 @@
+"""A profile from a file, made self-contained by this very process and its rights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovpn3.cli.command import CommandError
+from ovpn3.profile import build, decode, inline, missing, parse
+from ovpn3.profile.lexer import MAX_PROFILE_BYTES
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked profile with all the files it names put in. `missing`: what it lacks to be used."""
+
+    text: str
+    persist_tun: bool
+    missing: list[str]
+
+
+def read_profile(file: str) -> Source:
+    """ProfileError names file, line and option; CommandError if the file can't be read."""
+    try:
+        data = _read(Path(file))
+    except OSError as e:
+        raise CommandError(f"can't read {file}: {e.strerror or e}") from None
+    folder = Path(file).parent
+    text = inline(decode(data, file), lambda name: _read(folder / name), source=file)
+    directives = parse(text, source=file)
+    lacks = missing(directives)
+    if not lacks:
+        build(directives, source=file)
+    return Source(text, any(d.name == "persist-tun" for d in directives), lacks)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as f:
+        return f.read(MAX_PROFILE_BYTES + 1)

@@ -1,0 +1,104 @@
+"""`log`: what a session says, live."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+
+from dbus_fast import Message
+
+from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
+from ovpn3.cli.connect import Interrupted, interruptible
+from ovpn3.cli.selection import object_path, session_with_interface, system_bus
+from ovpn3.cli.text import log_text, one_line, status_text
+from ovpn3.cli.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
+from ovpn3.constants import MAX_LOG_LEVEL, SessionEvent
+from ovpn3.dbus.bus import Bus
+from ovpn3.errors import RemoteError
+from ovpn3.proxies.session import Session, SessionManager, Status
+
+OPTIONS = (
+    Option("session-path", "", "PATH", "D-Bus path of the session", values="session-paths"),
+    Option("config", "c", "NAME", "Name of the profile; a session of it is waited for", values="all-names"),
+    Option("interface", "I", "IFNAME", "Network interface of the session", values="interfaces"),
+    Option("log-level", "", "LEVEL", "Have the session log as much as this, 1 to 6", values=tuple("0123456")),
+)
+
+
+async def run(options: Options) -> int:
+    chosen = options.exclusive("session-path", "config", "interface", error=BadValue)
+    if not chosen:
+        raise CommandError("which session? Give --session-path, --config or --interface")
+    level = options.number("log-level", 0)
+    if level > MAX_LOG_LEVEL:
+        raise BadValue(f"a log level is 0 to {MAX_LOG_LEVEL}")
+    async with system_bus() as bus:
+        try:
+            with interruptible():
+                await _follow(await _session(bus, chosen, options.get(chosen)), level)
+        except Interrupted:
+            return 0
+    return 0
+
+
+async def _session(bus: Bus, chosen: str, value: str) -> Session:
+    match chosen:
+        case "session-path":
+            return Session(bus, object_path(value))
+        case "interface":
+            return await session_with_interface(bus, value)
+    return await _awaited(bus, value)
+
+
+async def _awaited(bus: Bus, name: str) -> Session:
+    """The session of a profile of that name, now or when it comes."""
+    created: asyncio.Queue[str] = asyncio.Queue()
+
+    def on_event(m: Message) -> None:
+        if m.signature == "oqu" and m.body[1] == SessionEvent.SESS_CREATED:
+            created.put_nowait(m.body[0])
+
+    subscription = await bus.subscribe(MANAGER_EVENTS, on_event)
+    try:
+        while not (found := await SessionManager(bus).by_config_name(name)):
+            print(f"Waiting for a session of {one_line(name)!r} ...", flush=True)
+            await created.get()
+    finally:
+        subscription.cancel()
+    if len(found) > 1:
+        raise CommandError(f"more than one session has a profile of the name {name!r}")
+    return found[0]
+
+
+async def _follow(session: Session, level: int) -> None:
+    async with watching(session) as watch:
+        if level:
+            try:
+                await session.set("log_verbosity", "u", level)
+            except RemoteError as e:
+                print(f"log level not set: {one_line(e)}", file=sys.stderr)
+        colour = wants_colour(os.environ)
+        event: Event | None = None
+        while not isinstance(event, Ended):
+            event = await watch.next()
+            print(event_text(event, colour), flush=True)
+
+
+def wants_colour(environment: Mapping[str, str]) -> bool:
+    terminal = sys.stdout.isatty() and sys.stderr.isatty() and environment.get("TERM", "dumb") != "dumb"
+    return terminal and "COLORTERM" in environment and "NO_COLOR" not in environment
+
+
+def event_text(event: Event, colour: bool = False) -> str:
+    now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    match event:
+        case Status():
+            return f"{now} [STATUS] {status_text(event)}"
+        case LogLine():
+            return f"{now} {log_text(*event, colour)}"
+        case Ended():
+            return f"{now} {event.reason[0].upper()}{event.reason[1:]}"
+
+
+COMMAND = Command(run, OPTIONS)

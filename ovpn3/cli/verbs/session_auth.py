@@ -1,0 +1,73 @@
+"""`session-auth`: sessions that wait for their user, and going on with one."""
+
+from typing import Any
+
+from ovpn3.cli.command import Command, CommandError, Option, Options
+from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, bring_up, connect
+from ovpn3.cli.prompt import ask
+from ovpn3.cli.selection import system_bus
+from ovpn3.cli.text import local_time, one_line
+from ovpn3.cli.verbs.session_start import report
+from ovpn3.cli.weburl import open_url
+from ovpn3.constants import MINOR_TEXT
+from ovpn3.dbus.bus import Bus
+from ovpn3.errors import RemoteError
+from ovpn3.proxies.session import Session, SessionManager, Status
+
+RULE = "-" * 77
+
+
+async def run(options: Options) -> int:
+    async with system_bus() as bus:
+        waiting = await _waiting(bus)
+        if options.has("auth-req"):
+            wanted = options.number("auth-req", 0)
+            for session, values in waiting:
+                if values["backend_pid"] == wanted:
+                    await _continue(session, Status(*values["status"]))
+                    return 0
+            raise CommandError(f"no session waits for authentication as request {wanted}")
+    if not waiting:
+        print("No sessions wait for authentication")
+        return 0
+    for session, values in waiting:
+        print("\n".join([RULE, *_block(session.path, values)]))
+    print(RULE)
+    return 0
+
+
+async def _waiting(bus: Bus) -> list[tuple[Session, dict[str, Any]]]:
+    """Sessions and their properties."""
+    found = []
+    for session in await SessionManager(bus).available():
+        try:
+            values = await session.get_all()
+        except RemoteError:
+            continue  # ended meanwhile
+        if tuple(values.get("status", ())[:2]) in (REQUIRE_USER, WEB_AUTHENTICATION):
+            found.append((session, values))
+    return found
+
+
+def _block(path: str, values: dict[str, Any]) -> list[str]:
+    major, minor, message = values["status"]
+    lines = [
+        f"        Path: {path}",
+        f"Auth Request: {values['backend_pid']}",
+        f"     Created: {local_time(values['session_created'])}",
+        f" Config name: {one_line(values['config_name'])}",
+    ]
+    if (major, minor) == WEB_AUTHENTICATION:
+        return [*lines, " Auth status: Web authentication", f"    Auth URL: {one_line(message)}"]
+    return [*lines, f" Auth status: {MINOR_TEXT[minor]}"]
+
+
+async def _continue(session: Session, status: Status) -> None:
+    if status[:2] == WEB_AUTHENTICATION:
+        await open_url(status.message)
+    else:
+        await report(session, await bring_up(session, lambda: connect(session, ask), ask, None))
+
+
+OPTION = Option("auth-req", "", "ID", "Go on with this session", last=True, values="auth-requests")
+COMMAND = Command(run, (OPTION,))

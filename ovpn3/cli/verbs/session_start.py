@@ -1,0 +1,101 @@
+"""`session-start`: a new session, connected."""
+
+from contextlib import suppress
+
+from ovpn3.cli.command import Command, CommandError, Option, Options
+from ovpn3.cli.connect import WEB_AUTHENTICATION, bring_up, connect, end, interruptible, timeout
+from ovpn3.cli.prompt import ask
+from ovpn3.cli.selection import object_path, profile_named, system_bus
+from ovpn3.cli.source import read_profile
+from ovpn3.cli.text import one_line
+from ovpn3.cli.weburl import open_url
+from ovpn3.dbus.bus import Bus
+from ovpn3.errors import Ovpn3Error, RemoteError
+from ovpn3.proxies.config import Configuration, ConfigurationManager
+from ovpn3.proxies.session import Session, SessionManager, Status
+
+OPTIONS = (
+    Option("config", "c", "NAME|CONFIG-FILE", "Name of a profile, or a file for this session only", values="files"),
+    Option("config-path", "p", "PATH", "D-Bus path of a profile", values="config-paths"),
+    Option("persist-tun", help="Keep the interface while reconnecting; with --config"),
+    Option("timeout", "", "SECS", "Give up when not connected by then"),
+    Option("background", help="Don't wait for the connection"),
+    Option("dco", "", "BOOL", "Kernel data channel offload for this session", values=("false", "true")),
+)
+
+
+async def run(options: Options) -> int:
+    if not options.exclusive("config", "config-path"):
+        raise CommandError("which profile? Give --config or --config-path")
+    if options.has("persist-tun") and not options.has("config"):
+        raise CommandError("--persist-tun is for --config only")
+    timeout_s = timeout(options)
+    async with system_bus() as bus:
+        profile = await _profile(bus, options)
+        session = await _new_session(profile)
+        print(f"Session path: {session.path}")
+        try:
+            if options.has("dco"):
+                await session.set("dco", "b", options.flag("dco"))
+            if options.has("background"):
+                with interruptible():
+                    await connect(session, ask)
+                print("Connecting in the background.")
+            else:
+                print("Connecting ...", flush=True)
+                await report(session, await bring_up(session, lambda: connect(session, ask), ask, timeout_s))
+        except Ovpn3Error:
+            await end(session)
+            raise
+    return 0
+
+
+async def _profile(bus: Bus, options: Options) -> Configuration:
+    name = options.get("config")
+    if not name:
+        profile = Configuration(bus, object_path(options.get("config-path")))
+    elif found := await profile_named(bus, name):
+        profile = found
+    else:
+        return await _from_file(bus, name, options.has("persist-tun"))
+    print("Using a pre-loaded profile")
+    try:
+        await profile.validate()
+    except RemoteError as e:
+        raise CommandError(f"the profile can't be used: {one_line(e)}") from None
+    if options.has("persist-tun"):
+        await profile.set_override("persist-tun", True)
+    return profile
+
+
+async def _from_file(bus: Bus, file: str, persist_tun: bool) -> Configuration:
+    source = read_profile(file)
+    if source.missing:
+        raise CommandError(f"the profile can't be used: {'; '.join(source.missing)}")
+    print(f"Using the file {one_line(file)}")
+    profile = await ConfigurationManager(bus).import_profile(file, source.text, single_use=True)
+    if persist_tun or source.persist_tun:
+        await profile.set_override("persist-tun", True)
+    return profile
+
+
+async def _new_session(profile: Configuration) -> Session:
+    try:
+        return await SessionManager(profile.bus).new_tunnel(profile.path)
+    except RemoteError:
+        with suppress(RemoteError):
+            if await profile.get("single_use"):
+                await profile.remove()
+        raise
+
+
+async def report(session: Session, status: Status) -> None:
+    """Say how connecting ended; an address to authenticate at is opened."""
+    if status[:2] == WEB_AUTHENTICATION:
+        await open_url(status.message)
+        return
+    values = await session.get_all()
+    print(f"Connected to {one_line(values['connected_to'][1])} ({one_line(values['session_name'])})")
+
+
+COMMAND = Command(run, OPTIONS)

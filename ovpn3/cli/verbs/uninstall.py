@@ -1,0 +1,21 @@
+"""`uninstall`: undo `install`, and nothing else."""
+
+from pathlib import Path
+
+from ovpn3.cli.command import Command, Options
+from ovpn3.cli.install import Installation
+from ovpn3.cli.verbs.install import DRY_RUN, ROOT, check_root, perform, reload_bus
+from ovpn3.constants import SERVICE_ACCOUNT
+
+
+async def run(options: Options) -> int:
+    check_root()
+    installation = Installation(Path(options.get("root", "/")), SERVICE_ACCOUNT)
+    dry = options.has("dry-run")
+    perform(list(installation.uninstall_steps()), dry)
+    if installation.live and not dry:
+        await reload_bus()
+    return 0
+
+
+COMMAND = Command(run, (ROOT, DRY_RUN))

@@ -1,0 +1,88 @@
+"""Clients of net.openvpn.v3.configuration and of its profiles."""
+
+from dbus_fast import Variant
+
+from ovpn3.constants import CONFIG_INTERFACE, CONFIG_NAME, CONFIG_PATH, OVERRIDES
+from ovpn3.dbus.bus import Bus
+from ovpn3.proxies.proxy import Proxy
+
+
+class Configuration(Proxy):
+    """One imported profile."""
+
+    service, interface = CONFIG_NAME, CONFIG_INTERFACE
+
+    async def check_access(self, uid: int) -> bool:
+        """Whether `uid` may use the profile. Answered to the service account only, and by our service only."""
+        return bool((await self.call("CheckAccess", "u", uid))[0])
+
+    async def validate(self) -> None:
+        """RemoteError says what is missing."""
+        await self.call("Validate")
+
+    async def fetch(self) -> str:
+        """The profile's text."""
+        return str((await self.call("Fetch"))[0])
+
+    async def fetch_json(self) -> str:
+        return str((await self.call("FetchJSON"))[0])
+
+    async def set_override(self, name: str, value: str | bool) -> None:
+        """`name` is one of OVERRIDES, which has its type."""
+        await self.call("SetOverride", "sv", name, Variant(OVERRIDES[name], value))
+
+    async def unset_override(self, name: str) -> None:
+        await self.call("UnsetOverride", "s", name)
+
+    async def add_tag(self, tag: str) -> None:
+        await self.call("AddTag", "s", tag)
+
+    async def remove_tag(self, tag: str) -> None:
+        await self.call("RemoveTag", "s", tag)
+
+    async def grant(self, uid: int) -> None:
+        await self.call("AccessGrant", "u", uid)
+
+    async def revoke(self, uid: int) -> None:
+        await self.call("AccessRevoke", "u", uid)
+
+    async def seal(self) -> None:
+        """Make it read-only for good."""
+        await self.call("Seal")
+
+    async def remove(self) -> None:
+        await self.call("Remove")
+
+
+class ConfigurationManager(Proxy):
+    service, interface = CONFIG_NAME, CONFIG_INTERFACE
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus, CONFIG_PATH)
+
+    async def import_profile(
+        self, name: str, text: str, *, single_use: bool = False, persistent: bool = False
+    ) -> Configuration:
+        """Store a self-contained profile."""
+        body = await self.call("Import", "ssbb", name, text, single_use, persistent)
+        return Configuration(self.bus, body[0])
+
+    async def available(self) -> list[Configuration]:
+        return await self._profiles("FetchAvailableConfigs")
+
+    async def by_name(self, name: str) -> list[Configuration]:
+        return await self._profiles("LookupConfigName", "s", name)
+
+    async def by_tag(self, tag: str) -> list[Configuration]:
+        return await self._profiles("SearchByTag", "s", tag)
+
+    async def by_owner(self, owner: str) -> list[Configuration]:
+        """`owner` is a user name or a uid in digits."""
+        return await self._profiles("SearchByOwner", "s", owner)
+
+    async def transfer_ownership(self, path: str, uid: int) -> None:
+        await self.call("TransferOwnership", "ou", path, uid)
+
+    async def _profiles(self, member: str, signature: str = "", *args: str) -> list[Configuration]:
+        body = await self.call(member, signature, *args)
+        return [Configuration(self.bus, path) for path in body[0]]

@@ -1,0 +1,85 @@
+"""Clients of net.openvpn.v3.sessions and of its sessions."""
+
+from typing import NamedTuple
+
+from ovpn3.constants import SESSIONS_INTERFACE, SESSIONS_NAME, SESSIONS_PATH
+from ovpn3.dbus.bus import Bus
+from ovpn3.proxies.proxy import Proxy
+
+
+class Status(NamedTuple):
+    """Values of StatusMajor and StatusMinor, or numbers that a newer service knows."""
+
+    major: int
+    minor: int
+    message: str = ""
+
+
+class Session(Proxy):
+    """One tunnel."""
+
+    service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
+
+    async def ready(self) -> None:
+        """RemoteError named net.openvpn.v3.error.ready while something is missing."""
+        await self.call("Ready")
+
+    async def connect(self) -> None:
+        """Start to connect; how it goes is told by status changes."""
+        await self.call("Connect")
+
+    async def pause(self, reason: str) -> None:
+        await self.call("Pause", "s", reason)
+
+    async def resume(self) -> None:
+        await self.call("Resume")
+
+    async def restart(self) -> None:
+        await self.call("Restart")
+
+    async def disconnect(self) -> None:
+        """End the session; its network settings are gone when this returns."""
+        await self.call("Disconnect")
+
+    async def log_forward(self, enable: bool) -> None:
+        """Have the log service send us, or no longer, the session's Log and StatusChange signals."""
+        await self.call("LogForward", "b", enable)
+
+    async def grant(self, uid: int) -> None:
+        await self.call("AccessGrant", "u", uid)
+
+    async def revoke(self, uid: int) -> None:
+        await self.call("AccessRevoke", "u", uid)
+
+    async def status(self) -> Status:
+        return Status(*await self.get("status"))
+
+    async def statistics(self) -> dict[str, int]:
+        """Counters by name, those that are not zero."""
+        values: dict[str, int] = await self.get("statistics")
+        return values
+
+
+class SessionManager(Proxy):
+    service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus, SESSIONS_PATH)
+
+    async def new_tunnel(self, config_path: str) -> Session:
+        """A session with that profile, not yet connecting. RemoteError has the reason if the profile can't be used."""
+        return Session(self.bus, (await self.call("NewTunnel", "o", config_path))[0])
+
+    async def available(self) -> list[Session]:
+        return [Session(self.bus, path) for path in (await self.call("FetchAvailableSessions"))[0]]
+
+    async def managed_interfaces(self) -> list[str]:
+        """Interface names; empty for a session that has none yet."""
+        return list((await self.call("FetchManagedInterfaces"))[0])
+
+    async def by_config_name(self, name: str) -> list[Session]:
+        """Sessions whose profile had this name when they were started."""
+        return [Session(self.bus, path) for path in (await self.call("LookupConfigName", "s", name))[0]]
+
+    async def by_interface(self, name: str) -> Session:
+        return Session(self.bus, (await self.call("LookupInterface", "s", name))[0])

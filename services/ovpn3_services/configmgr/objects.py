@@ -1,0 +1,291 @@
+"""The configuration manager's objects: /net/openvpn/v3/configuration and one below it for each profile."""
+
+import json
+import pwd
+import time
+from typing import TYPE_CHECKING
+
+from dbus_fast import Variant
+
+from ovpn3.constants import API_VERSION, CLIENT_NAME_PREFIX, CONFIG_INTERFACE, OVERRIDES
+from ovpn3.dbus.access import Governed, owner, owner_or_granted, same_uid, service_uid, user, user_or_service
+from ovpn3.dbus.describe import Signal
+from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.errors import AccessDenied, ConfigurationRefused
+from ovpn3.profile import check_name, to_text
+from ovpn3_services.configmgr.record import Record
+
+if TYPE_CHECKING:
+    from ovpn3_services.configmgr.library import Library
+
+LOG = Signal("Log", "group:u level:u message:s")
+
+
+class Manager(DBusObject):
+    """The root object."""
+
+    interface = CONFIG_INTERFACE
+    signals = (LOG, Signal("ConfigurationManagerEvent", "path:o type:q owner:u"))
+
+    def __init__(self, library: "Library") -> None:
+        self.library = library
+
+    @method("Import", "name:s config_str:s single_use:b persistent:b", "config_path:o", rule=anyone)
+    async def bring_in(self, call: Call, name: str, text: str, single_use: bool, persistent: bool) -> str:
+        uid = await call.uid()
+        profile = self.library.bring_in(name, text, uid, single_use=single_use, persistent=persistent)
+        return profile.record.path
+
+    @method("FetchAvailableConfigs", "", "paths:ao", rule=anyone)
+    async def fetch_available(self, call: Call) -> list[str]:
+        return [p.record.path for p in self.library.usable_by(await call.uid())]
+
+    @method("LookupConfigName", "config_name:s", "config_paths:ao", rule=anyone)
+    async def lookup_name(self, call: Call, name: str) -> list[str]:
+        return [p.record.path for p in self.library.usable_by(await call.uid()) if p.record.name == name]
+
+    @method("SearchByTag", "tag:s", "paths:ao", rule=anyone)
+    async def search_tag(self, call: Call, tag: str) -> list[str]:
+        return [p.record.path for p in self.library.usable_by(await call.uid()) if tag in p.record.tags]
+
+    @method("SearchByOwner", "owner:s", "paths:ao", rule=anyone)
+    async def search_owner(self, call: Call, name: str) -> list[str]:
+        uid = _uid(name)
+        return [p.record.path for p in self.library.usable_by(await call.uid()) if p.access.owner == uid]
+
+    @method("TransferOwnership", "path:o new_owner_uid:u", rule=anyone)  # the bus policy: root only
+    async def transfer(self, call: Call, path: str, new_owner: int) -> None:
+        profile, caller = self.library.profiles.get(path), await call.uid()
+        if profile is not None and (caller == 0 or profile.access.may_use(caller)):
+            profile.access.owner = new_owner
+            profile.save()
+            self.library.log.info(f"given to user id {new_owner} by user id {caller}", path=path)
+
+    @prop("version", "s", read=anyone)
+    def version(self, call: Call) -> str:
+        return API_VERSION
+
+
+def _uid(name: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        raise ConfigurationRefused(f"there is no user {name!r}") from None
+
+
+def _refuse_if_sealed(profile: "ProfileObject") -> None:
+    if profile.record.readonly:
+        raise AccessDenied("the profile is sealed: it is read-only")
+
+
+async def unsealed_owner(profile: "ProfileObject", call: Call) -> None:
+    await owner(profile, call)
+    _refuse_if_sealed(profile)
+
+
+async def unsealed_owner_or_granted(profile: "ProfileObject", call: Call) -> None:
+    await owner_or_granted(profile, call)
+    _refuse_if_sealed(profile)
+
+
+async def reader(profile: "ProfileObject", call: Call) -> None:
+    """Who may have the text: owner and service account; granted users unless it is locked down."""
+    if await call.uid() == service_uid():
+        return
+    await (owner if profile.record.locked_down else owner_or_granted)(profile, call)
+
+
+class ProfileObject(DBusObject, Governed):
+    interface = CONFIG_INTERFACE
+    signals = (LOG,)
+
+    def __init__(self, library: "Library", record: Record) -> None:
+        self.library, self.record = library, record
+        self.access = record.access
+
+    @property
+    def stored(self) -> bool:
+        """Whether it would survive the end of this process."""
+        return self.library.file_of(self.record) is not None
+
+    def save(self) -> None:
+        self.library.save(self.record)
+
+    async def visible(self, call: Call) -> bool:
+        return self.access.may_use(await call.uid())
+
+    def _note(self, what: str) -> None:
+        self.save()
+        self.library.log.info(what, path=self.record.path)
+
+    # -- content ----------------------------------------------------------------------------------
+    @method("Validate", rule=user)
+    async def validate(self, call: Call) -> None:
+        if reasons := self.record.reasons():
+            raise ConfigurationRefused("; ".join(reasons))
+
+    @method("Fetch", "", "config:s", rule=reader)
+    async def fetch(self, call: Call) -> str:
+        text = to_text(self.record.directives)
+        peer = await call.peer()
+        if peer.uid == service_uid():
+            bus = self.library.dispatcher.bus
+            if await bus.name_owner(f"{CLIENT_NAME_PREFIX}{peer.pid}") == call.sender:
+                self._used()
+        return text
+
+    def _used(self) -> None:
+        """A client process has taken the text."""
+        if self.record.single_use:
+            self.library.remove(self)
+            return
+        self.record.used_count += 1
+        self.record.last_used_timestamp = int(time.time())
+        self.save()
+
+    @method("FetchJSON", "", "config_json:s", rule=reader)
+    async def fetch_json(self, call: Call) -> str:
+        return json.dumps(self.record.to_json()["profile"], sort_keys=True)
+
+    @method("CheckAccess", "uid:u", "allowed:b", rule=same_uid)
+    async def check_access(self, call: Call, uid: int) -> bool:
+        """Ours: the session manager asks before it starts a tunnel for somebody."""
+        return self.access.may_use(uid)
+
+    # -- changes ----------------------------------------------------------------------------------
+    @method("SetOption", "option:s value:s", rule=unsealed_owner)
+    async def set_option(self, call: Call, option: str, value: str) -> None:
+        """Has no effect in the original either."""
+
+    @method("SetOverride", "name:s value:v", rule=unsealed_owner)
+    async def set_override(self, call: Call, name: str, value: Variant) -> None:
+        self.record.set_override(name, value.signature, value.value)
+        self._note(f"override '{name}' set by user id {await call.uid()}")
+
+    @method("UnsetOverride", "name:s", rule=unsealed_owner)
+    async def unset_override(self, call: Call, name: str) -> None:
+        self.record.unset_override(name)
+        self._note(f"override '{name}' unset by user id {await call.uid()}")
+
+    @method("AddTag", "tag:s", rule=unsealed_owner)
+    async def add_tag(self, call: Call, tag: str) -> None:
+        self.record.add_tag(tag)
+        self.save()
+
+    @method("RemoveTag", "tag:s", rule=unsealed_owner)
+    async def remove_tag(self, call: Call, tag: str) -> None:
+        self.record.remove_tag(tag)
+        self.save()
+
+    @method("AccessGrant", "uid:u", rule=unsealed_owner)
+    async def access_grant(self, call: Call, uid: int) -> None:
+        self.access.grant(uid)
+        self._note(f"access granted to user id {uid} by user id {await call.uid()}")
+
+    @method("AccessRevoke", "uid:u", rule=unsealed_owner)
+    async def access_revoke(self, call: Call, uid: int) -> None:
+        self.access.revoke(uid)
+        self._note(f"access revoked from user id {uid} by user id {await call.uid()}")
+
+    @method("Seal", rule=owner)
+    async def seal(self, call: Call) -> None:
+        if reasons := self.record.reasons():
+            raise ConfigurationRefused(f"an invalid profile can't be sealed: {'; '.join(reasons)}")
+        self.record.readonly = True
+        self._note(f"sealed by user id {await call.uid()}")
+
+    @method("Remove", rule=owner)
+    async def remove(self, call: Call) -> None:
+        self.library.remove(self)
+
+    # -- properties -------------------------------------------------------------------------------
+    @prop("owner", "u", read=anyone)
+    def owner_uid(self, call: Call) -> int:
+        return self.access.owner
+
+    @prop("acl", "au", read=user)
+    def acl(self, call: Call) -> list[int]:
+        return self.access.granted
+
+    @prop("name", "s", read=user_or_service, write=unsealed_owner)
+    def name(self, call: Call) -> str:
+        return self.record.name
+
+    @name.setter
+    def set_name(self, call: Call, value: str) -> None:
+        self.record.name = check_name(value)
+        self.save()
+
+    @prop("public_access", "b", read=user, write=unsealed_owner)
+    def public_access(self, call: Call) -> bool:
+        return self.access.public
+
+    @public_access.setter
+    def set_public_access(self, call: Call, value: bool) -> None:
+        self.access.public = value
+        self._note(f"public access {'granted' if value else 'withdrawn'}")
+
+    @prop("persistent", "b", read=user_or_service)
+    def persistent(self, call: Call) -> bool:
+        return self.record.persistent
+
+    @prop("import_timestamp", "t", read=user_or_service)
+    def import_timestamp(self, call: Call) -> int:
+        return self.record.import_timestamp
+
+    @prop("last_used_timestamp", "t", read=user_or_service)
+    def last_used_timestamp(self, call: Call) -> int:
+        return self.record.last_used_timestamp
+
+    @prop("locked_down", "b", read=user_or_service, write=unsealed_owner)
+    def locked_down(self, call: Call) -> bool:
+        return self.record.locked_down
+
+    @locked_down.setter
+    def set_locked_down(self, call: Call, value: bool) -> None:
+        self.record.locked_down = value
+        self._note("locked down" if value else "no longer locked down")
+
+    @prop("overrides", "a{sv}", read=user_or_service)
+    def overrides(self, call: Call) -> dict[str, Variant]:
+        return {name: Variant(OVERRIDES[name], value) for name, value in self.record.overrides.items()}
+
+    @prop("readonly", "b", read=user_or_service)
+    def readonly(self, call: Call) -> bool:
+        return self.record.readonly
+
+    @prop("single_use", "b", read=user)
+    def single_use(self, call: Call) -> bool:
+        return self.record.single_use
+
+    @prop("tags", "as", read=user_or_service)
+    def tags(self, call: Call) -> list[str]:
+        return self.record.tags
+
+    @prop("transfer_owner_session", "b", read=user_or_service, write=unsealed_owner_or_granted)
+    def transfer_owner_session(self, call: Call) -> bool:
+        return self.record.transfer_owner_session
+
+    @transfer_owner_session.setter
+    def set_transfer_owner_session(self, call: Call, value: bool) -> None:
+        self.record.transfer_owner_session = value
+        self.save()
+
+    @prop("used_count", "u", read=user_or_service)
+    def used_count(self, call: Call) -> int:
+        return self.record.used_count
+
+    @prop("dco", "b", read=user_or_service, write=unsealed_owner_or_granted)
+    def dco(self, call: Call) -> bool:
+        return self.record.dco
+
+    @dco.setter
+    def set_dco(self, call: Call, value: bool) -> None:
+        self.record.dco = value
+        self.save()
+
+    @prop("valid", "b", read=user_or_service)
+    def valid(self, call: Call) -> bool:
+        return not self.record.reasons()

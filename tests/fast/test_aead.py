@@ -1,0 +1,99 @@
+"""Seal and open against the published packets and against the reference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovpn3._fast.aead import Aead
+from ovpn3.datapath import reference
+from ovpn3.datapath.engine import CIPHERS
+
+VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/data_aead.json").read_text())
+ciphers = st.sampled_from(list(CIPHERS.values()))
+nonces = st.binary(min_size=12, max_size=12)
+
+
+@pytest.mark.parametrize("case", VECTORS["synthetic"], ids=lambda case: case["id"])
+def test_published_packets(case: dict[str, Any]) -> None:
+    key, nonce, aad, plain = (bytes.fromhex(case[name]) for name in ("key", "nonce", "aad", "plaintext"))
+    cipher = CIPHERS[case["cipher"]]
+    sealed = bytes.fromhex(case["packet"])[8 if case["opcode"] == 9 else 5 :]
+    assert Aead(cipher.number, key, sealing=True).seal(nonce, aad, plain) == sealed
+    assert Aead(cipher.number, key, sealing=False).open(nonce, aad, sealed) == plain
+
+
+@given(ciphers, st.data(), nonces, st.binary(max_size=40), st.binary(max_size=3000))
+def test_agrees_with_the_reference(cipher: Any, data: st.DataObject, nonce: bytes, aad: bytes, plain: bytes) -> None:
+    key = data.draw(st.binary(min_size=cipher.key_bytes, max_size=cipher.key_bytes))
+    expected = reference.aead(cipher.name, key).encrypt(nonce, plain, aad)
+    sealed = Aead(cipher.number, key, sealing=True).seal(nonce, aad, plain)
+    assert sealed == expected[-16:] + expected[:-16]
+    opener = Aead(cipher.number, key, sealing=False)
+    at, bit = data.draw(st.integers(0, len(sealed) - 1)), data.draw(st.integers(0, 7))
+    forged = bytearray(sealed)
+    forged[at] ^= 1 << bit
+    with pytest.raises(ValueError, match="authentication failed"):
+        opener.open(nonce, aad, forged)
+    with pytest.raises(ValueError, match="authentication failed"):
+        opener.open(nonce, aad + b"x", sealed)
+    assert opener.open(nonce, aad, sealed) == plain  # a forgery leaves the key usable
+
+
+GCM = CIPHERS["AES-256-GCM"].number
+KEY, NONCE = bytes(32), bytes(12)
+
+
+def test_any_contiguous_buffer_will_do() -> None:
+    sealer = Aead(GCM, memoryview(bytearray(KEY)), sealing=True)
+    assert sealer.seal(bytearray(NONCE), memoryview(b""), bytearray(b"text")) == sealer.seal(NONCE, b"", b"text")
+    assert len(sealer.seal(NONCE, b"", b"")) == 16
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text", [1]])
+def test_what_is_not_a_buffer_is_refused(wrong: Any) -> None:
+    sealer = Aead(GCM, KEY, sealing=True)
+    for args in ((wrong, b"", b""), (NONCE, wrong, b""), (NONCE, b"", wrong)):
+        with pytest.raises(TypeError):
+            sealer.seal(*args)
+    with pytest.raises(TypeError):
+        Aead(GCM, wrong, sealing=True)
+
+
+def test_strided_buffers_are_refused() -> None:
+    with pytest.raises((ValueError, BufferError)):
+        Aead(GCM, KEY, sealing=True).seal(NONCE, b"", memoryview(b"abcdef")[::2])
+
+
+@pytest.mark.parametrize("nonce", [b"", bytes(11), bytes(13)])
+def test_a_nonce_has_twelve_bytes(nonce: bytes) -> None:
+    with pytest.raises(ValueError, match="nonce"):
+        Aead(GCM, KEY, sealing=True).seal(nonce, b"", b"")
+
+
+@pytest.mark.parametrize("sealed", [b"", bytes(15)])
+def test_shorter_than_a_tag(sealed: bytes) -> None:
+    with pytest.raises(ValueError, match="too short"):
+        Aead(GCM, KEY, sealing=False).open(NONCE, b"", sealed)
+
+
+@pytest.mark.parametrize(
+    ("cipher", "key"), [(0, KEY), (-1, KEY), (99, KEY), (GCM, b""), (GCM, bytes(31)), (GCM, bytes(33))]
+)
+def test_wrong_cipher_or_key_length(cipher: int, key: bytes) -> None:
+    with pytest.raises(ValueError, match=r"cipher|length"):
+        Aead(cipher, key, sealing=True)
+
+
+def test_a_key_is_for_one_direction() -> None:
+    with pytest.raises(ValueError, match="direction"):
+        Aead(GCM, KEY, sealing=True).open(NONCE, b"", bytes(16))
+    with pytest.raises(ValueError, match="direction"):
+        Aead(GCM, KEY, sealing=False).seal(NONCE, b"", b"")
+
+
+def test_a_key_does_not_show() -> None:
+    assert "41" not in repr(Aead(GCM, b"A" * 32, sealing=True)).partition(" at ")[0]

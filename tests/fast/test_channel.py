@@ -1,0 +1,243 @@
+"""The data channel one packet at a time, against published packets and the reference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovpn3._fast.channel import DataChannel
+from ovpn3._fast.packet import pack_data_header, unpack_data_header
+from ovpn3.datapath import reference
+from ovpn3.datapath.engine import CIPHERS, Cipher, cipher, events, slice_keys
+from ovpn3.datapath.engine import EventKind as Kind
+from ovpn3.datapath.stats import STATISTICS, as_statistics
+from ovpn3.errors import AuthenticationFailed, CryptoError, PeerError
+from ovpn3.secret import Secret
+
+VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/data_aead.json").read_text())
+ids = st.integers(0, 7)
+peers = st.none() | st.integers(0, 0xFFFFFE)
+ciphers = st.sampled_from(list(CIPHERS.values()))
+GCM, CHACHA = CIPHERS["AES-256-GCM"], CIPHERS["CHACHA20-POLY1305"]
+KEY, IV = bytes(range(32)), bytes(range(8))
+WIRE_NONE = -1
+
+
+def channel(
+    cipher: Cipher = GCM, key_id: int = 0, peer_id: int | None = 5, key: bytes = KEY, **spent: int
+) -> DataChannel:
+    """Sends to itself: one key for both directions."""
+    made, key = DataChannel(), key[: cipher.key_bytes]
+    made.install(key_id, cipher.number, key, IV, key, IV, WIRE_NONE if peer_id is None else peer_id, **spent)
+    made.use(key_id)
+    return made
+
+
+@pytest.mark.parametrize("case", VECTORS["synthetic"], ids=lambda case: case["id"])
+def test_published_packets(case: dict[str, Any]) -> None:
+    key, iv, plain, packet = (bytes.fromhex(case[n]) for n in ("key", "implicit_iv", "plaintext", "packet"))
+    peer_id = WIRE_NONE if case["peer_id"] is None else case["peer_id"]
+    made = DataChannel()
+    made.install(
+        case["key_id"], CIPHERS[case["cipher"]].number, key, iv, key, iv, peer_id, packets_sent=case["packet_id"] - 1
+    )
+    made.use(case["key_id"])
+    assert made.seal(plain) == packet
+    assert made.open(packet, 0) == plain
+
+
+@pytest.mark.parametrize("case", VECTORS["captured"], ids=lambda case: case["id"])
+def test_captured_packets(case: dict[str, Any]) -> None:
+    keys = slice_keys(Secret(bytes.fromhex(case["key2"])), CIPHERS[case["cipher"]])
+    sent, answer = bytes.fromhex(case["c2s_packet"]), bytes.fromhex(case["s2c_packet"])
+    made = DataChannel()
+    peer_id = WIRE_NONE if sent[0] >> 3 == 6 else int.from_bytes(sent[1:4])
+    key_id, packet_id, _, _ = unpack_data_header(sent)
+    secrets = (keys.send_key.view(), keys.send_iv.view(), keys.recv_key.view(), keys.recv_iv.view())
+    made.install(key_id, keys.cipher.number, *secrets, peer_id, packets_sent=packet_id - 1)
+    keys.wipe()  # the channel has its own copy
+    made.use(key_id)
+    assert made.seal(bytes.fromhex(case["c2s_plaintext"])) == sent
+    assert made.open(answer, 0) == bytes.fromhex(case["s2c_plaintext"])
+
+
+@pytest.mark.parametrize("case", VECTORS["negative"], ids=lambda case: case["id"])
+def test_forged_packets(case: dict[str, Any]) -> None:
+    keys = slice_keys(Secret(bytes.fromhex(VECTORS["negative"][0]["key2"])), GCM, server=True)
+    made = DataChannel()
+    secrets = (keys.send_key.view(), keys.send_iv.view(), keys.recv_key.view(), keys.recv_iv.view())
+    made.install(0, GCM.number, *secrets)
+    with pytest.raises(ValueError, match="forged"):
+        made.open(bytes.fromhex(case["packet"]), 0)
+
+
+@given(ciphers, ids, peers, st.integers(0, 0xFFFFFFFD), st.binary(max_size=2000))
+def test_agrees_with_the_reference(cipher: Cipher, key_id: int, peer_id: int | None, sent: int, plain: bytes) -> None:
+    made = channel(cipher, key_id, peer_id, packets_sent=sent)
+    key = KEY[: cipher.key_bytes]
+    packet = reference.seal_aead(cipher.name, key, IV, key_id, peer_id, sent + 1, plain)
+    assert made.seal(plain) == packet
+    assert made.open(packet, 0) == plain
+
+
+@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x48\0\0\5\0\0\0\1" + rest))
+def test_any_octets_are_judged_as_by_the_reference(packet: bytes) -> None:
+    made = channel()
+    try:
+        reference.open_aead(GCM.name, KEY, IV, packet)
+    except PeerError:
+        expected = "malformed"
+    except AuthenticationFailed:
+        expected = "no key" if packet[0] & 7 else "forged"
+    with pytest.raises(ValueError, match=expected):
+        made.open(packet, 0)
+
+
+@given(st.binary(max_size=10))
+def test_headers_are_read_as_by_the_reference(packet: bytes) -> None:
+    try:
+        header, rest = reference.split_header(packet)
+        expected = (header[0] & 7, int.from_bytes(rest[:4]), int(len(header) == 1), len(header) + 4)
+        readable = len(rest) >= 4
+    except PeerError:
+        readable = False
+    if readable:
+        assert unpack_data_header(packet) == expected
+    else:
+        with pytest.raises(ValueError, match="not a data packet"):
+            unpack_data_header(packet)
+
+
+@given(ids, peers, st.integers(0, 0xFFFFFFFF))
+def test_headers_are_written_as_by_the_reference(key_id: int, peer_id: int | None, packet_id: int) -> None:
+    wire_peer = 0xFFFFFF if peer_id is None else peer_id
+    expected = reference.pack_header(key_id, peer_id) + packet_id.to_bytes(4)
+    assert pack_data_header(key_id, wire_peer, packet_id) == expected
+
+
+def test_replays_and_old_keys() -> None:
+    made = channel()
+    first = made.seal(b"one")
+    assert made.open(first, 0) == b"one"
+    with pytest.raises(ValueError, match="replayed"):
+        made.open(first, 1)
+    second = made.seal(b"two")
+    made.retire(0)
+    for call in (lambda: made.open(second, 1), lambda: made.seal(b"three"), lambda: made.use(0)):
+        with pytest.raises(ValueError, match=r"no (such )?key"):
+            call()
+
+
+def test_a_new_key_of_the_same_id_replaces_the_old_one() -> None:
+    made = channel()
+    old = made.seal(b"old")
+    made.install(0, GCM.number, KEY[::-1], IV, KEY[::-1], IV)
+    with pytest.raises(ValueError, match="forged"):
+        made.open(old, 0)
+    with pytest.raises(ValueError, match="no key"):
+        made.seal(b"not before it is chosen")
+
+
+def test_packet_ids_end() -> None:
+    made = channel(packets_sent=0xFF000000 - 2)
+    made.seal(b"")
+    assert made.expiring == []
+    made.seal(b"")
+    assert made.expiring == [0]
+    made = channel(packets_sent=0xFFFFFFFD)
+    assert made.seal(b"")[4:8] == b"\xff\xff\xff\xfe"
+    for _ in range(2):
+        with pytest.raises(ValueError, match="spent"):
+            made.seal(b"")
+
+
+def test_the_peers_packet_ids_end_too() -> None:
+    made = channel()
+    made.open(reference.seal_aead(GCM.name, KEY, IV, 0, 5, 0xFEFFFFFF, b""), 0)
+    assert made.expiring == []
+    made.open(reference.seal_aead(GCM.name, KEY, IV, 0, 5, 0xFF000000, b""), 0)
+    assert made.expiring == [0]
+
+
+def test_an_aes_gcm_key_seals_so_much() -> None:
+    # 33 bytes are three blocks, and the packet counts as one more.
+    made = channel(units_used=(1 << 36) // 8 * 7 - 4)
+    made.seal(bytes(33))
+    assert made.expiring == []
+    made.seal(b"")
+    assert made.expiring == [0]
+    made = channel(units_used=(1 << 36) - 1 - 4)
+    made.seal(bytes(33))
+    with pytest.raises(ValueError, match="spent"):
+        made.seal(b"")
+
+
+def test_an_aes_gcm_key_opens_so_much() -> None:
+    made = channel(units_used=(1 << 36) - 2)
+    first, second, third = (reference.seal_aead(GCM.name, KEY, IV, 0, 5, i, b"") for i in (1, 2, 3))
+    made.open(first, 0)
+    assert made.expiring == [0]
+    made.open(second, 0)
+    with pytest.raises(ValueError, match="spent"):
+        made.open(third, 0)
+
+
+def test_chacha_has_no_such_limit() -> None:
+    made = channel(CHACHA, units_used=(1 << 36) // 8 * 7)
+    assert made.open(made.seal(b"x"), 0) == b"x"
+    assert made.expiring == []
+
+
+def test_key_ids_and_sizes_are_checked() -> None:
+    made = channel()
+    for wrong in (-1, 1, 8):
+        with pytest.raises(ValueError, match="no such key"):
+            made.use(wrong)
+        with pytest.raises(ValueError, match="no such key"):
+            made.retire(wrong)
+    with pytest.raises(ValueError, match="too long"):
+        made.seal(bytes(65536))
+    with pytest.raises(ValueError, match="too long"):
+        made.open(bytes(70000), 0)
+    with pytest.raises(ValueError, match="time"):
+        made.open(b"", -1)
+    for args in ((8, 5, 1), (-1, 5, 1), (0, 1 << 24, 1)):
+        with pytest.raises(ValueError, match="out of range"):
+            pack_data_header(*args)
+
+
+# ---- names ----
+
+
+def test_cipher_names() -> None:
+    assert cipher("aes-256-gcm") is GCM
+    assert cipher("ChaCha20-Poly1305") is CHACHA
+    with pytest.raises(CryptoError, match="BF-CBC"):
+        cipher("BF-CBC")
+
+
+def test_both_ends_cut_the_same_keys() -> None:
+    key2 = Secret(bytes(range(256)))
+    client, server = slice_keys(key2, GCM), slice_keys(key2, GCM, server=True)
+    assert client.send_key.reveal() == server.recv_key.reveal() == bytes(range(32))
+    assert client.recv_iv.reveal() == server.send_iv.reveal() == bytes(range(192, 200))
+    assert repr(bytes(range(4))) not in repr(client)
+    client.wipe()
+    assert not any(any(s.reveal()) for s in (client.send_key, client.send_iv, client.recv_key, client.recv_iv))
+    with pytest.raises(CryptoError, match="255"):
+        slice_keys(Secret(bytes(255)), GCM)
+
+
+def test_events_by_name() -> None:
+    assert [e.kind for e in events([(int(kind), 0, b"") for kind in Kind])] == list(Kind)
+
+
+def test_statistics_leave_zeros_out_and_keep_their_order() -> None:
+    counters = dict.fromkeys((part for parts in STATISTICS.values() for part in parts), 0)
+    assert as_statistics(counters) == {}
+    everything = as_statistics(dict.fromkeys(counters, 1))
+    assert list(everything) == list(STATISTICS)
+    assert everything["BUFFER_ERROR"] == 3

@@ -1,0 +1,199 @@
+"""The netcfg program: started as root, what it keeps, and how it ends."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME
+from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
+from ovpn3.proxies.netcfg import NetworkConfiguration
+from tests.support import privatebus
+from tests.support.netns import Namespace
+
+pytestmark = pytest.mark.netns
+
+ACCOUNT = "nobody"
+ROOT = Path(__file__).parents[2]
+SERVER = "203.0.113.1"
+
+
+class LogService(DBusObject):
+    interface = LOG_NAME
+
+    @method("Attach", "interface:s", rule=anyone)
+    async def attach(self, call: Call, interface: str) -> None:
+        pass
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that the account may enter, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="nc-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@contextmanager
+def bus_for_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bus that takes every user. `DBUS_SYSTEM_BUS_ADDRESS` names it."""
+    monkeypatch.setattr(privatebus, "CONFIG", privatebus.CONFIG.replace("<allow own", '<allow user="*"/><allow own'))
+    with privatebus.private_bus(folder) as address:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        yield address
+
+
+async def log_service(address: str) -> Bus:
+    bus = await Bus.connect(address)
+    Dispatcher(bus, failed=lambda where, error: None, active=lambda: None).export(LOG_PATH, LogService())
+    await bus.request_name(LOG_NAME)
+    return bus
+
+
+@pytest.fixture
+async def bus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bus]:
+    """A connection with a log service on it."""
+    with bus_for_all(folder, monkeypatch) as address:
+        bus = await log_service(address)
+        yield bus
+        bus.close()
+        await bus.lost()
+
+
+def start(*options: str, account: str = ACCOUNT) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ovpn3_services.netcfg", "--user", account, *options],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'services'}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def started(bus: Bus, *options: str) -> subprocess.Popen[str]:
+    named = asyncio.Event()
+    await bus.watch_name(NETCFG_NAME, lambda owner: named.set() if owner else None)
+    process = start(*options)
+    await asyncio.wait_for(named.wait(), 10)
+    return process
+
+
+def caps(process: subprocess.Popen[str]) -> dict[str, int]:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return {line[3:6]: int(line.split()[1], 16) for line in lines if line.startswith("Cap")}
+
+
+def finish(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    return process.returncode
+
+
+async def tunnel(bus: Bus) -> int:
+    netcfg = NetworkConfiguration(bus)
+    await netcfg.call("ProtectSocket", "sbo", SERVER, False, "/")
+    device = await netcfg.create_interface("token")
+    await device.set_remote_address(SERVER, ipv6=False)
+    await device.set("reroute_ipv4", "b", True)
+    await device.add_address("10.8.0.2", 24, "10.8.0.1", ipv6=False)
+    return await device.establish()
+
+
+async def test_a_tunnel_without_root(net: Namespace, bus: Bus) -> None:
+    before = net.state()
+    process = await started(bus)
+    tun_is_open = os.stat("/dev/net/tun").st_mode & 0o006 == 0o006
+    admin = 1 << 12
+    assert caps(process) == {"Inh": 0, "Prm": admin | (0 if tun_is_open else 2), "Eff": admin, "Bnd": 0, "Amb": 0}
+    fd = await tunnel(bus)
+    assert caps(process)["Eff"] == admin
+    assert f"{SERVER} via 192.0.2.1 dev wan" in net.run(["ip", "route"]).stdout
+    assert finish(process) == 0
+    assert net.state() == before
+    os.close(fd)
+
+
+async def test_binding_needs_one_more(net: Namespace, bus: Bus) -> None:
+    process = await started(bus, "--redirect-method", "bind-device", "--set-somark", "0x51")
+    assert caps(process)["Eff"] == 1 << 12 | 1 << 13
+    with socket.socket(type=socket.SOCK_DGRAM) as s:
+        for _ in range(2):  # a socket bound already can only be bound again with that capability
+            await NetworkConfiguration(bus).protect_socket(s.fileno(), SERVER, ipv6=False)
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 0x51
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
+    assert finish(process) == 0
+
+
+async def test_a_successor_removes_what_a_killed_one_left(net: Namespace, bus: Bus) -> None:
+    before = net.state()
+    process = await started(bus)
+    fd = await tunnel(bus)
+    finish(process, signal.SIGKILL)
+    second = await started(bus)
+    assert "10.8.0.2" in net.run(["ip", "address"]).stdout  # the client is alive: nothing was touched
+    assert SERVER in net.run(["ip", "route"]).stdout
+    assert finish(second) == 0
+    os.close(fd)
+    third = await started(bus)
+    assert net.state() == before
+    assert finish(third) == 0
+
+
+async def test_without_a_bus_nothing_stays(net: Namespace, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = net.state()
+    with bus_for_all(folder, monkeypatch) as address:
+        bus = await log_service(address)
+        process = await started(bus)
+        fd = await tunnel(bus)
+    assert await asyncio.to_thread(process.wait, 10) == 2
+    process.communicate()
+    assert net.state() == before
+    await bus.lost()
+    os.close(fd)
+
+
+async def test_the_settings_file(bus: Bus, net: Namespace, folder: Path) -> None:
+    (folder / "netcfg.json").write_text('{\n  // how\n  "redirect_method": "bind-device", "log_level": "6"\n}\n')
+    process = await started(bus, "--state-dir", str(folder), "--log-level", "2")
+    netcfg = NetworkConfiguration(bus)
+    assert caps(process)["Eff"] == 1 << 12 | 1 << 13
+    assert await netcfg.get("log_level") == 6
+    assert await netcfg.get("config_file") == str(folder / "netcfg.json")
+    assert finish(process) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["--redirect-method", "magic"], 2, "invalid RedirectMethod value: 'magic'"),
+        (["--set-somark", "-2"], 2, "a mark is"),
+        (["--systemd-resolved", "--resolv-conf", "/etc/resolv.conf"], 2, "not allowed with"),
+        (["--user", "no-such-account"], 3, "there is no account"),
+    ],
+)
+def test_refusals(options: list[str], code: int, text: str) -> None:
+    process = start(*options)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == code
+    assert text in errors
+
+
+def test_root_only() -> None:
+    process = subprocess.run(
+        ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-m", "ovpn3_services.netcfg"],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'services'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 3
+    assert process.stderr == "openvpn3-service-netcfg: must be started as root\n"

@@ -1,0 +1,69 @@
+"""A client machine with our services on a real system bus, used as its users use it."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.account import ALICE, Account
+from tests.support.bus import SystemBusSandbox
+from tests.support.netns import NamespacePair
+
+SERVICES = "openvpn3-service-"
+
+
+@dataclass
+class Machine:
+    sandbox: SystemBusSandbox
+    pair: NamespacePair
+
+    def openvpn3(
+        self, *arguments: str, account: Account = ALICE, check: bool = True, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.sandbox.run(["openvpn3", *arguments], account=account, check=check, input=input)
+
+    def write(self, name: str, text: str, account: Account = ALICE) -> str:
+        """A file in a user's home; its path."""
+        path = f"{account.home}/{name}"
+        self.sandbox.write(path, text, account=account)
+        return path
+
+    def bring_in(self, profile: str, name: str, account: Account = ALICE) -> None:
+        path = self.write(f"{name}.ovpn", profile, account)
+        self.openvpn3("config-import", "--config", path, "--name", name, account=account)
+
+    def connect(self, profile: str, name: str = "vpn", account: Account = ALICE) -> None:
+        """Import a profile and start it; connected when this returns."""
+        self.bring_in(profile, name, account)
+        self.openvpn3("session-start", "--config", name, account=account)
+
+    def disconnect(self, name: str = "vpn", account: Account = ALICE) -> None:
+        self.openvpn3("session-manage", "--config", name, "--disconnect", account=account)
+
+    def sessions(self, account: Account = ALICE) -> str:
+        return self.openvpn3("sessions-list", account=account).stdout
+
+    def clients(self) -> list[int]:
+        """Pids of the client processes."""
+        return [pid for pid in self.pair.client.pids() if comm(pid) == "openvpn3-client"]
+
+    def service(self, name: str) -> int:
+        """Pid of one of the activated services, such as `netcfg`."""
+        found = [pid for pid in self.pair.client.pids() if any(SERVICES + name in a for a in command(pid))]
+        assert len(found) == 1, f"{name}: {found}"
+        return found[0]
+
+
+def comm(pid: int) -> str:
+    return _read(pid, "comm").strip()
+
+
+def command(pid: int) -> list[str]:
+    return _read(pid, "cmdline").split("\0")
+
+
+def _read(pid: int, what: str) -> str:
+    """Empty for a process that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,114 @@
+import pytest
+
+from ovpn3.protocol.actions import Failed, FailureKind
+from ovpn3.protocol.config import SessionConfig, WrapConfig, WrapMode
+from ovpn3.protocol.failure import SessionEnd
+from ovpn3.protocol.negotiate import ANNOUNCED, Announce, negotiate, options_string, peer_info
+from ovpn3.protocol.push import PushAssembler
+from tests.support.vectors import load
+
+MESSAGES = load("messages")
+CONFIG = SessionConfig()
+CIPHER = ("cipher", ("AES-256-GCM",))
+
+
+def test_announced_bits_are_those_of_the_protocol():
+    bits = MESSAGES["iv_proto_bits"]
+    for bit in Announce:
+        assert bits[bit.name] == bit
+    assert not ANNOUNCED & (bits["DATA_EPOCH"] | bits["PUSH_UPDATE"] | bits["DNS_OPTION_old"] | bits["NCP_P2P"])
+    assert ANNOUNCED == 2974
+
+
+def test_peer_info_lines():
+    config = SessionConfig(gui_version="x\ny 1", peer_info=(("UV_A", "b"), ("UV_EMPTY", "")))
+    lines = peer_info(config).splitlines()
+    assert "IV_PROTO=2974" in lines
+    assert "IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305" in lines
+    assert "IV_GUI_VER=xy 1" in lines
+    assert lines[-1] == "UV_A=b"
+    assert all("=" in line for line in lines)
+
+
+def test_options_string():
+    wrap = WrapConfig(WrapMode.TLS_AUTH, direction=1)
+    assert options_string(CONFIG) == (
+        "V4,dev-type tun,link-mtu 1549,tun-mtu 1500,proto UDPv4,cipher AES-256-GCM,auth [null-digest],"
+        "keysize 256,key-method 2,tls-client"
+    )
+    assert options_string(SessionConfig(stream=True, wrap=wrap, data_ciphers=("AES-128-GCM",))) == (
+        "V4,dev-type tun,link-mtu 1551,tun-mtu 1500,proto TCPv4_CLIENT,keydir 1,cipher AES-128-GCM,"
+        "auth [null-digest],keysize 128,tls-auth,key-method 2,tls-client"
+    )
+
+
+def test_a_real_reply():
+    options = PushAssembler().add(MESSAGES["real_push_replies"]["2.6.14, all flags"])
+    agreed = negotiate(options, CONFIG)
+    assert (agreed.cipher, agreed.peer_id) == ("AES-256-GCM", 0)
+    assert agreed.tls_ekm
+    assert agreed.cc_exit
+    assert agreed.dynamic_wrap
+    assert (agreed.ping, agreed.ping_restart, agreed.reneg_sec) == (10, 60, 3600)
+
+
+def test_a_server_of_few_words():
+    agreed = negotiate([], SessionConfig(fallback_cipher="AES-128-GCM"))
+    assert (agreed.cipher, agreed.peer_id) == ("AES-128-GCM", None)
+    assert (agreed.tls_ekm, agreed.cc_exit, agreed.dynamic_wrap) == (False, False, False)
+    assert (agreed.ping, agreed.ping_restart) == (CONFIG.ping, CONFIG.ping_restart)
+
+
+def test_key_derivation_alone():
+    assert negotiate([CIPHER, ("key-derivation", ("tls-ekm",))], CONFIG).tls_ekm
+
+
+@pytest.mark.parametrize(("text", "peer_id"), [("-1", None), ("0", 0), ("16777214", 16777214), ("16777215", None)])
+def test_peer_ids(text, peer_id):
+    assert negotiate([CIPHER, ("peer-id", (text,))], CONFIG).peer_id == peer_id
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ([("cipher", ("AES-192-GCM",))], FailureKind.CIPHER),
+        ([("cipher", ("BF-CBC",))], FailureKind.CIPHER),
+        ([], FailureKind.CIPHER),
+        ([CIPHER, ("peer-id", ("16777216",))], FailureKind.PUSH),
+        ([CIPHER, ("peer-id", ("x",))], FailureKind.PUSH),
+        ([CIPHER, ("protocol-flags", ("tls-ekm", "aead-epoch"))], FailureKind.PUSH),
+        ([CIPHER, ("comp-lzo", ("no",))], FailureKind.COMPRESSION),
+        ([CIPHER, ("comp-lzo", ())], FailureKind.COMPRESSION),
+        ([CIPHER, ("compress", ("lz4-v2",))], FailureKind.COMPRESSION),
+        ([CIPHER, ("compress", ("stub",))], FailureKind.COMPRESSION),
+    ],
+)
+def test_refusals(options, kind):
+    with pytest.raises(SessionEnd) as caught:
+        negotiate(options, CONFIG)
+    assert isinstance(caught.value.action, Failed)
+    assert (caught.value.action.kind, caught.value.action.fatal) == (kind, True)
+
+
+def test_harmless_compression_and_letter_case():
+    assert negotiate([("cipher", ("aes-128-gcm",)), ("compress", ("stub-v2",))], CONFIG).cipher == "AES-128-GCM"
+
+
+def test_the_last_of_several_counts():
+    assert negotiate([("cipher", ("AES-192-GCM",)), CIPHER], CONFIG).cipher == "AES-256-GCM"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("ping", "x", 8.0),
+        ("ping", "-1", 8.0),
+        ("ping_restart", "0", 0.0),
+        ("ping_restart", "99999999999", 604800.0),
+        ("reneg_sec", "3", 10.0),
+        ("reneg_sec", "60", 60.0),
+    ],
+)
+def test_pushed_durations(name, text, value):
+    agreed = negotiate([CIPHER, (name.replace("_", "-"), (text,))], CONFIG)
+    assert getattr(agreed, name) == value
