@@ -9,6 +9,7 @@ ADMIN = Program(
         "install": "Install the services of this environment into the system",
         "uninstall": "Undo install",
         "init-config": "Make the state directory and the services' settings",
+        "shell-completion": "Answer questions of the shell's completion",
     },
 )
 

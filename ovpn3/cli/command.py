@@ -61,11 +61,12 @@ HELP = Option("help", "h", help="This help")
 
 @dataclass
 class Options:
-    """What was given: values of options by name, in order, cleaned of control characters."""
+    """What was given: values of options by name, in order, cleaned of control characters, to which program."""
 
     given: dict[str, list[str]] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
     last: frozenset[str] = frozenset()
+    program: str = ""
 
     def has(self, name: str) -> bool:
         return name in self.given
@@ -135,4 +136,6 @@ class Command:
 
 
 def _strip(value: str) -> str:
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise BadValue("an argument is not UTF-8 text")
     return "".join(c for c in value if ord(c) >= 0x20 and c != "\x7f")

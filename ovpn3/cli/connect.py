@@ -32,7 +32,7 @@ WEB_AUTHENTICATION = (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL)
 
 
 class Failed(CommandError):
-    """The session could not be connected; the text says why."""
+    """The session could not be connected, or has ended; the text says why."""
 
 
 class Interrupted(CommandError):
@@ -97,7 +97,7 @@ async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda
         show(event)
         match event:
             case Ended():
-                raise Failed(_failure(last) if any(last) else event.reason)
+                raise Failed(f"{event.reason}; its last status: {status_text(last)}" if any(last) else event.reason)
             case Status():
                 last = event
                 state = event[:2]
@@ -116,19 +116,18 @@ async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda
 async def bring_up(session: Session, begin: Callable[[], Awaitable[None]], ask: Ask, timeout_s: float | None) -> Status:
     """Have `begin` start to connect the session, and await its outcome.
 
-    Failed or Interrupted: it is disconnected then. `timeout_s` counts from `begin`'s end.
+    Failed or cancelled: it is disconnected then. `timeout_s` counts from `begin`'s end.
     """
     async with watching(session) as watch:
         try:
-            with interruptible():
-                await begin()
-                async with asyncio.timeout(timeout_s):
-                    return await outcome(watch, ask)
+            await begin()
+            async with asyncio.timeout(timeout_s):
+                return await outcome(watch, ask)
         except TimeoutError:
             text = f"not connected after {timeout_s:.0f} seconds: {status_text(await session.status())}"
             await end(session)
             raise Failed(text) from None
-        except CommandError:
+        except (CommandError, asyncio.CancelledError):
             await end(session)
             raise
 
@@ -147,5 +146,5 @@ async def end(session: Session) -> None:
 
 def _failure(status: Status) -> str:
     if _BAD_PASSPHRASE in status.message:
-        return "Failed to connect: the passphrase of the private key is wrong"
-    return f"Failed to connect: {status_text(status)}"
+        return "the passphrase of the private key is wrong"
+    return f"the session failed: {status_text(status)}"

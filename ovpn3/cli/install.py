@@ -108,7 +108,7 @@ class Installation:
         files = self.files()
         for path in files:
             if path not in before.files and (self.root / path).exists():
-                raise CommandError(f"{self.root / path} is there, but not by us: remove the package it belongs to first")
+                raise CommandError(f"{self.root / path} is not ours: remove the package it belongs to first")
         create = self.live and not account_exists(self.account)
         directories = {*before.directories, *self._missing_directories([*files, MANIFEST, f"{STATE}/{CONFIGS}/"])}
         manifest = Manifest(self.account if create else before.account, sorted(directories), sorted(files))
@@ -155,7 +155,9 @@ class Installation:
             if file.exists():
                 yield Step(f"remove {file}", file.unlink)
         if self.live and manifest.account and account_exists(manifest.account):
-            yield Step(f"remove the account {manifest.account}", partial(_run, ["userdel", manifest.account]))
+            yield Step(
+                f"remove the account {manifest.account}", partial(_run, ["userdel", "--force", manifest.account])
+            )
         yield Step(f"remove {self.manifest}", self.manifest.unlink)
         for path in reversed(manifest.directories):  # the inner ones first
             if (self.root / path).is_dir():

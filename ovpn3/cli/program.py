@@ -64,12 +64,17 @@ class Program:
             if options.has("help"):
                 print(command.help(self.name, name))
                 return 0
+            options.program = self.name
             return asyncio.run(command.run(options))
         except BadOption as e:
             return _complain(f"{place}{e}", COMMAND_ERROR)
         except Ovpn3Error as e:
             code = _exit_code(e)
             return _complain(f"{self.name if code in _PROGRAM_ERRORS else place}** ERROR ** {e}", code)
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            return _complain(f"{self.name}** ERROR ** {e}", OTHER_ERROR)
 
     def _help(self) -> str:
         commands = {**self.commands, "help": "This list"}

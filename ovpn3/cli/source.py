@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovpn3.cli.command import CommandError
+from ovpn3.errors import ProfileError
 from ovpn3.profile import build, decode, inline, missing, parse
 from ovpn3.profile.lexer import MAX_PROFILE_BYTES
 
@@ -24,12 +25,23 @@ def read_profile(file: str) -> Source:
     except OSError as e:
         raise CommandError(f"can't read {file}: {e.strerror or e}") from None
     folder = Path(file).parent
-    text = inline(decode(data, file), lambda name: _read(folder / name), source=file)
-    directives = parse(text, source=file)
+    text = decode(data, file)
+    merged = inline(text, lambda name: _read(folder / name), source=file)
+    directives = parse(merged, source=file)
     lacks = missing(directives)
     if not lacks:
-        build(directives, source=file)
-    return Source(text, any(d.name == "persist-tun" for d in directives), lacks)
+        try:
+            build(directives, source=file)
+        except ProfileError as e:
+            line = _line_of(e.option, text)
+            raise ProfileError(e.problem, option=e.option, line=line, source=file, hint=e.hint) from None
+    return Source(merged, any(d.name == "persist-tun" for d in directives), lacks)
+
+
+def _line_of(option: str, text: str) -> int:
+    """Where an option stands in the text as the user has it, 0 if that isn't clear."""
+    lines = [d.line for d in parse(text) if d.name == option]
+    return lines[0] if len(lines) == 1 else 0
 
 
 def _read(path: Path) -> bytes:

@@ -58,6 +58,7 @@ class Watch:
         self._subscriptions.append(await self._bus.subscribe(forwarded, self._on_forwarded))
         self._subscriptions.append(await self._bus.subscribe(MANAGER_EVENTS, self._on_manager))
         self._subscriptions.append(await self._bus.watch_name(SESSIONS_NAME, self._on_manager_owner))
+        self._subscriptions.append(await self._bus.watch_name(LOG_NAME, self._on_log_owner))
         self._spawn(self._bus_lost())
         await self.session.log_forward(True)
 
@@ -83,6 +84,16 @@ class Watch:
     def _on_manager_owner(self, owner: str) -> None:
         if not owner:
             self._queue.put_nowait(Ended("the session manager is gone"))
+
+    def _on_log_owner(self, owner: str) -> None:
+        if owner:
+            self._spawn(self._forward_again())
+
+    async def _forward_again(self) -> None:
+        """A new log service knows nothing of us; what the old one didn't tell us is in the status."""
+        with suppress(RemoteError):
+            self._queue.put_nowait(await self.session.status())
+            await self.session.log_forward(True)
 
     async def _bus_lost(self) -> None:
         await self._bus.lost()

@@ -44,15 +44,19 @@ def decode(data: bytes, source: str = "") -> str:
     """Text of a profile or of a file it names: UTF-8, a byte-order mark is dropped. ProfileError if it is none."""
     if len(data) >= MAX_PROFILE_BYTES:
         raise _too_large(source)
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise _not_text("a NUL octet", data, nul, source)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise ProfileError(
-            "not a text file", source=source, hint="profiles, keys and certificates are PEM or UTF-8 text"
-        )
-    return text
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise _not_text("an octet that is not UTF-8", data, e.start, source) from None
+
+
+def _not_text(what: str, data: bytes, position: int, source: str) -> ProfileError:
+    hint = "profiles, keys and certificates are PEM or UTF-8 text"
+    line = data.count(b"\n", 0, position) + 1
+    return ProfileError(f"not a text file: {what}", line=line, source=source, hint=hint)
 
 
 def parse(text: str, *, source: str = "") -> tuple[Directive, ...]:

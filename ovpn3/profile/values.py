@@ -22,7 +22,7 @@ _PROTOS: dict[str, Proto] = {"udp": "udp", "udp4": "udp4", "udp6": "udp6", "tcp"
 def to_number(text: str, low: int, high: int) -> int:
     """A decimal number within bounds; ValueError says what is wanted."""
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high):
-        raise ValueError(f"needs a number from {low} to {high}")
+        raise ValueError(f"needs a number from {low} to {high}, not {text[:24]!r}")
     return int(text)
 
 

@@ -54,7 +54,7 @@ from ovpn3.protocol.push import FIRST_REPEATS, REPEAT, REPEAT_PENDING, Option, P
 from ovpn3.protocol.reliable import Reliable
 from ovpn3.protocol.states import SESSION, Event, State, follow
 from ovpn3.protocol.timers import LEAVE_TIME, SWITCH_DELAY, Alarm, Timers
-from ovpn3.protocol.tls import TlsContext
+from ovpn3.protocol.tls import TlsContext, check_expiry
 from ovpn3.secret import Secret
 
 TOKEN_OPTIONS: Final = ("auth-token", "auth-token-user")
@@ -69,6 +69,8 @@ class Session:
         self._config, self._random = config, random
         self._wall_offset = wall - now
         self._state = State.IDLE
+        if config.tls.cert:
+            check_expiry(config.tls.cert, wall)
         self._tls = TlsContext(config.tls)
         self._channel = Channel(config, random, wall)
         self._ring = KeyRing()

@@ -179,6 +179,13 @@ def key_is_encrypted(pem: Secret) -> bool:
     return False
 
 
+def check_expiry(pem: str, wall: float) -> None:
+    """CryptoError if our certificate has expired at Unix time `wall`: many servers reject it without a word."""
+    end = _certificates(pem, "cert")[0].not_valid_after_utc
+    if end.timestamp() < wall:
+        raise CryptoError(f"the profile's certificate (cert) has expired on {end:%Y-%m-%d}: ask for a new one")
+
+
 def _make_context(config: TlsConfig) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)

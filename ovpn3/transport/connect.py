@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 
 from ovpn3.errors import NetworkError
@@ -30,4 +31,4 @@ async def connect(sock: socket.socket, endpoint: Endpoint, timeout_s: float) -> 
     except TimeoutError:
         raise NetworkError(f"no answer from {endpoint} within {timeout_s:g} s", errno.ETIMEDOUT) from None
     except OSError as e:
-        raise NetworkError(f"can't connect to {endpoint}: {e.strerror}", e.errno or 0) from e
+        raise NetworkError(f"can't connect to {endpoint}: {os.strerror(e.errno or 0)}", e.errno or 0) from e

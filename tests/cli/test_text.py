@@ -1,6 +1,7 @@
 """Texts that scripts match on, and what hostile ones become."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ SESSION = {
 
 def test_session_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
-    text.time.tzset()
+    time.tzset()
     assert _block("/net/openvpn/v3/sessions/s1", SESSION) == [
         "        Path: /net/openvpn/v3/sessions/s1",
         "     Created: 2023-11-14 22:13:20          PID: 4711",

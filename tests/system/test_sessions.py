@@ -1,14 +1,23 @@
 """The life of a session on a real system bus with the shipped policy, as several users."""
 
+import asyncio
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ovpn3.constants import (
+    BACKENDS_INTERFACE,
+    LOG_NAME,
+    SESSIONS_INTERFACE,
+    SessionEvent,
+    StatusMajor,
+    StatusMinor,
+)
+from ovpn3.dbus.bus import Bus, Match
+from ovpn3.proxies.session import SessionManager
 from tests.support.account import ALICE, BOB, ROOT
 from tests.support.machine import Machine, comm
 from tests.support.netns import CommandFailed
@@ -82,7 +91,9 @@ def test_other_users_see_nothing_until_they_are_let_in(machine: Machine, start_s
 
 
 def test_granted_profiles(machine: Machine) -> None:
-    machine.bring_in("client\ndev tun\nremote 192.0.2.1\n<ca>\nx\n</ca>\n", "shared")
+    machine.bring_in(
+        "client\ndev tun\nremote 192.0.2.1\nauth-user-pass\npeer-fingerprint " + "00:" * 31 + "00\n", "shared"
+    )
     assert "shared" not in machine.openvpn3("configs-list", account=BOB).stdout
     machine.openvpn3("config-acl", "--config", "shared", "--grant", "bob")
     assert "192.0.2.1" in machine.openvpn3("config-dump", "--config", "shared", account=BOB).stdout
@@ -124,19 +135,24 @@ def test_nobody_has_more_than_is_needed(machine: Machine, start_server: StartSer
             assert capabilities == {0}, comm(pid)
 
 
-def test_a_killed_client_is_noticed_at_once(machine: Machine, start_server: StartServer) -> None:
+async def test_a_killed_client_is_noticed_at_once(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
     before = machine.pair.client.state()
     machine.connect(server.profile())
-    (client,) = machine.clients()
-    with machine.sandbox.popen(["openvpn3", "log", "--config", "vpn"], account=ALICE, stdout=subprocess.PIPE) as log:
-        assert log.stdout
-        log.stdout.readline()  # attached
-        os.kill(client, signal.SIGKILL)
-        started = time.monotonic()
-        assert log.wait(10) == 0
-        assert time.monotonic() - started < 1
-        assert "Process killed" in log.stdout.read()
+    with ALICE.assumed():
+        bus = await Bus.connect(machine.sandbox.address)
+    (session,) = await SessionManager(bus).available()
+    statuses: list[tuple[int, int]] = []
+    ended: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+    status_change = Match(BACKENDS_INTERFACE, "StatusChange", LOG_NAME, session.path)
+    await bus.subscribe(status_change, lambda m: statuses.append((m.body[0], m.body[1])))
+    await bus.subscribe(Match(SESSIONS_INTERFACE, "SessionManagerEvent"), lambda m: ended.set_result(m.body))
+    await session.log_forward(True)
+    os.kill(machine.clients()[0], signal.SIGKILL)
+    assert await asyncio.wait_for(ended, 1) == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+    assert statuses == [(StatusMajor.SESSION, StatusMinor.PROC_KILLED)]
+    bus.close()
+    await bus.lost()
     assert machine.sessions().strip() == "No sessions available"
     assert machine.pair.client.state() == before
 

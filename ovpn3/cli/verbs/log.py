@@ -73,6 +73,7 @@ async def _awaited(bus: Bus, name: str) -> Session:
 
 async def _follow(session: Session, level: int) -> None:
     async with watching(session) as watch:
+        print(f"Attached to session {session.path}", flush=True)
         if level:
             try:
                 await session.set("log_verbosity", "u", level)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import WEB_AUTHENTICATION, Interrupted, connect, end, interruptible, outcome
 from ovpn3.cli.environment import check_account_name, check_programs, check_usable_by
-from ovpn3.cli.privatebus import private_bus, service_account
+from ovpn3.cli.privatebus import private_bus, service_account, start_services
 from ovpn3.cli.prompt import Ask, ask
 from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.source import Source, read_profile
@@ -20,7 +20,7 @@ from ovpn3.cli.verbs.log import event_text
 from ovpn3.cli.watch import Ended, Event, LogLine, watching
 from ovpn3.constants import MAX_LOG_LEVEL, OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
-from ovpn3.errors import NetworkError
+from ovpn3.errors import NetworkError, Ovpn3Error
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
@@ -55,11 +55,12 @@ async def run(options: Options) -> int:
         bus = await Bus.connect(address)
         try:
             with interruptible():
+                await start_services(bus)
                 session = await _start(bus, name, profile, overrides, level)
                 await _follow(session, asking, show)
         except Interrupted:
             show(Ended("stopped"))
-        except CommandError as e:
+        except Ovpn3Error as e:
             show(Ended(str(e)))
             raise
         finally:
@@ -69,7 +70,7 @@ async def run(options: Options) -> int:
 
 
 def _asking(file: str) -> Ask:
-    """Answers from the file for the questions it is about, once; from standard input for others."""
+    """Answers from the file for the questions it is about, from standard input for others."""
     from_terminal = partial(ask, to=sys.stderr)
     if not file:
         return from_terminal
@@ -80,7 +81,7 @@ def _asking(file: str) -> Ask:
     answers = dict(zip(("username", "password"), filter(None, lines), strict=False))
 
     async def answer(slot: Slot) -> str:
-        return answers.pop(slot.name, None) or await from_terminal(slot)
+        return answers.get(slot.name) or await from_terminal(slot)
 
     return answer
 

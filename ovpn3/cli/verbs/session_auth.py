@@ -3,7 +3,7 @@
 from typing import Any
 
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, bring_up, connect
+from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, bring_up, connect, interruptible
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line
@@ -66,7 +66,8 @@ async def _continue(session: Session, status: Status) -> None:
     if status[:2] == WEB_AUTHENTICATION:
         await open_url(status.message)
     else:
-        await report(session, await bring_up(session, lambda: connect(session, ask), ask, None))
+        with interruptible():
+            await report(session, await bring_up(session, lambda: connect(session, ask), ask, None))
 
 
 OPTION = Option("auth-req", "", "ID", "Go on with this session", last=True, values="auth-requests")

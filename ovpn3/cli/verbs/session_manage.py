@@ -1,7 +1,7 @@
 """`session-manage`: pause, resume, restart or end a session."""
 
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import bring_up, timeout
+from ovpn3.cli.connect import bring_up, interruptible, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import SESSION_OPTIONS, chosen_session, system_bus
 from ovpn3.cli.text import one_line, statistics_text
@@ -52,7 +52,8 @@ async def _reconnect(session: Session, mode: str, timeout_s: float | None) -> No
         await begin()
         print(f"Session {done}: {session.path}")
     else:
-        await report(session, await bring_up(session, begin, ask, timeout_s))
+        with interruptible():
+            await report(session, await bring_up(session, begin, ask, timeout_s))
 
 
 async def _disconnect(session: Session) -> None:

@@ -1,5 +1,6 @@
 """`session-start`: a new session, connected."""
 
+import asyncio
 from contextlib import suppress
 
 from ovpn3.cli.command import Command, CommandError, Option, Options
@@ -30,24 +31,30 @@ async def run(options: Options) -> int:
     if options.has("persist-tun") and not options.has("config"):
         raise CommandError("--persist-tun is for --config only")
     timeout_s = timeout(options)
+    if options.has("dco"):
+        options.flag("dco")  # a bad value is to be found before anything is started
     async with system_bus() as bus:
-        profile = await _profile(bus, options)
-        session = await _new_session(profile)
-        print(f"Session path: {session.path}")
-        try:
-            if options.has("dco"):
-                await session.set("dco", "b", options.flag("dco"))
-            if options.has("background"):
-                with interruptible():
-                    await connect(session, ask)
-                print("Connecting in the background.")
-            else:
-                print("Connecting ...", flush=True)
-                await report(session, await bring_up(session, lambda: connect(session, ask), ask, timeout_s))
-        except Ovpn3Error:
-            await end(session)
-            raise
+        with interruptible():
+            await _start(await _profile(bus, options), options, timeout_s)
     return 0
+
+
+async def _start(profile: Configuration, options: Options, timeout_s: float | None) -> None:
+    """A session of the profile, connected as the options say; there is none if that fails or is interrupted."""
+    session = await _new_session(profile)
+    print(f"Session path: {session.path}")
+    try:
+        if options.has("dco"):
+            await session.set("dco", "b", options.flag("dco"))
+        if options.has("background"):
+            await connect(session, ask)
+            print("Connecting in the background.")
+        else:
+            print("Connecting ...", flush=True)
+            await report(session, await bring_up(session, lambda: connect(session, ask), ask, timeout_s))
+    except (Ovpn3Error, asyncio.CancelledError):
+        await end(session)
+        raise
 
 
 async def _profile(bus: Bus, options: Options) -> Configuration:
@@ -80,8 +87,12 @@ async def _from_file(bus: Bus, file: str, persist_tun: bool) -> Configuration:
 
 
 async def _new_session(profile: Configuration) -> Session:
+    starting = asyncio.create_task(SessionManager(profile.bus).new_tunnel(profile.path))
     try:
-        return await SessionManager(profile.bus).new_tunnel(profile.path)
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await end(await starting)  # what has been asked for comes into being: see that it doesn't stay
+        raise
     except RemoteError:
         with suppress(RemoteError):
             if await profile.get("single_use"):

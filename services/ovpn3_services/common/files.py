@@ -1,24 +1,30 @@
 """Files that are either the old or the new, whatever happens in between."""
 
 import os
-import tempfile
 from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`, on the disk when this returns; mode 0600."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace `path` by `text`, on the disk when this returns; mode 0600. OSError leaves the old file."""
+    # Always the same name: what a crash leaves is overwritten by the next write.
+    temporary = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file that can't be used, so that nothing writes over it; its new path. OSError as by rename."""
+    return path.rename(path.with_name(f"{path.name}.damaged"))

@@ -3,22 +3,27 @@
 import json
 import pwd
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dbus_fast import Variant
 
-from ovpn3.constants import API_VERSION, CLIENT_NAME_PREFIX, CONFIG_INTERFACE, OVERRIDES
-from ovpn3.dbus.access import Governed, owner, owner_or_granted, same_uid, service_uid, user, user_or_service
+from ovpn3.constants import API_VERSION, CONFIG_INTERFACE, OVERRIDES
+from ovpn3.dbus.access import Governed, owner, owner_or_granted, root, same_uid, service_uid, user, user_or_service
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.errors import AccessDenied, ConfigurationRefused
-from ovpn3.profile import check_name, to_text
+from ovpn3.profile import check_name, to_json, to_text
+from ovpn3_services.common.clients import is_client
+from ovpn3_services.common.log import clean
 from ovpn3_services.configmgr.record import Record
 
 if TYPE_CHECKING:
     from ovpn3_services.configmgr.library import Library
 
 LOG = Signal("Log", "group:u level:u message:s")
+SECRET_OVERRIDES = ("proxy-password",)
+MAX_USED_COUNT = 2**32 - 1
 
 
 class Manager(DBusObject):
@@ -53,26 +58,25 @@ class Manager(DBusObject):
         uid = _uid(name)
         return [p.record.path for p in self.library.usable_by(await call.uid()) if p.access.owner == uid]
 
-    @method("TransferOwnership", "path:o new_owner_uid:u", rule=anyone)  # the bus policy: root only
+    @method("TransferOwnership", "path:o new_owner_uid:u", rule=root)
     async def transfer(self, call: Call, path: str, new_owner: int) -> None:
-        profile, caller = self.library.profiles.get(path), await call.uid()
-        if profile is not None and (caller == 0 or profile.access.may_use(caller)):
+        """No error if there is no such profile: the original has none either."""
+        if profile := self.library.profiles.get(path):
             profile.access.owner = new_owner
             profile.save()
-            self.library.log.info(f"given to user id {new_owner} by user id {caller}", path=path)
+            self.library.log.info(f"given to user id {new_owner} by root", path=path)
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
         return API_VERSION
 
 
-def _uid(name: str) -> int:
-    if name.isdecimal():
-        return int(name)
+def _uid(who: str) -> int:
+    """Of a user name, or of an uid in digits."""
     try:
-        return pwd.getpwnam(name).pw_uid
+        return int(who) if who.isdecimal() and who.isascii() else pwd.getpwnam(who).pw_uid
     except (KeyError, ValueError):
-        raise ConfigurationRefused(f"there is no user {name!r}") from None
+        raise ConfigurationRefused(f"there is no user '{clean(who[:64])}'") from None
 
 
 def _refuse_if_sealed(profile: "ProfileObject") -> None:
@@ -91,10 +95,8 @@ async def unsealed_owner_or_granted(profile: "ProfileObject", call: Call) -> Non
 
 
 async def reader(profile: "ProfileObject", call: Call) -> None:
-    """Who may have the text: owner and service account; granted users unless it is locked down."""
-    if await call.uid() == service_uid():
-        return
-    await (owner if profile.record.locked_down else owner_or_granted)(profile, call)
+    if not profile.readable_by(await call.uid()):
+        raise AccessDenied(f"{call.sender} may not read this profile")
 
 
 class ProfileObject(DBusObject, Governed):
@@ -116,6 +118,11 @@ class ProfileObject(DBusObject, Governed):
     async def visible(self, call: Call) -> bool:
         return self.access.may_use(await call.uid())
 
+    def readable_by(self, uid: int) -> bool:
+        """Who may have the text: owner and service account; granted users unless it is locked down."""
+        granted = uid in self.access.granted and not self.record.locked_down
+        return uid in (self.access.owner, service_uid()) or granted
+
     def _note(self, what: str) -> None:
         self.save()
         self.library.log.info(what, path=self.record.path)
@@ -123,31 +130,28 @@ class ProfileObject(DBusObject, Governed):
     # -- content ----------------------------------------------------------------------------------
     @method("Validate", rule=user)
     async def validate(self, call: Call) -> None:
-        if reasons := self.record.reasons():
-            raise ConfigurationRefused("; ".join(reasons))
+        if self.record.reasons:
+            raise ConfigurationRefused("; ".join(self.record.reasons))
 
     @method("Fetch", "", "config:s", rule=reader)
     async def fetch(self, call: Call) -> str:
-        text = to_text(self.record.directives)
-        peer = await call.peer()
-        if peer.uid == service_uid():
-            bus = self.library.dispatcher.bus
-            if await bus.name_owner(f"{CLIENT_NAME_PREFIX}{peer.pid}") == call.sender:
-                self._used()
-        return text
+        if await is_client(self.library.dispatcher.bus, await call.peer()):
+            self._count_use()
+        return to_text(self.record.directives)
 
-    def _used(self) -> None:
-        """A client process has taken the text."""
+    def _count_use(self) -> None:
+        """A client process takes the text: once only if the profile is for single use."""
         if self.record.single_use:
             self.library.remove(self)
             return
-        self.record.used_count += 1
+        self.record.used_count = min(self.record.used_count + 1, MAX_USED_COUNT)
         self.record.last_used_timestamp = int(time.time())
-        self.save()
+        with suppress(ConfigurationRefused):  # logged; no reason to refuse a tunnel
+            self.save()
 
     @method("FetchJSON", "", "config_json:s", rule=reader)
     async def fetch_json(self, call: Call) -> str:
-        return json.dumps(self.record.to_json()["profile"], sort_keys=True)
+        return json.dumps(to_json(self.record.directives), sort_keys=True)
 
     @method("CheckAccess", "uid:u", "allowed:b", rule=same_uid)
     async def check_access(self, call: Call, uid: int) -> bool:
@@ -191,8 +195,8 @@ class ProfileObject(DBusObject, Governed):
 
     @method("Seal", rule=owner)
     async def seal(self, call: Call) -> None:
-        if reasons := self.record.reasons():
-            raise ConfigurationRefused(f"an invalid profile can't be sealed: {'; '.join(reasons)}")
+        if self.record.reasons:
+            raise ConfigurationRefused(f"an invalid profile can't be sealed: {'; '.join(self.record.reasons)}")
         self.record.readonly = True
         self._note(f"sealed by user id {await call.uid()}")
 
@@ -249,8 +253,10 @@ class ProfileObject(DBusObject, Governed):
         self._note("locked down" if value else "no longer locked down")
 
     @prop("overrides", "a{sv}", read=user_or_service)
-    def overrides(self, call: Call) -> dict[str, Variant]:
-        return {name: Variant(OVERRIDES[name], value) for name, value in self.record.overrides.items()}
+    async def overrides(self, call: Call) -> dict[str, Variant]:
+        """Whoever may not read the profile isn't told the secrets among them."""
+        hidden = () if self.readable_by(await call.uid()) else SECRET_OVERRIDES
+        return {n: Variant(OVERRIDES[n], value) for n, value in self.record.overrides.items() if n not in hidden}
 
     @prop("readonly", "b", read=user_or_service)
     def readonly(self, call: Call) -> bool:
@@ -288,4 +294,4 @@ class ProfileObject(DBusObject, Governed):
 
     @prop("valid", "b", read=user_or_service)
     def valid(self, call: Call) -> bool:
-        return not self.record.reasons()
+        return not self.record.reasons

@@ -6,43 +6,45 @@ from typing import TYPE_CHECKING, Any
 from ovpn3.constants import (
     API_VERSION,
     BACKENDS_INTERFACE,
-    CLIENT_NAME_PREFIX,
     DOMAIN_LOG,
     LOG_INTERFACE,
     MAX_LOG_LEVEL,
     SESSIONS_NAME,
 )
 from ovpn3.dbus.access import service_uid
-from ovpn3.dbus.bus import Bus, Subscription
+from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import AccessDenied, ConfigurationRefused
+from ovpn3_services.common.clients import is_client
 
 if TYPE_CHECKING:
     from ovpn3_services.log.senders import Senders
     from ovpn3_services.log.service import LogService
 
 
-async def session_manager(obj: object, call: Call, bus: Bus) -> bool:
-    peer = await call.peer()
-    return peer.uid == service_uid() and await bus.name_owner(SESSIONS_NAME) == call.sender
+async def administrator(obj: object, call: Call) -> None:
+    """Root and the service account; the bus policy lets nobody else call these either."""
+    if await call.uid() not in (0, service_uid()):
+        raise AccessDenied(f"{call.sender} may not use {call.member} on {call.path}")
 
 
-async def session_manager_only(root: "Root", call: Call) -> None:
-    if not await session_manager(root, call, root.service.bus):
+async def _is_session_manager(bus: Bus, call: Call) -> bool:
+    return await call.uid() == service_uid() and await bus.name_owner(SESSIONS_NAME) == call.sender
+
+
+async def session_manager(root: "Root", call: Call) -> None:
+    if not await _is_session_manager(root.service.bus, call):
         raise AccessDenied("log forwarding is for the session manager to ask for")
 
 
 async def client_process(root: "Root", call: Call) -> None:
-    """A client of the account: the caller owns be<its pid>."""
-    peer = await call.peer()
-    owner = await root.service.bus.name_owner(f"{CLIENT_NAME_PREFIX}{peer.pid}")
-    if peer.uid != service_uid() or owner != call.sender:
+    if not await is_client(root.service.bus, await call.peer()):
         raise AccessDenied("only client processes have a session to be assigned to")
 
 
 async def receiver_or_session_manager(proxy: "ProxyObject", call: Call) -> None:
-    if await call.uid() != proxy.target.uid and not await session_manager(proxy, call, proxy.senders.bus):
+    if await call.uid() != proxy.target.uid and not await _is_session_manager(proxy.senders.bus, call):
         raise AccessDenied("this forwarding is somebody else's")
 
 
@@ -59,7 +61,7 @@ class Root(DBusObject):
     def __init__(self, service: "LogService") -> None:
         self.service = service
 
-    @method("Attach", "interface:s", rule=anyone)
+    @method("Attach", "interface:s", rule=administrator)
     async def attach(self, call: Call, interface: str) -> None:
         await self.service.senders.attach(await call.peer(), interface)
 
@@ -71,13 +73,14 @@ class Root(DBusObject):
     async def detach(self, call: Call, interface: str) -> None:
         self.service.senders.detach(call.sender, interface)
 
-    @method("GetSubscriberList", "", "subscribers:a(ssss)", rule=anyone)
+    @method("GetSubscriberList", "", "subscribers:a(ssss)", rule=administrator)
     async def subscribers(self, call: Call) -> list[list[str]]:
         return [[str(s.tag), s.peer.name, s.interface, ""] for s in self.service.senders.attached.values()]
 
-    @method("ProxyLogEvents", "target_address:s session_path:o", "proxy_path:o", rule=session_manager_only)
+    @method("ProxyLogEvents", "target_address:s session_path:o", "proxy_path:o", rule=session_manager)
     async def proxy_log_events(self, call: Call, target: str, session_path: str) -> str:
-        return await self.service.senders.forward(session_path, await self.service.dispatcher.peers.peer(target))
+        receiver = await self.service.dispatcher.peers.peer(target)
+        return self.service.senders.forward(session_path, receiver, call.sender)
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
@@ -87,7 +90,7 @@ class Root(DBusObject):
     def log_method(self, call: Call) -> str:
         return self.service.output.writer.method
 
-    @prop("log_level", "u", read=anyone, write=anyone)
+    @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
         return self.service.output.level
 
@@ -96,7 +99,7 @@ class Root(DBusObject):
         self.service.output.level = checked_level(value)
         self.service.change("log_level", value)
 
-    @prop("log_dbus_details", "b", read=anyone, write=anyone)
+    @prop("log_dbus_details", "b", read=anyone, write=administrator)
     def log_dbus_details(self, call: Call) -> bool:
         return bool(self.service.options.service_log_dbus_details)
 
@@ -104,7 +107,7 @@ class Root(DBusObject):
     def set_log_dbus_details(self, call: Call, value: bool) -> None:
         self.service.change("service_log_dbus_details", value)
 
-    @prop("log_prefix_logtag", "b", read=anyone, write=anyone)
+    @prop("log_prefix_logtag", "b", read=anyone, write=administrator)
     def log_prefix_logtag(self, call: Call) -> bool:
         return not self.service.options.no_logtag_prefix
 
@@ -112,7 +115,7 @@ class Root(DBusObject):
     def set_log_prefix_logtag(self, call: Call, value: bool) -> None:
         self.service.change("no_logtag_prefix", not value)
 
-    @prop("timestamp", "b", read=anyone, write=anyone)
+    @prop("timestamp", "b", read=anyone, write=administrator)
     def timestamp(self, call: Call) -> bool:
         """The journal and syslog have their own time stamps, always."""
         return bool(self.service.options.timestamp) or self.service.output.writer.method in ("journald", "syslog")
@@ -136,10 +139,10 @@ class ProxyObject(DBusObject):
     interface = LOG_INTERFACE
     domain = DOMAIN_LOG
 
-    def __init__(self, senders: "Senders", path: str, session: str, target: Peer) -> None:
-        self.senders, self.path, self.session, self.target = senders, path, session, target
+    def __init__(self, senders: "Senders", path: str, session: str, target: Peer, asker: str) -> None:
+        """`asker` is the session manager's unique name."""
+        self.senders, self.path, self.session, self.target, self.asker = senders, path, session, target, asker
         self.log_level_now = MAX_LOG_LEVEL
-        self.watch: Subscription | None = None
 
     def pass_on(self, member: str, *args: Any) -> None:
         self.senders.bus.emit(self.session, BACKENDS_INTERFACE, member, "uus", *args, destination=self.target.name)

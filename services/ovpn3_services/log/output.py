@@ -1,11 +1,12 @@
 """Every line's way to the writer, the log service's own included."""
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 from ovpn3.constants import LOG_NAME, LOG_PATH, LogCategory, LogGroup
 from ovpn3.dbus.bus import Bus
-from ovpn3_services.common.log import Log
+from ovpn3_services.common.log import Log, clean
 from ovpn3_services.log.event import Event
 from ovpn3_services.log.writers import FileWriter, JournalWriter, StreamWriter, SyslogWriter, Writer
 
@@ -34,8 +35,11 @@ class Output(Log):
             self.writer = self._fallback
             self.error(f"can't open {options.log_file}: {e.strerror}; logging to standard output")
 
+    def close(self) -> None:
+        self.writer.close()
+
     def event(self, category: LogCategory, text: str, *, path: str = "") -> None:
-        self.write(Event(self.group, category, text))
+        self.write(Event(self.group, category, clean(text)))
 
     def write(self, event: Event) -> None:
         """A line that can't be written goes to standard output, with one complaint until it works again."""
@@ -45,10 +49,12 @@ class Output(Log):
             self.writer.write(event)
             self._complained = False
         except OSError as e:
-            if not self._complained:
-                self._complained = True
-                self._fallback.write(Event(self.group, LogCategory.ERROR, f"{self.writer.method}: {e.strerror}"))
-            self._fallback.write(event)
+            complaint = Event(self.group, LogCategory.ERROR, f"{self.writer.method}: {e.strerror or e}")
+            with suppress(OSError):  # nowhere left to tell
+                if not self._complained:
+                    self._fallback.write(complaint)
+                self._fallback.write(event)
+            self._complained = True
 
     def reopen(self) -> None:
         try:

@@ -1,20 +1,27 @@
-"""Who logs through us, and to whom of the users what they say is passed on."""
+"""Who logs through us, and to whom of the users what they say is passed on.
+
+We listen once to each interface, not once to each sender: a connection may have 512 match rules on a system bus.
+"""
 
 import hashlib
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from dbus_fast import Message
+from dbus_fast.validators import is_interface_name_valid
 
-from ovpn3.constants import DOMAIN_LOG, LOG_PATH
-from ovpn3.dbus.bus import Bus, Match, Subscription
+from ovpn3.constants import DOMAIN_LOG, LOG_PATH, SESSIONS_PATH
+from ovpn3.dbus.bus import DAEMON_NAME, Bus, Match
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
-from ovpn3.errors import ServiceError
+from ovpn3.errors import Ovpn3Error, ServiceError
 from ovpn3_services.common.log import clean
 from ovpn3_services.log.event import MAX_CHARS, Event, category, group
 from ovpn3_services.log.objects import ProxyObject
 from ovpn3_services.log.output import Output
+
+MAX_INTERFACES = 64  # that we listen to; ours are seven
 
 
 def refused(text: str) -> ServiceError:
@@ -33,111 +40,135 @@ class Sender:
 
     peer: Peer
     interface: str
-    subscriptions: list[Subscription] = field(default_factory=list)
+    tag: int
     session_path: str = ""  # a client process's, once assigned
-    proxies: dict[str, ProxyObject] = field(default_factory=dict)  # by object path
-
-    @property
-    def tag(self) -> int:
-        return tag_of(self.peer.name, self.interface)
 
 
 class Senders:
     def __init__(self, bus: Bus, dispatcher: Dispatcher, log: Output) -> None:
         self.bus, self._dispatcher, self._log = bus, dispatcher, log
         self.attached: dict[tuple[str, str], Sender] = {}  # by unique name and interface
+        self.proxies: dict[str, ProxyObject] = {}  # by object path
+        self._interfaces: set[str] = set()
+
+    async def watch(self) -> None:
+        """Begin to notice who leaves the bus."""
+        gone = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg2="")
+        await self.bus.subscribe(gone, lambda m: self._on_gone(m.body[0]))
 
     async def attach(self, peer: Peer, interface: str) -> None:
+        if not is_interface_name_valid(interface):
+            raise refused("not the name of an interface")
         key = (peer.name, interface)
         if key in self.attached:
             raise refused(f"{interface} of {peer.name} is attached already")
-        sender = self.attached[key] = Sender(peer, interface)
-        for member in ("Log", "StatusChange"):
-            match = Match(interface, member, peer.name)
-            sender.subscriptions.append(await self.bus.subscribe(match, lambda m: self._on_signal(sender, m)))
-        gone = await self.bus.watch_name(peer.name, lambda owner: None if owner else self._drop(sender))
-        sender.subscriptions.append(gone)
-        if not await self.bus.name_owner(peer.name):
-            self._drop(sender)
+        sender = self.attached[key] = Sender(peer, interface, tag_of(*key))
+        try:
+            await self._listen(interface)
+        except Ovpn3Error:
+            self.attached.pop(key, None)
+            raise
         self._log.verb2(f"attached: {interface} of {peer.name}, tag {sender.tag}")
 
-    def detach(self, name: str, interface: str) -> None:
-        sender = self.attached.get((name, interface))
-        if sender is None:
-            raise refused(f"{interface} of {name} is not attached")
-        self._drop(sender)
-
-    def _drop(self, sender: Sender) -> None:
-        if self.attached.pop((sender.peer.name, sender.interface), None) is None:
+    async def _listen(self, interface: str) -> None:
+        if interface in self._interfaces:
             return
-        for subscription in sender.subscriptions:
-            subscription.cancel()
-        for proxy in list(sender.proxies.values()):
-            self.remove_proxy(proxy)
-        self._log.verb2(f"detached: {sender.interface} of {sender.peer.name}, tag {sender.tag}")
+        if len(self._interfaces) >= MAX_INTERFACES:
+            raise refused(f"{MAX_INTERFACES} interfaces are listened to already")
+        self._interfaces.add(interface)
+        await self.bus.subscribe(Match(interface), self._on_signal)
+
+    def detach(self, name: str, interface: str) -> None:
+        self._drop(self._attached(name, interface))
 
     def assign(self, name: str, session_path: str, interface: str) -> None:
-        """From now on lines of this sender belong to a session."""
-        sender = self.attached.get((name, interface))
-        if sender is None:
-            raise refused(f"{interface} of {name} is not attached")
+        """From now on lines of this sender belong to a session, which is nobody else's."""
+        sender = self._attached(name, interface)
+        if not session_path.startswith(f"{SESSIONS_PATH}/"):
+            raise refused(f"{session_path} is no session")
+        if any(other.session_path == session_path for other in self.attached.values() if other is not sender):
+            raise refused(f"{session_path} is assigned to another client")
         sender.session_path = session_path
 
-    # -- forwarding -------------------------------------------------------------------------------
-    async def forward(self, session_path: str, target: Peer) -> str:
-        """Pass on what the session's client says; path of the object that stands for this."""
-        sender = next((s for s in self.attached.values() if s.session_path == session_path), None)
+    def _attached(self, name: str, interface: str) -> Sender:
+        sender = self.attached.get((name, interface))
         if sender is None:
+            raise refused(f"{clean(interface[:MAX_CHARS])} of {name} is not attached")
+        return sender
+
+    def _drop(self, sender: Sender) -> None:
+        del self.attached[sender.peer.name, sender.interface]
+        self._log.verb2(f"detached: {sender.interface} of {sender.peer.name}, tag {sender.tag}")
+
+    def _on_gone(self, name: str) -> None:
+        """A bus name has no owner any more."""
+        for sender in [s for s in self.attached.values() if s.peer.name == name]:
+            self._drop(sender)
+        for proxy in [p for p in self.proxies.values() if name in (p.target.name, p.asker)]:
+            self.remove_proxy(proxy)
+
+    # -- forwarding -------------------------------------------------------------------------------
+    def forward(self, session_path: str, target: Peer, asker: str) -> str:
+        """Pass on what is said of a session; path of the object that stands for this.
+
+        It lasts until that is removed, or the receiver or the session manager, which is `asker`, leaves the bus.
+        The client may leave first: how it ended is told by the session manager.
+        """
+        if not target.name.startswith(":"):
+            raise refused("the receiver must be given by its unique name")
+        if all(sender.session_path != session_path for sender in self.attached.values()):
             raise refused(f"no session is known at {session_path}")
         path = f"{LOG_PATH}/proxy/{str(uuid.uuid4()).replace('-', 'l')}"
-        proxy = sender.proxies[path] = ProxyObject(self, path, sender.session_path, target)
+        proxy = self.proxies[path] = ProxyObject(self, path, session_path, target, asker)
         self._dispatcher.export(path, proxy)
-        proxy.watch = await self.bus.watch_name(target.name, lambda owner: None if owner else self.remove_proxy(proxy))
         return path
 
     def remove_proxy(self, proxy: ProxyObject) -> None:
-        for sender in self.attached.values():
-            sender.proxies.pop(proxy.path, None)
+        self.proxies.pop(proxy.path, None)
         self._dispatcher.unexport(proxy.path)
-        if proxy.watch:
-            proxy.watch.cancel()
 
     # -- what comes in ----------------------------------------------------------------------------
-    def _on_signal(self, sender: Sender, m: Message) -> None:
+    def _on_signal(self, m: Message) -> None:
+        sender = self.attached.get((m.sender or "", m.interface or ""))
+        if sender is None:
+            return
         match m.member, m.signature:
             case "Log", "uus":
-                self._on_log(sender, m.path or "", "", *m.body)
+                group_number, category_number, text = m.body
+                self._on_log(sender, m.path or "", group_number, category_number, text)
             case "Log", "uuss":
                 group_number, category_number, token, text = m.body
-                self._on_log(sender, m.path or "", token, group_number, category_number, text)
+                self._on_log(sender, m.path or "", group_number, category_number, text, token)
             case "StatusChange", "uus":
-                self._on_status(sender, m)
+                major, minor, text = m.body
+                for proxy in self._status_proxies(sender, m.path or ""):
+                    proxy.pass_on("StatusChange", major, minor, clean(text[:MAX_CHARS]))
 
     def _on_log(
-        self, sender: Sender, path: str, token: str, group_number: int, category_number: int, text: str
+        self, sender: Sender, path: str, group_number: int, category_number: int, text: str, token: str = ""
     ) -> None:
-        text = clean(text[:MAX_CHARS])
         event = Event(
             group(group_number),
             category(category_number),
-            text,
+            clean(text[:MAX_CHARS].rstrip("\n")),
             sender.tag,
             self._metadata(sender, path),
             clean(token[:MAX_CHARS]),
         )
         self._log.write(event)
-        for proxy in sender.proxies.values():
-            if event.category.level <= proxy.log_level_now:
-                proxy.pass_on("Log", int(event.group), int(event.category), text)
+        if sender.session_path:
+            for proxy in self._proxies_of(sender.session_path):
+                if event.category.level <= proxy.log_level_now:
+                    proxy.pass_on("Log", int(event.group), int(event.category), event.text)
 
-    def _on_status(self, sender: Sender, m: Message) -> None:
-        major, minor, text = m.body
-        text = clean(text[:MAX_CHARS])
-        for other in self.attached.values():
-            # A client's own, and what the session manager says of that session.
-            if other is sender or other.session_path == m.path:
-                for proxy in other.proxies.values():
-                    proxy.pass_on("StatusChange", major, minor, text)
+    def _proxies_of(self, session_path: str) -> Iterator[ProxyObject]:
+        return (proxy for proxy in self.proxies.values() if proxy.session == session_path)
+
+    def _status_proxies(self, sender: Sender, path: str) -> Iterator[ProxyObject]:
+        """For what a client says of itself, or the session manager says from the path of a session."""
+        if sender.session_path:
+            return self._proxies_of(sender.session_path)
+        return (proxy for proxy in self._proxies_of(path) if proxy.asker == sender.peer.name)
 
     @staticmethod
     def _metadata(sender: Sender, path: str) -> dict[str, str]:

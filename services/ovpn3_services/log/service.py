@@ -35,10 +35,11 @@ class LogService(Service):
         for complaint in self.options.complaints:
             self.log.warn(complaint)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.output.reopen)
+        await self.senders.watch()
         self.dispatcher.export(self.path, Root(self))
 
     def busy(self) -> bool:
-        return bool(self.senders.attached)
+        return bool(self.senders.attached or self.senders.proxies)
 
     def change(self, option: str, value: object) -> None:
         """Put a setting in force and keep it."""
@@ -48,3 +49,6 @@ class LogService(Service):
             save(self.options)
         except OSError as e:
             self.log.error(f"settings can't be saved: {e.strerror}")
+
+    async def stop(self) -> None:
+        self.output.close()

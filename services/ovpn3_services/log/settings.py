@@ -2,23 +2,54 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ovpn3_services.common.files import write_atomically
+from ovpn3_services.common.files import put_aside, write_atomically
 from ovpn3_services.common.service import argument_parser, log_level
 from ovpn3_services.common.settingsfile import flag, load
 
 FILE_NAME = "log-service.json"
+MAX_IDLE_MINUTES = 1_000_000
 DEFAULT_FACILITY = "LOG_DAEMON"
 FACILITIES = (
     *("LOG_KERN", "LOG_USER", "LOG_MAIL", "LOG_DAEMON", "LOG_AUTH", "LOG_SYSLOG", "LOG_LPR", "LOG_NEWS", "LOG_UUCP"),
     *("LOG_CRON", "LOG_AUTHPRIV", "LOG_FTP"),
     *(f"LOG_LOCAL{n}" for n in range(8)),
 )
-_METHODS = ("journald", "syslog", "log_file")
-# JSON field -> option, where they differ.
-_OPTIONS = {"log_file_colour": "colour", "log_dbus_details": "service_log_dbus_details"}
-_FLAGS = ("journald", "syslog", "log_file_colour", "log_dbus_details", "timestamp", "no_logtag_prefix")
+_METHODS = ("syslog", "journald", "log_file")
+
+
+def facility(text: str) -> str:
+    if text not in FACILITIES:
+        raise argparse.ArgumentTypeError(f"not a syslog facility: {text}")
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value
+
+
+def _minutes(value: object) -> int:
+    return min(max(int(str(value)), 0), MAX_IDLE_MINUTES)
+
+
+# JSON field -> option it overrides, reader of its value.
+_FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "syslog": ("syslog", flag),
+    "syslog_facility": ("syslog_facility", facility),
+    "journald": ("journald", flag),
+    "log_file": ("log_file", _text),
+    "log_file_colour": ("colour", flag),
+    "log_level": ("log_level", lambda value: log_level(str(value))),
+    "log_dbus_details": ("service_log_dbus_details", flag),
+    "timestamp": ("timestamp", flag),
+    "no_logtag_prefix": ("no_logtag_prefix", flag),
+    "idle_exit": ("idle_exit", _minutes),
+}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -27,7 +58,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--timestamp", action="store_true", help="begin each line with date and time")
     parser.add_argument("--journald", action="store_true", help="write to the journal")
     parser.add_argument("--syslog", action="store_true", help="write to syslog")
-    parser.add_argument("--syslog-facility", choices=FACILITIES, default=DEFAULT_FACILITY, metavar="FACILITY")
+    parser.add_argument("--syslog-facility", type=facility, default=DEFAULT_FACILITY, metavar="FACILITY")
     parser.add_argument("--no-logtag-prefix", action="store_true", help="no {tag} before the message (journald)")
     parser.add_argument("--service-log-dbus-details", action="store_true", help="log who sent what from where")
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help=f"keep {FILE_NAME} there")
@@ -45,38 +76,30 @@ def config_file(options: argparse.Namespace) -> Path | None:
 
 
 def apply_file(options: argparse.Namespace) -> list[str]:
-    """Override the options by the settings file; what can't be used there is left out and told."""
-    settings, complaint = load(config_file(options))
+    """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
+    path = config_file(options)
+    settings, complaint = load(path)
     complaints = [complaint] if complaint else []
-    if any(flag(settings.get(m)) for m in _METHODS):
-        options.journald, options.syslog, options.log_file = False, False, ""
-    for name in _FLAGS:
-        if name in settings:
-            setattr(options, _OPTIONS.get(name, name), flag(settings[name]))
-    try:
-        if "log_level" in settings:
-            options.log_level = log_level(str(settings["log_level"]))
-        if "idle_exit" in settings:
-            options.idle_exit = max(int(str(settings["idle_exit"])), 0)
-        options.log_file = str(settings.get("log_file", options.log_file))
-        if (facility := settings.get("syslog_facility", options.syslog_facility)) in FACILITIES:
-            options.syslog_facility = facility
-        else:
-            complaints.append(f"syslog_facility is ignored: {facility!r} is none")
-    except (ValueError, argparse.ArgumentTypeError) as e:
-        complaints.append(f"{FILE_NAME}: {e}")
+    if complaint and path:
+        # A later save would overwrite it.
+        try:
+            complaints.append(f"it is put aside as {put_aside(path).name}")
+        except OSError as e:
+            complaints.append(f"it can't be put aside: {e.strerror}")
+    if flag(settings.get("syslog")) or flag(settings.get("journald")) or settings.get("log_file"):
+        options.syslog, options.journald, options.log_file = False, False, ""
+    for field, (option, read) in _FIELDS.items():
+        try:
+            if field in settings:
+                setattr(options, option, read(settings[field]))
+        except (ValueError, argparse.ArgumentTypeError) as e:
+            complaints.append(f"{path}: {field} is ignored: {e}")
     return complaints
 
 
 def save(options: argparse.Namespace) -> None:
-    """Write what is in force, in the original's form: booleans that are false are absent, numbers are texts."""
-    path = config_file(options)
-    if path is None:
-        return
-    settings: dict[str, object] = {n: True for n in _FLAGS if getattr(options, _OPTIONS.get(n, n))}
-    settings |= {"log_level": str(options.log_level), "idle_exit": str(options.idle_exit)}
-    if options.log_file:
-        settings["log_file"] = options.log_file
-    if options.syslog:
-        settings["syslog_facility"] = options.syslog_facility
-    write_atomically(path, json.dumps(settings, indent="\t", sort_keys=True) + "\n")
+    """Write what is in force, in the original's form: what is off or empty is absent, numbers are texts. OSError."""
+    if path := config_file(options):
+        values = {field: getattr(options, option) for field, (option, _) in _FIELDS.items()}
+        settings = {f: v if isinstance(v, bool) else str(v) for f, v in values.items() if v or type(v) is int}
+        write_atomically(path, json.dumps(settings, indent="\t") + "\n")

@@ -1,9 +1,7 @@
 """Where log lines go: a stream, a file, the journal, syslog. A writer that fails loses the line, never the service."""
 
-import errno
 import os
 import socket
-import struct
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from ovpn3_services.log.settings import FACILITIES
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 SYSLOG_SOCKET = "/dev/log"
 IDENTIFIER = "openvpn3-service-log"
+SEND_TIMEOUT_S = 0.2  # a log daemon that doesn't read must not hold up every service
 # syslog(3) priorities by category
 _PRIORITIES = (6, 7, 6, 6, 6, 4, 3, 2, 1)
 # FACILITIES are in the order of their numbers; those from 12 to 15 have no name.
@@ -43,8 +42,11 @@ class Style(Protocol):
 class Writer(Protocol):
     method: str  # as the property log_method names it
 
-    def write(self, event: Event) -> None: ...
+    def write(self, event: Event) -> None:
+        """OSError: the line is lost."""
+
     def reopen(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class StreamWriter:
@@ -68,6 +70,9 @@ class StreamWriter:
     def reopen(self) -> None:
         """A stream can't be rotated."""
 
+    def close(self) -> None:
+        """It isn't ours."""
+
 
 class FileWriter(StreamWriter):
     method = "logfile"
@@ -79,8 +84,11 @@ class FileWriter(StreamWriter):
     def reopen(self) -> None:
         """Begin a new file where the old one was: for log rotation."""
         stream = self._path.open("a", encoding="utf-8")
-        self._stream.close()
+        self.close()
         self._stream = stream
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class DatagramWriter:
@@ -88,10 +96,17 @@ class DatagramWriter:
 
     def __init__(self, style: Style, address: str) -> None:
         self._style, self._address = style, address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(SEND_TIMEOUT_S)
+
+    def _send(self, datagram: bytes) -> None:
+        self._socket.sendto(datagram, self._address)
 
     def reopen(self) -> None:
         """Each datagram finds the present receiver."""
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class SyslogWriter(DatagramWriter):
@@ -104,14 +119,14 @@ class SyslogWriter(DatagramWriter):
     def write(self, event: Event) -> None:
         tag = f"{{tag:{event.tag}}} "
         if self._style.service_log_dbus_details and event.metadata:
-            self._send(event, f"{tag}{event.details}")
-        self._send(event, f"{tag}{event.prefix}{event.text}")
+            self._line(event, f"{tag}{event.details}")
+        self._line(event, f"{tag}{event.prefix}{event.text}")
 
-    def _send(self, event: Event, text: str) -> None:
+    def _line(self, event: Event, text: str) -> None:
         now = datetime.now().strftime("%b %e %H:%M:%S")
         priority = self._facility | _PRIORITIES[event.category]
         line = f"<{priority}>{now} {IDENTIFIER}[{os.getpid()}]: {text}"
-        self._socket.sendto(line.encode(), self._address)
+        self._send(line.encode())
 
 
 class JournalWriter(DatagramWriter):
@@ -133,27 +148,5 @@ class JournalWriter(DatagramWriter):
         fields["O3_LOG_CATEGORY"] = CATEGORY_TEXT[event.category]
         tag = f"{{tag:{event.tag}}} " if event.tag and not self._style.no_logtag_prefix else ""
         fields["MESSAGE"] = tag + event.text
-        self._send(b"".join(_field(name, value.encode()) for name, value in fields.items()))
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendto(data, self._address)
-        except OSError as e:
-            if e.errno != errno.EMSGSIZE:
-                raise
-            self._send_sealed(data)
-
-    def _send_sealed(self, data: bytes) -> None:
-        """Too long for a datagram: a sealed memory file's descriptor goes in its place."""
-        fd = os.memfd_create("journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.write(fd, data)
-            socket.send_fds(self._socket, [b""], [fd], 0, self._address)
-        finally:
-            os.close(fd)
-
-
-def _field(name: str, value: bytes) -> bytes:
-    if b"\n" not in value:
-        return name.encode() + b"=" + value + b"\n"
-    return name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
+        # No value has a line end, which the protocol would want in another form; nor is any too long for a datagram.
+        self._send("".join(f"{name}={value}\n" for name, value in fields.items()).encode())

@@ -271,9 +271,10 @@ class SessionObject(DBusObject, Governed):
                 text,
                 destination=self.registry.log.receiver,
             )
-        self.registry.remove(self)
+        # Forwarding ends before the session does, so that who listens hears this status first.
         for receiver in list(self._forwards):
             await self._stop_forward(receiver)
+        self.registry.remove(self)
         assert self._closed is not None
         self._closed.set_result(None)
 

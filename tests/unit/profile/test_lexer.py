@@ -142,9 +142,9 @@ def test_decoded_text() -> None:
     assert decode("# für".encode()) == "# für"
 
 
-@pytest.mark.parametrize("data", [b"dev\0tun", b"\xff\xfe", b"\x80"])
-def test_binary_is_refused(data: bytes) -> None:
-    with pytest.raises(ProfileError, match=r"key\.der: not a text file"):
+@pytest.mark.parametrize(("data", "line"), [(b"dev\0tun", 1), (b"\xff\xfe", 1), (b"# one\ndev tun\n\x80", 3)])
+def test_binary_is_refused(data: bytes, line: int) -> None:
+    with pytest.raises(ProfileError, match=rf"key\.der, line {line}: not a text file"):
         decode(data, "key.der")
 
 

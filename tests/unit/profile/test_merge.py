@@ -76,7 +76,7 @@ def test_merged_profile_builds() -> None:
     [
         ("dev tun\nca gone.crt\n", "ca", 2, "p", "can't read gone.crt: No such file"),
         ("ca evil\n", "ca", 2, "evil", "starts with </ca>"),
-        ("ca binary\n", "", 0, "binary", "not a text file"),
+        ("ca binary\n", "", 1, "binary", "not a text file"),
         ("ca wide\n", "", 4, "wide", "longer than 512"),
         ("ca large\n", "", 0, "large", "larger than"),
         ("crl-verify lists dir\n", "crl-verify", 1, "p", "directory"),

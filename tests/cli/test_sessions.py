@@ -1,0 +1,204 @@
+"""The session commands against a real server that asks for a password."""
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.account import ALICE
+from tests.support.bus import SystemBusSandbox
+from tests.support.netns import NamespacePair
+from tests.support.pki import Pki
+from tests.support.server import OpenVpnServer, password_script
+
+pytestmark = [pytest.mark.system, pytest.mark.interop]
+
+LOGIN = "ann\nright\n"
+
+
+@pytest.fixture(scope="module")
+def server(network: NamespacePair, pki: Pki) -> Iterator[OpenVpnServer]:
+    with OpenVpnServer(network, pki, auth=password_script("ann", "right")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def profiles(machine: SystemBusSandbox, server: OpenVpnServer) -> None:
+    """office is our server's, nowhere a port where nobody answers."""
+    silent = server.profile("connect-retry 30").replace(" 1194 udp", " 9 tcp").replace("198.51.100.1", "198.51.100.77")
+    for name, text in (("office", server.profile()), ("nowhere", silent.replace("auth-user-pass\n", ""))):
+        machine.write(f"{ALICE.home}/{name}.ovpn", text, account=ALICE)
+        done = openvpn3(machine, "config-import", "-c", f"{ALICE.home}/{name}.ovpn", "-n", name)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def no_session_left(machine: SystemBusSandbox) -> Iterator[None]:
+    yield
+    for path in json.loads(openvpn3(machine, "sessions-list", "--json").stdout):
+        openvpn3(machine, "session-manage", "--disconnect", "--path", path)
+
+
+def openvpn3(
+    machine: SystemBusSandbox, *arguments: str, input: str | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return machine.run(["openvpn3", *arguments], account=ALICE, check=False, input=input)
+
+
+def start(machine: SystemBusSandbox) -> str:
+    """Path of a new connected session."""
+    done = openvpn3(machine, "session-start", "-c", "office", input=LOGIN)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Using a pre-loaded profile"
+    assert lines[-1].endswith("Connected to 198.51.100.1 (198.51.100.1)"), lines
+    return lines[1].removeprefix("Session path: ")
+
+
+def spawn(machine: SystemBusSandbox, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+    command = ["openvpn3", *arguments]
+    return machine.popen(command, account=ALICE, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    """Output up to the first line with `text` in it."""
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"ended without {text!r}:\n{seen}")
+
+
+def test_list(machine: SystemBusSandbox) -> None:
+    assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
+    path = start(machine)
+    lines = openvpn3(machine, "sessions-list").stdout.splitlines()
+    pid = lines[2].rpartition(" ")[2]
+    assert re.fullmatch(r"     Created: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d          PID: \d+", lines[2])
+    assert [*lines[:2], *lines[3:]] == [
+        "-" * 77,
+        f"        Path: {path}",
+        "       Owner: alice                     Device: tun0",
+        " Config name: office",
+        "Connected to: udp:198.51.100.1:1194",
+        "      Status: Connection, Client connected",
+        "-" * 77,
+    ]
+    listed = json.loads(openvpn3(machine, "sessions-list", "--json").stdout)[path]
+    assert (listed["pid"], listed["device"], listed["owner"]) == (int(pid), "tun0", "alice")
+
+
+def test_single_use_profile_from_a_file(machine: SystemBusSandbox) -> None:
+    done = openvpn3(machine, "session-start", "-c", f"{ALICE.home}/office.ovpn", input=LOGIN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        f" Config name: {ALICE.home}/office.ovpn  (Config not available)" in openvpn3(machine, "sessions-list").stdout
+    )
+    assert "Configurations found: 2" in openvpn3(machine, "configs-list", "--count").stdout
+
+
+def test_statistics(machine: SystemBusSandbox) -> None:
+    path = start(machine)
+    counters = json.loads(openvpn3(machine, "session-stats", "--path", path, "--json").stdout)
+    assert counters["BYTES_IN"] > 0
+    text = openvpn3(machine, "session-stats", "--interface", "tun0").stdout
+    assert re.search(r"^  BYTES_IN\.{12}\.*\d+$", text, re.MULTILINE)
+    done = openvpn3(machine, "session-manage", "--config", "office", "--disconnect")
+    assert done.stdout.startswith(f"Session ended: {path}\n\nConnection statistics:\n  BYTES_IN")
+    assert openvpn3(machine, "session-stats", "--config", "office").returncode == 8
+
+
+def test_log_level(machine: SystemBusSandbox) -> None:
+    start(machine)
+    show = openvpn3(machine, "session-manage", "-c", "office", "--log-level")
+    assert re.fullmatch(r"Current log level: \d\n", show.stdout)
+    change = openvpn3(machine, "session-manage", "-c", "office", "--log-level=2")
+    assert change.stdout == show.stdout + "    New log level: 2\n"
+    assert openvpn3(machine, "session-manage", "-c", "office", "--log-level=7").returncode == 7
+
+
+def test_cleanup_leaves_the_living(machine: SystemBusSandbox) -> None:
+    path = start(machine)
+    done = openvpn3(machine, "session-manage", "--cleanup")
+    assert done.stdout == f"Keeping office - {path}\n0 sessions removed\n"
+
+
+def test_wrong_password(machine: SystemBusSandbox) -> None:
+    done = openvpn3(machine, "session-start", "-c", "office", input="ann\nwrong\n")
+    assert done.returncode == 8
+    assert "Client authentication failed" in done.stderr
+    assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
+
+
+def test_no_answer(machine: SystemBusSandbox) -> None:
+    done = openvpn3(machine, "session-start", "-c", "office", input="ann\n")
+    assert done.returncode == 8
+    assert "Auth Password: standard input ended" in done.stderr
+    assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
+
+
+def test_timeout(machine: SystemBusSandbox) -> None:
+    done = openvpn3(machine, "session-start", "-c", "nowhere", "--timeout", "1")
+    assert done.returncode == 8
+    assert "not connected after 1 seconds: Connection, Client connecting" in done.stderr
+    assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(machine: SystemBusSandbox, number: signal.Signals) -> None:
+    with spawn(machine, "session-start", "-c", "nowhere") as process:
+        read_until(process, "Connecting")
+        process.send_signal(number)
+        assert process.wait(10) == 8
+    assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
+
+
+def test_background_and_log(machine: SystemBusSandbox) -> None:
+    with spawn(machine, "log", "--config", "office") as log:
+        read_until(log, "Waiting for a session")
+        done = openvpn3(machine, "session-start", "-c", "office", "--background", input=LOGIN)
+        assert done.returncode == 0
+        seen = read_until(log, "[STATUS] Connection, Client connected")
+        assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Client INFO: ", seen, re.MULTILINE)
+        openvpn3(machine, "session-manage", "-c", "office", "--disconnect")
+        read_until(log, "The session has ended")
+        assert log.wait(10) == 0
+
+
+def test_log_ends_when_told(machine: SystemBusSandbox) -> None:
+    """What is said from the start of following on is seen."""
+    path = start(machine)
+    with spawn(machine, "log", "--session-path", path, "--log-level", "6") as log:
+        read_until(log, f"Attached to session {path}")
+        openvpn3(machine, "session-manage", "--path", path, "--restart", "--timeout", "10")
+        read_until(log, "Client connected")
+        log.send_signal(signal.SIGTERM)
+        assert log.wait(10) == 0
+
+
+def test_answers_are_given_later(machine: SystemBusSandbox) -> None:
+    assert "No sessions wait" in openvpn3(machine, "session-auth").stdout
+    with spawn(machine, "session-start", "-c", "office", stdin=subprocess.PIPE) as process:
+        read_until(process, "Connecting")
+        text = openvpn3(machine, "session-auth").stdout
+        assert " Auth status: Configuration requires user input\n" in text
+        found = re.search(r"^Auth Request: (\d+)$", text, re.MULTILINE)
+        assert found
+        assert openvpn3(machine, "session-auth", "--auth-req", "1").returncode == 8
+        done = openvpn3(machine, "session-auth", "--auth-req", found[1], input=LOGIN)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Connected to 198.51.100.1" in done.stdout
+        process.kill()
+
+
+def test_unknown_ones(machine: SystemBusSandbox) -> None:
+    for selection in (["-c", "x"], ["-I", "tun9"], ["-o", "not/a path"]):
+        done = openvpn3(machine, "session-manage", "--pause", *selection)
+        assert (done.returncode, done.stdout) == (8, "")
+    assert openvpn3(machine, "session-start", "-c", "no-such-file").returncode == 8
+    assert openvpn3(machine, "session-start", "-p", "/net/openvpn/v3/configuration/none").returncode == 8
