@@ -73,3 +73,12 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef extern from "<signal.h>" nogil:
     int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
+
+cdef extern from "<sched.h>" nogil:
+    struct sched_param:
+        int sched_priority
+
+    enum:
+        SCHED_BATCH
+
+    int sched_setscheduler(int pid, int policy, const sched_param *param)

@@ -14,6 +14,7 @@ from typing import Any
 from dbus_fast import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
 from dbus_fast.aio import MessageBus
 from dbus_fast.aio.message_bus import _MessageWriter
+from dbus_fast.errors import AuthError
 
 from ovpn3.dbus.errors import error_from_reply
 from ovpn3.errors import NetworkError, RemoteError
@@ -167,6 +168,8 @@ class Bus:
             await connection.connect()
         except OSError as e:
             raise NetworkError(f"can't reach the system message bus: {e.strerror or e}", e.errno or 0) from e
+        except AuthError as e:
+            raise NetworkError(f"the system message bus refuses us: {e}") from e
         return cls(connection)
 
     @property

@@ -34,7 +34,7 @@ IGNORED: Final = frozenset((
     "hand-window", "ifconfig-noexec", "ifconfig-nowarn", "ip-win32", "lladdr", "max-routes", "mute",
     "persist-key", "persist-local-ip", "persist-remote-ip", "persist-tun", "register-dns", "route-delay",
     "route-method", "setenv-safe", "shaper", "show-net-up", "tap-sleep", "tls-timeout", "tran-window",
-    "verb",
+    "tun-ipv6", "verb",
 ))
 ROUTE_NOPULL: Final = frozenset((
     "block-ipv4", "block-ipv6", "block-outside-dns", "dhcp-option", "dns", "redirect-gateway",

@@ -33,6 +33,7 @@ from ovpn3_services.log.event import MAX_CHARS
 from ovpn3_services.log.senders import MAX_INTERFACES, tag_of
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
+from ovpn3_services.log.writers import JournalWriter
 from tests.bus.running import ALICE, connected, policed_bus, running
 
 IFACE = "net.openvpn.v3.test"
@@ -275,6 +276,48 @@ async def test_a_service_finds_the_next_log_service(address: str, tmp_path: Path
             await settled(bus)
     assert "one" in text(first)
     assert "two" in text(second)
+
+
+# -- where lines go when they can't go where they should -------------------------------------------
+async def test_a_file_that_can_not_be_opened(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody's tunnel depends on the log."""
+    options = parse(["--log-file", "/nonexistent/log"])
+    async with running(LogService, address, options), connected(address) as bus:
+        await LogClient(bus).attach(IFACE)
+        await say(bus, "hello")
+        assert await LogClient(bus).get("log_method") == "stdout:"
+    said = capsys.readouterr().out
+    assert "Logger -- ERROR --: can't open /nonexistent/log: No such file or directory" in said
+    assert "Client INFO: hello" in said
+
+
+async def test_a_log_daemon_that_is_away(address: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with running(LogService, address, parse([])) as service, connected(address) as bus:
+        service.output.writer = JournalWriter(service.options, str(tmp_path / "none"))
+        await LogClient(bus).attach(IFACE)
+        for text in ("one", "two"):
+            await say(bus, text)
+        assert await LogClient(bus).get("log_method") == "journald"
+        assert await LogClient(bus).get("timestamp") is True, "the journal has its own"
+    said = capsys.readouterr().out
+    assert said.count("journald: No such file or directory") == 1
+    assert "INFO: one" in said
+    assert "INFO: two" in said
+
+
+async def test_a_damaged_settings_file_is_put_aside(address: str, tmp_path: Path, output: Path) -> None:
+    settings = tmp_path / "log-service.json"
+    options = parse(damaged(settings, "{ nonsense", output))
+    async with running(LogService, address, options), connected(address) as bus:
+        await LogClient(bus).set("timestamp", "b", True)
+    assert "put aside as log-service.json.damaged" in text(output)
+    assert text(settings.with_name("log-service.json.damaged")) == "{ nonsense"
+    assert '"timestamp": true' in text(settings)
+
+
+def damaged(settings: Path, content: str, output: Path) -> list[str]:
+    settings.write_text(content)
+    return ["--state-dir", str(settings.parent), "--log-file", str(output)]
 
 
 # -- forwarding -----------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_a_redirected_gateway_keeps_the_way_to_the_server(
     server = start_server(push=["redirect-gateway def1 ipv6"], extra=["multihome"])
     before = machine.pair.client.state()
     machine.connect(server.profile(remote=machine.pair.FAR_V4))
-    assert "dev tun" in machine.pair.client.run(["ip", "route", "get", "198.51.100.1"]).stdout
+    assert "dev tun" in machine.pair.client.run(["ip", "route", "get", "192.0.2.1"]).stdout
     assert "dev tun" in machine.pair.client.run(["ip", "-6", "route", "get", "2001:db8:ffff::1"]).stdout
     assert "dev tun" not in machine.pair.client.run(["ip", "route", "get", machine.pair.FAR_V4]).stdout
     machine.pair.client.run(["ping", "-c", "1", "-W", "5", server.TUNNEL_V4])

@@ -75,7 +75,8 @@ class ClientObject(DBusObject):
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
         bus = self.service.bus
         self.session_path = session_path
-        await LogService(bus).assign_session(session_path, BACKENDS_INTERFACE)
+        await self._assign_log()
+        self.service.log.renewed = self._assign_log
         config = Configuration(bus, config_path)
         # The text comes last: fetching it removes a single-use profile.
         name = str(await config.get("name"))
@@ -87,6 +88,9 @@ class ClientObject(DBusObject):
             raise ServiceError(DOMAIN_CLIENT, str(e)) from None
         self._tell_config_state(f"config_path={config_path}")
         return name
+
+    async def _assign_log(self) -> None:
+        await LogService(self.service.bus).assign_session(self.session_path, BACKENDS_INTERFACE)
 
     def _evaluate(self, text: str, name: str) -> None:
         """Read the profile; ask for what it doesn't hold."""
@@ -231,8 +235,8 @@ class ClientObject(DBusObject):
 
     def changed(self) -> None:
         """Push what the session manager keeps for its readers."""
-        driver, connection = self._driver, self._connection()
-        if driver is None:
+        driver, connection, manager = self._driver, self._connection(), self.service.log.session_manager
+        if driver is None or not manager:
             return
         values = {
             "device_name": Variant("s", driver.device.name),
@@ -240,7 +244,6 @@ class ClientObject(DBusObject):
             "session_name": Variant("s", connection[1]),
             "connection": Variant("(sssu)", connection),
         }
-        manager = self.service.log.session_manager
         self.service.bus.emit(
             CLIENT_PATH, PROPERTIES, "PropertiesChanged", "sa{sv}as", self.interface, values, [], destination=manager
         )

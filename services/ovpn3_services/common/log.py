@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TextIO
 
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LOG_NAME, LogCategory, LogGroup
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import DISCONNECTED, Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.log import Log as LogService
 
@@ -27,6 +28,9 @@ class Log:
         self.session_manager = ""  # unique name; a client process tells it everything as well
         self.session_token = ""  # of a client process
         self._copy = copy
+        # A new log service knows nothing of what the old one was told: this tells it.
+        self.renewed: Callable[[], Awaitable[None]] | None = None
+        self._attaching = False
         self._again: asyncio.Task[None] | None = None
 
     async def attach(self) -> None:
@@ -35,20 +39,27 @@ class Log:
         await self._attach()
 
     async def _attach(self) -> None:
-        await LogService(self.bus).attach(self.interface)
-        self.receiver = await self.bus.name_owner(LOG_NAME)
+        self._attaching = True
+        try:
+            await LogService(self.bus).attach(self.interface)
+            self.receiver = await self.bus.name_owner(LOG_NAME)
+        finally:
+            self._attaching = False
 
     def _owner_changed(self, owner: str) -> None:
-        """A log service ended or came: attach to its successor, which this call activates if need be."""
-        if owner != self.receiver and (self._again is None or self._again.done()):
+        """A log service ended or came: attach to its successor, which that activates if need be."""
+        if owner != self.receiver and not self._attaching:
             self._again = asyncio.get_running_loop().create_task(self._attach_again())
 
     async def _attach_again(self) -> None:
+        self.receiver = ""
         try:
             await self._attach()
+            if self.renewed:
+                await self.renewed()
         except RemoteError as e:
-            self.receiver = ""
-            self._write(LogCategory.CRIT, f"the log service can't be reached: {e}")
+            if e.name != DISCONNECTED:
+                self._write(LogCategory.CRIT, f"the log service can't be reached: {e}")
 
     def event(self, category: LogCategory, text: str, *, path: str = "") -> None:
         """Log one event of the object at `path`."""

@@ -156,10 +156,9 @@ class Senders:
             clean(token[:MAX_CHARS]),
         )
         self._log.write(event)
-        if sender.session_path:
-            for proxy in self._proxies_of(sender.session_path):
-                if event.category.level <= proxy.log_level_now:
-                    proxy.pass_on("Log", int(event.group), int(event.category), event.text)
+        for proxy in self._proxies_of(sender.session_path):
+            if event.category.level <= proxy.log_level_now:
+                proxy.pass_on("Log", int(event.group), int(event.category), event.text)
 
     def _proxies_of(self, session_path: str) -> Iterator[ProxyObject]:
         return (proxy for proxy in self.proxies.values() if proxy.session == session_path)
