@@ -6,6 +6,7 @@ PYTHON := /usr/bin/python3
 PREFIX := /opt/openvpn3
 VENV := .venv
 BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Interop tests ask more of the machine than a build: a server, a bus, tools to watch the network.
 BUILD_PACKAGES := dbus gcc iproute2 libc6-dev libssl-dev passwd pkg-config python3 python3-dev python3-venv util-linux
 PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping openvpn procps

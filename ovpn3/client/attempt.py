@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ovpn3._fast.pump import Pump
 from ovpn3.constants import LogCategory
-from ovpn3.datapath.engine import CIPHERS, EventKind
+from ovpn3.datapath.engine import EventKind, cipher, events
 from ovpn3.errors import Ovpn3Error
 from ovpn3.protocol import actions as act
 from ovpn3.protocol.config import SessionConfig
@@ -138,22 +138,22 @@ class Attempt:
             self._timer = self._loop.call_at(when, self._advance, self._session.tick)
 
     def _on_news(self) -> None:
-        for kind, value, data in self.pump.events():
-            match EventKind(kind):
+        for event in events(self.pump.events()):
+            match event.kind:
                 case EventKind.CONTROL_PACKET:
-                    self._receive(data)
+                    self._receive(event.data)
                 case EventKind.PEER_TIMEOUT:
                     self._advance(self._session.peer_timeout)
                 case EventKind.KEY_EXPIRING:
-                    self._key_expiring(value)
+                    self._key_expiring(event.value)
                 case EventKind.SOCKET_ERROR:
-                    self._on_socket_error(value)
+                    self._on_socket_error(event.value)
                 case EventKind.CLOSED:
                     self._advance(self._session.transport_closed)
                 case EventKind.PEER_EXIT:
                     self._finish(Lost("the server says goodbye"))
                 case EventKind.TUN_ERROR:
-                    self._finish(Lost(f"the tun device failed: {os.strerror(value)}"))
+                    self._finish(Lost(f"the tun device failed: {os.strerror(event.value)}"))
                 case EventKind.INACTIVE:
                     self._finish(Inactive())
 
@@ -223,7 +223,7 @@ class Attempt:
         peer_id = -1 if action.peer_id is None else action.peer_id
         self.pump.install_key(
             action.key_id,
-            CIPHERS[action.cipher].number,
+            cipher(action.cipher).number,
             keys.send_key.view(),
             keys.send_iv.view(),
             keys.recv_key.view(),

@@ -1,16 +1,10 @@
-"""Names and key slices of the data channel, for the compiled modules, which know only numbers."""
+"""Names of ciphers and events, for the compiled modules, which know only numbers."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 from ovpn3._fast import aead, ring
 from ovpn3.errors import CryptoError
-from ovpn3.secret import Secret
-
-KEY2_BYTES = 256
-DIRECTION_BYTES = 128  # of key2: 64 for the cipher, 64 for the HMAC or the implicit IV
-HMAC_OFFSET = 64
-IMPLICIT_IV_BYTES = 8
 
 
 class EventKind(IntEnum):
@@ -65,37 +59,3 @@ def cipher(name: str) -> Cipher:
         return CIPHERS[name.upper()]
     except KeyError:
         raise CryptoError(f"data cipher {name!r} is not available") from None
-
-
-@dataclass(frozen=True, slots=True)
-class DataKeys:
-    """One generation's keys as `Pump.install_key` wants them. Wipe after use."""
-
-    cipher: Cipher
-    send_key: Secret
-    send_iv: Secret
-    recv_key: Secret
-    recv_iv: Secret
-
-    def wipe(self) -> None:
-        for secret in (self.send_key, self.send_iv, self.recv_key, self.recv_iv):
-            secret.wipe()
-
-
-def slice_keys(key2: Secret, cipher: Cipher, *, server: bool = False) -> DataKeys:
-    """Cut the 256 bytes of a key exchange: the client sends with the first half, the server with the second."""
-    if len(key2) != KEY2_BYTES:
-        raise CryptoError(f"key material has {len(key2)} bytes, not {KEY2_BYTES}")
-    view = key2.view()
-    send, recv = (DIRECTION_BYTES, 0) if server else (0, DIRECTION_BYTES)
-
-    def cut(start: int, size: int) -> Secret:
-        return Secret(view[start : start + size])
-
-    return DataKeys(
-        cipher,
-        cut(send, cipher.key_bytes),
-        cut(send + HMAC_OFFSET, IMPLICIT_IV_BYTES),
-        cut(recv, cipher.key_bytes),
-        cut(recv + HMAC_OFFSET, IMPLICIT_IV_BYTES),
-    )
