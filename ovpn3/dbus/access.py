@@ -5,6 +5,8 @@ import os
 from ovpn3.dbus.dispatch import Call
 from ovpn3.errors import AccessDenied, ConfigurationRefused
 
+MAX_GRANTED = 1000
+
 
 class AccessList:
     """Who may use an object. uid numbers throughout."""
@@ -15,6 +17,8 @@ class AccessList:
     def grant(self, uid: int) -> None:
         if uid in self.granted or uid == self.owner:
             raise ConfigurationRefused(f"access is already granted to user id {uid}")
+        if len(self.granted) >= MAX_GRANTED:
+            raise ConfigurationRefused(f"access is granted to {MAX_GRANTED} users already")
         self.granted.append(uid)
 
     def revoke(self, uid: int) -> None:

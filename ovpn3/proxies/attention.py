@@ -21,12 +21,12 @@ class Slot:
 async def unanswered(session: Session) -> list[Slot]:
     """Open questions for credentials, in the order in which they were asked."""
     return [
-        Slot(*await session.call("UserInputQueueFetch", "uuu", type_, group, number))
-        for type_, group in (await session.call("UserInputQueueGetTypeGroup"))[0]
+        Slot(*await session.fetch(type_, group, number))
+        for type_, group in await session.type_groups()
         if type_ == AttentionType.CREDENTIALS
-        for number in (await session.call("UserInputQueueCheck", "uu", type_, group))[0]
+        for number in await session.check(type_, group)
     ]
 
 
 async def provide(session: Session, slot: Slot, value: str) -> None:
-    await session.call("UserInputProvide", "uuus", slot.type, slot.group, slot.number, value)
+    await session.provide(slot.type, slot.group, slot.number, value)

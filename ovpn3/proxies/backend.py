@@ -1,10 +1,9 @@
 """Clients of net.openvpn.v3.backends and of a client process, net.openvpn.v3.backends.be<pid>."""
 
-from typing import Any
-
 from ovpn3.constants import BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, CLIENT_PATH
 from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.proxy import Proxy
+from ovpn3.proxies.tunnel import Tunnel
 
 
 class BackendStarter(Proxy):
@@ -18,7 +17,7 @@ class BackendStarter(Proxy):
         return int((await self.call("StartClient", "s", token))[0])
 
 
-class BackendClient(Proxy):
+class BackendClient(Tunnel):
     """One client process, addressed by its unique bus name."""
 
     interface = BACKENDS_INTERFACE
@@ -31,36 +30,3 @@ class BackendClient(Proxy):
         """Tell the client what it is for; the name of its profile."""
         body = await self.call("RegistrationConfirmation", "soo", token, session_path, config_path)
         return str(body[0])
-
-    async def ready(self) -> None:
-        await self.call("Ready")
-
-    async def connect(self) -> None:
-        await self.call("Connect")
-
-    async def pause(self, reason: str) -> None:
-        await self.call("Pause", "s", reason)
-
-    async def resume(self) -> None:
-        await self.call("Resume")
-
-    async def restart(self) -> None:
-        await self.call("Restart")
-
-    async def disconnect(self) -> None:
-        await self.call("Disconnect")
-
-    async def force_shutdown(self) -> None:
-        await self.call("ForceShutdown")
-
-    async def type_groups(self) -> list[Any]:
-        return list((await self.call("UserInputQueueGetTypeGroup"))[0])
-
-    async def fetch(self, type_: int, group: int, number: int) -> list[Any]:
-        return await self.call("UserInputQueueFetch", "uuu", type_, group, number)
-
-    async def check(self, type_: int, group: int) -> list[int]:
-        return list((await self.call("UserInputQueueCheck", "uu", type_, group))[0])
-
-    async def provide(self, type_: int, group: int, number: int, value: str) -> None:
-        await self.call("UserInputProvide", "uuus", type_, group, number, value)

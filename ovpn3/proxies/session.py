@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ovpn3.constants import SESSIONS_INTERFACE, SESSIONS_NAME, SESSIONS_PATH
 from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.proxy import Proxy
+from ovpn3.proxies.tunnel import Tunnel
 
 
 class Status(NamedTuple):
@@ -15,31 +16,10 @@ class Status(NamedTuple):
     message: str = ""
 
 
-class Session(Proxy):
-    """One tunnel."""
+class Session(Tunnel):
+    """One tunnel, as its users see it."""
 
     service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
-
-    async def ready(self) -> None:
-        """RemoteError named net.openvpn.v3.error.ready while something is missing."""
-        await self.call("Ready")
-
-    async def connect(self) -> None:
-        """Start to connect; how it goes is told by status changes."""
-        await self.call("Connect")
-
-    async def pause(self, reason: str) -> None:
-        await self.call("Pause", "s", reason)
-
-    async def resume(self) -> None:
-        await self.call("Resume")
-
-    async def restart(self) -> None:
-        await self.call("Restart")
-
-    async def disconnect(self) -> None:
-        """End the session; its network settings are gone when this returns."""
-        await self.call("Disconnect")
 
     async def log_forward(self, enable: bool) -> None:
         """Have the log service send us, or no longer, the session's Log and StatusChange signals."""
@@ -53,11 +33,6 @@ class Session(Proxy):
 
     async def status(self) -> Status:
         return Status(*await self.get("status"))
-
-    async def statistics(self) -> dict[str, int]:
-        """Counters by name, those that are not zero."""
-        values: dict[str, int] = await self.get("statistics")
-        return values
 
 
 class SessionManager(Proxy):

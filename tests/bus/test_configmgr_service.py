@@ -21,6 +21,7 @@ from ovpn3.constants import (
     DOMAIN_REQUEST,
     OVERRIDES,
 )
+from ovpn3.dbus import access
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
@@ -377,12 +378,14 @@ async def test_access_is_checked_for_the_session_manager_only(
         assert DENIED in await outcome(as_seen_by(bus, profile).check_access(BOB.uid))
 
 
-async def test_granting_twice_and_revoking_nothing(profile: Configuration) -> None:
+async def test_granting_twice_and_revoking_nothing(profile: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
     await profile.grant(BOB.uid)
     assert await profile.get("acl") == [BOB.uid]
     for attempt in (profile.grant(BOB.uid), profile.grant(ALICE.uid)):
         assert "already" in await outcome(attempt)
     assert "not granted" in await outcome(profile.revoke(12345))
+    monkeypatch.setattr(access, "MAX_GRANTED", 1)
+    assert "1 users already" in await outcome(profile.grant(12345))
 
 
 async def test_root_gives_a_profile_away(profile: Configuration, alice: Bus, bob: Bus, account: Bus) -> None:

@@ -24,6 +24,13 @@ def log_level(text: str) -> int:
     return int(text)
 
 
+def duration(text: str) -> int:
+    """An argument that isn't negative."""
+    if not text.isdigit() or len(text) > 6:
+        raise argparse.ArgumentTypeError(f"not a duration: {text}")
+    return int(text)
+
+
 def argument_parser(
     prog: str, *, level: int = 3, idle_exit: int = 3, idle_unit: str = "minutes"
 ) -> argparse.ArgumentParser:
@@ -34,7 +41,7 @@ def argument_parser(
     parser.add_argument("--log-file", default="", metavar="FILE", help="log here too; stdout: for standard output")
     parser.add_argument("--colour", action="store_true", help="colours in the log file")
     parser.add_argument(
-        "--idle-exit", type=int, default=idle_exit, metavar=idle_unit.upper(), help=f"{idle_unit}; 0 is never"
+        "--idle-exit", type=duration, default=idle_exit, metavar=idle_unit.upper(), help=f"{idle_unit}; 0 is never"
     )
     parser.set_defaults(prog=prog)
     parser.add_argument("--user", default=SERVICE_ACCOUNT, metavar="ACCOUNT", help="account to run as")

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ovpn3_services.common.service import argument_parser, log_level
+from ovpn3_services.common.service import argument_parser, duration, log_level
 from ovpn3_services.common.settingsfile import flag, load
 
 PROG = "openvpn3-service-netcfg"
@@ -26,13 +26,6 @@ def mark(text: str) -> int:
     value = int(text, 0)
     if not -1 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"a mark is 0 to {2**32 - 1}, not {text}")
-    return value
-
-
-def minutes(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"not a number of minutes: {text}")
     return value
 
 
@@ -62,7 +55,7 @@ def config_file(options: argparse.Namespace) -> str:
 _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "log_level": ("log_level", lambda value: log_level(str(value))),
     "log_file": ("log_file", str),
-    "idle_exit": ("idle_exit", lambda value: minutes(str(value))),
+    "idle_exit": ("idle_exit", lambda value: duration(str(value))),
     "resolv_conf_file": ("resolv_conf", str),
     "systemd_resolved": ("systemd_resolved", flag),
     "redirect_method": ("redirect_method", RedirectMethod),

@@ -106,7 +106,7 @@ class SessionObject(DBusObject, Governed):
         # As pushed by the client process, in the client's own spelling.
         self.device_name, self.device_path, self.session_name = "", "/", ""
         self.connection: tuple[str, str, str, int] = ("", "", "", 0)
-        self.log_level = MAX_LOG_LEVEL
+        self.log_level = MAX_LOG_LEVEL  # until Connect, then the client's
         self._forwards: dict[str, LogProxy] = {}  # by unique name of the receiver
         self._receivers: dict[str, Subscription] = {}
         self._closed: asyncio.Future[None] | None = None
@@ -129,6 +129,7 @@ class SessionObject(DBusObject, Governed):
     @method("Connect", rule=user)
     async def connect(self, call: Call) -> None:
         self._connect_asked = True
+        self.log_level = await self.backend.get("log_level")
         await self.backend.connect()
 
     @method("Restart", rule=user)
@@ -223,7 +224,7 @@ class SessionObject(DBusObject, Governed):
 
     def _on_properties(self, changed: dict[str, Any]) -> None:
         """Values are our own client's, but a process can be taken over: each is checked for its type."""
-        for name, type_ in (("device_name", str), ("device_path", str), ("session_name", str), ("log_level", int)):
+        for name, type_ in (("device_name", str), ("device_path", str), ("session_name", str)):
             if isinstance(value := changed.get(name), type_):
                 setattr(self, name, value)
         match changed.get("connection"):
@@ -309,8 +310,7 @@ class SessionObject(DBusObject, Governed):
 
     @prop("statistics", "a{sx}", read=insider)
     async def statistics(self, call: Call) -> dict[str, int]:
-        values: dict[str, int] = await self.backend.get("statistics")
-        return values
+        return await self.backend.statistics()
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
