@@ -13,6 +13,10 @@ cdef struct Counters:
     uint64_t tun_packets_out
     uint64_t receive_calls
     uint64_t send_calls
+    uint64_t gro_receives  # messages of several datagrams that the kernel had joined
+    uint64_t gso_sends  # messages of several datagrams for the kernel to cut
+    uint64_t gro_active  # 1 while the kernel may join, or cut
+    uint64_t gso_active
     uint64_t pings_in
     uint64_t pings_out
     uint64_t decrypt_errors

@@ -4,27 +4,38 @@ from libc.stdint cimport uint8_t
 from posix.uio cimport iovec
 
 from ovpn3._fast.counters cimport Counters
-from ovpn3._fast.linux cimport mmsghdr
+from ovpn3._fast.linux cimport cmsghdr, mmsghdr
 
 cdef enum:
     INBOX_BYTES = 262144
     INBOX_PACKETS = 64
     SMALLEST_STRIDE = 2048
+    JOINED_STRIDE = 65536 + 2112  # so that datagrams at the starts of buffers don't compete for the same cache lines
+    JOINED_PACKETS = 16
+
+# UDP_GRO as it stands in a message.
+cdef struct Joint:
+    cmsghdr header
+    int size
 
 cdef struct Inbox:
     uint8_t *arena
     bint stream
-    int stride  # datagrams: distance of the buffers
+    bint joined  # a message may hold many datagrams, one behind the other
+    int largest  # datagram wanted
     int slots
-    int filled  # datagrams received, or octets of stream in the arena
+    int filled  # messages received, or octets of stream in the arena
     int taken  # of `filled`
+    int offset  # of the next datagram in message `taken`
     iovec buffers[INBOX_PACKETS]
     mmsghdr headers[INBOX_PACKETS]
+    Joint joints[INBOX_PACKETS]
 
-cdef bint inbox_open(Inbox *box, bint stream) noexcept nogil
+# `offload`: let the kernel join datagrams, if the socket can.
+cdef bint inbox_open(Inbox *box, int sock, bint stream, bint offload, Counters *counters) noexcept nogil
 cdef void inbox_close(Inbox *box) noexcept nogil
 
-# Datagrams: make buffers large enough for packets of `size` octets.
+# Datagrams: take packets of up to `size` octets.
 cdef void inbox_fit(Inbox *box, int size) noexcept nogil
 
 # One receive call. 1: all buffers are full, more may wait; 0: that was all; -errno (ENODATA: end of stream).

@@ -4,14 +4,27 @@ from libc.errno cimport EAGAIN, EBADMSG, EINTR, ENODATA, errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memmove
 
-from ovpn3._fast.linux cimport MSG_DONTWAIT, MSG_TRUNC, recv, recvmmsg
+from ovpn3._fast.linux cimport (
+    IPPROTO_UDP,
+    MSG_DONTWAIT,
+    MSG_TRUNC,
+    UDP_GRO,
+    mmsghdr,
+    recv,
+    recvmmsg,
+    setsockopt,
+)
 from ovpn3._fast.outbox cimport FRAME_BYTES
 from ovpn3._fast.packet cimport get_u16
 
 
-cdef bint inbox_open(Inbox *box, bint stream) noexcept nogil:
-    box.arena = <uint8_t *> calloc(1, INBOX_BYTES)
+cdef bint inbox_open(Inbox *box, int sock, bint stream, bint offload, Counters *counters) noexcept nogil:
+    cdef int on = 1
     box.stream = stream
+    box.joined = offload and not stream and setsockopt(sock, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0
+    counters.gro_active = box.joined
+    # Zeroed pages cost nothing before they are used, and most buffers never fill.
+    box.arena = <uint8_t *> calloc(1, JOINED_PACKETS * JOINED_STRIDE if box.joined else INBOX_BYTES)
     inbox_fit(box, 0)
     return box.arena != NULL
 
@@ -22,14 +35,16 @@ cdef void inbox_close(Inbox *box) noexcept nogil:
 
 
 cdef void inbox_fit(Inbox *box, int size) noexcept nogil:
-    cdef int i
-    box.stride = max(<int> SMALLEST_STRIDE, (size + 63) // 64 * 64)
-    box.slots = min(<int> INBOX_PACKETS, INBOX_BYTES // box.stride)
+    cdef int i, stride
+    box.largest = max(<int> SMALLEST_STRIDE, (size + 63) // 64 * 64)
+    stride = JOINED_STRIDE if box.joined else box.largest
+    box.slots = JOINED_PACKETS if box.joined else min(<int> INBOX_PACKETS, INBOX_BYTES // stride)
     for i in range(box.slots):
-        box.buffers[i].iov_base = box.arena + i * box.stride
-        box.buffers[i].iov_len = box.stride
+        box.buffers[i].iov_base = box.arena + i * stride
+        box.buffers[i].iov_len = stride
         box.headers[i].msg_hdr.msg_iov = &box.buffers[i]
         box.headers[i].msg_hdr.msg_iovlen = 1
+        box.headers[i].msg_hdr.msg_control = &box.joints[i]
 
 
 cdef int receive(Inbox *box, int sock, Counters *counters) noexcept nogil:
@@ -38,8 +53,11 @@ cdef int receive(Inbox *box, int sock, Counters *counters) noexcept nogil:
 
 
 cdef int receive_datagrams(Inbox *box, int sock, Counters *counters) noexcept nogil:
-    cdef int got = recvmmsg(sock, box.headers, box.slots, MSG_DONTWAIT, NULL)
-    box.taken = 0
+    cdef int got, i
+    for i in range(box.slots):
+        box.headers[i].msg_hdr.msg_controllen = sizeof(Joint)  # the kernel puts there what it used
+    got = recvmmsg(sock, box.headers, box.slots, MSG_DONTWAIT, NULL)
+    box.taken = box.offset = 0
     box.filled = max(got, 0)
     if got < 0:
         return 0 if errno == EAGAIN or errno == EINTR else -errno
@@ -64,19 +82,36 @@ cdef int receive_stream(Inbox *box, int sock, Counters *counters) noexcept nogil
 
 
 cdef int inbox_take(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil:
-    cdef int size
-    if box.stream:
-        return take_frame(box, packet, counters)
+    return take_frame(box, packet, counters) if box.stream else take_datagram(box, packet, counters)
+
+
+cdef int take_datagram(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil:
+    cdef int size, left
+    cdef mmsghdr *message
     while box.taken < box.filled:
-        packet[0] = <uint8_t *> box.buffers[box.taken].iov_base
-        size = <int> box.headers[box.taken].msg_len
-        box.taken += 1
+        message = &box.headers[box.taken]
+        left = <int> message.msg_len - box.offset
+        size = next_size(box, left)
+        counters.gro_receives += box.offset == 0 and size < left
+        packet[0] = <uint8_t *> box.buffers[box.taken].iov_base + box.offset
+        if size < left:
+            box.offset += size
+        else:
+            box.offset = 0
+            box.taken += 1
         counters.transport_packets_in += 1
         counters.transport_bytes_in += size
-        if size and not box.headers[box.taken - 1].msg_hdr.msg_flags & MSG_TRUNC:
+        if 0 < size <= box.largest and not message.msg_hdr.msg_flags & MSG_TRUNC:
             return size
         counters.malformed_packets += 1
     return 0
+
+
+# Octets of the next datagram in the message at hand, of which `left` octets are left. All but its last are of one size.
+cdef int next_size(const Inbox *box, int left) noexcept nogil:
+    cdef const Joint *joint = &box.joints[box.taken]
+    cdef bint joined = box.headers[box.taken].msg_hdr.msg_controllen > 0
+    return min(joint.size, left) if joined and joint.size > 0 else left
 
 
 cdef int take_frame(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil:

@@ -11,11 +11,18 @@ cdef extern from "<sys/socket.h>" nogil:
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
         int msg_flags
 
     struct mmsghdr:
         msghdr msg_hdr
         unsigned int msg_len
+
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
 
     enum:
         MSG_DONTWAIT
@@ -31,6 +38,21 @@ cdef extern from "<sys/socket.h>" nogil:
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
     int getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+    int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+    size_t CMSG_LEN(size_t size)
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum:
+        IPPROTO_IP
+        IPPROTO_IPV6
+        IPPROTO_UDP
+        IPV6_MTU
+        IP_MTU
+
+cdef extern from "<netinet/udp.h>" nogil:
+    enum:
+        UDP_GRO
+        UDP_SEGMENT
 
 cdef extern from "<sys/epoll.h>" nogil:
     union epoll_data_t:

@@ -49,7 +49,7 @@ cdef struct Tunnel:
     Outbox outbox
 
 # A tunnel that has taken over the descriptor, or NULL with errno set (then the descriptor is still the caller's).
-cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit) noexcept nogil
+cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit, bint offload) noexcept nogil
 
 # Free everything it owns. The thread must have ended.
 cdef void tunnel_free(Tunnel *tunnel) noexcept nogil

@@ -60,6 +60,7 @@ from ovpn3._fast.outbox cimport (
     outbox_close,
     outbox_end,
     outbox_open,
+    outbox_segment,
     send_datagrams,
     send_stream,
 )
@@ -104,7 +105,7 @@ cdef enum Source:
     FROM_TUN
 
 
-cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit) noexcept nogil:
+cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit, bint offload) noexcept nogil:
     cdef Tunnel *tunnel = <Tunnel *> calloc(1, sizeof(Tunnel))
     cdef epoll_event event
     if tunnel == NULL:
@@ -118,9 +119,12 @@ cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit) noexcept nogil:
     event.events = EPOLLIN
     event.data.u32 = FROM_COMMANDS
     if (tunnel.event_fd < 0 or epoll_ctl(tunnel.epoll, EPOLL_CTL_ADD, tunnel.command_fd, &event) < 0
-            or not inbox_open(&tunnel.inbox, stream) or not outbox_open(&tunnel.outbox)):
+            or not inbox_open(&tunnel.inbox, sock, stream, offload, &tunnel.counters)
+            or not outbox_open(&tunnel.outbox)):
         tunnel_free(tunnel)
         return NULL
+    if offload and not stream:
+        outbox_segment(&tunnel.outbox, sock, &tunnel.counters)
     tunnel.sock = sock
     return tunnel
 

@@ -1,10 +1,10 @@
 """Packets on their way to the transport, one behind the other in one arena."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint16_t
 from posix.uio cimport iovec
 
 from ovpn3._fast.counters cimport Counters
-from ovpn3._fast.linux cimport mmsghdr
+from ovpn3._fast.linux cimport cmsghdr, mmsghdr
 
 cdef enum:
     OUTBOX_BYTES = 524288
@@ -12,16 +12,26 @@ cdef enum:
     LARGEST_PACKET = 66048  # 65535 octets of payload, overhead and framing
     FRAME_BYTES = 2  # length before each packet on a stream
 
+# UDP_SEGMENT as it stands in a message.
+cdef struct Segmentation:
+    cmsghdr header
+    uint16_t size
+
 cdef struct Outbox:
     uint8_t *arena  # OUTBOX_BYTES and room for one LARGEST_PACKET
     int used
     int first  # packets[first:last] wait
     int last
+    int largest_segment  # that a message may be cut into; 0: messages are not cut
     iovec packets[OUTBOX_PACKETS]
-    mmsghdr headers[OUTBOX_PACKETS]  # header i is for packet i, for ever
+    mmsghdr messages[OUTBOX_PACKETS]  # with one packet or more each, made for one send call
+    Segmentation segmentation[OUTBOX_PACKETS]  # of each message
 
 cdef bint outbox_open(Outbox *box) noexcept nogil
 cdef void outbox_close(Outbox *box) noexcept nogil
+
+# From now on send runs of equal datagrams as one message for the kernel to cut, if socket and path allow it.
+cdef void outbox_segment(Outbox *box, int sock, Counters *counters) noexcept nogil
 
 # Where the next packet goes: always room for LARGEST_PACKET, but only `outbox_add` keeps what is written there.
 cdef uint8_t *outbox_end(Outbox *box) noexcept nogil

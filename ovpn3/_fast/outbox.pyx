@@ -1,28 +1,76 @@
 """Packets on their way to the transport.
 
-Sealed packets stand back to back, so a stream takes them in one call, and a run of equal ones is what UDP
-segmentation would take.
+Sealed packets stand back to back, so a stream takes them in one call. Of datagrams, a run of equal ones goes out as
+one message: the kernel carries it through its stack in one piece and cuts it last (UDP_SEGMENT, Linux 4.18).
 """
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOPROTOOPT, errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memmove
 
-from ovpn3._fast.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, send, sendmmsg
+from ovpn3._fast.linux cimport (
+    CMSG_LEN,
+    IP_MTU,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPPROTO_UDP,
+    IPV6_MTU,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    UDP_SEGMENT,
+    getsockopt,
+    msghdr,
+    send,
+    sendmmsg,
+    socklen_t,
+)
+
+cdef enum:
+    MAX_SEGMENTS = 64  # of one message, before Linux 6.9
+    MAX_MESSAGE = 65507  # octets of payload that fit an IPv4 packet
+    UDP_OVER_IPV4 = 28  # octets of headers
+    UDP_OVER_IPV6 = 48
 
 
 cdef bint outbox_open(Outbox *box) noexcept nogil:
     cdef int i
     box.arena = <uint8_t *> calloc(1, OUTBOX_BYTES + LARGEST_PACKET)
     for i in range(OUTBOX_PACKETS):
-        box.headers[i].msg_hdr.msg_iov = &box.packets[i]
-        box.headers[i].msg_hdr.msg_iovlen = 1
+        box.segmentation[i].header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
+        box.segmentation[i].header.cmsg_level = IPPROTO_UDP
+        box.segmentation[i].header.cmsg_type = UDP_SEGMENT
     return box.arena != NULL
 
 
 cdef void outbox_close(Outbox *box) noexcept nogil:
     free(box.arena)
     box.arena = NULL
+
+
+cdef void outbox_segment(Outbox *box, int sock, Counters *counters) noexcept nogil:
+    cdef int ignored
+    if read_option(sock, IPPROTO_UDP, UDP_SEGMENT, &ignored):  # else the kernel would send a run as it stands
+        allow_segments(box, largest_unfragmented(sock), counters)
+
+
+cdef void allow_segments(Outbox *box, int largest, Counters *counters) noexcept nogil:
+    box.largest_segment = largest
+    counters.gso_active = largest > 0
+
+
+# Octets of payload that the path of a connected UDP socket carries whole, as far as is known; 0 if unknown.
+cdef int largest_unfragmented(int sock) noexcept nogil:
+    cdef int mtu
+    if read_option(sock, IPPROTO_IPV6, IPV6_MTU, &mtu):
+        return max(mtu - UDP_OVER_IPV6, 0)
+    if read_option(sock, IPPROTO_IP, IP_MTU, &mtu):
+        return max(mtu - UDP_OVER_IPV4, 0)
+    return 0
+
+
+cdef bint read_option(int sock, int level, int name, int *value) noexcept nogil:
+    cdef socklen_t size = sizeof(int)
+    return getsockopt(sock, level, name, value, &size) == 0
 
 
 cdef uint8_t *outbox_end(Outbox *box) noexcept nogil:
@@ -58,15 +106,15 @@ cdef void pull_down(Outbox *box, int size) noexcept nogil:
 cdef int send_datagrams(Outbox *box, int sock, Counters *counters) noexcept nogil:
     cdef int sent, error = 0, i
     while box.first < box.last:
-        sent = sendmmsg(sock, &box.headers[box.first], box.last - box.first, MSG_DONTWAIT | MSG_NOSIGNAL)
+        sent = sendmmsg(sock, box.messages, lay_out(box), MSG_DONTWAIT | MSG_NOSIGNAL)
         counters.send_calls += 1
         if sent > 0:
-            for i in range(box.first, box.first + sent):
-                counters.transport_bytes_out += box.packets[i].iov_len
-            counters.transport_packets_out += sent
-            box.first += sent
+            for i in range(sent):
+                note_sent(box, i, counters)
         elif errno == EAGAIN:
             return EAGAIN
+        elif is_run(box, 0) and errno in (EIO, EINVAL, EMSGSIZE, ENOPROTOOPT):
+            reconsider(box, sock, counters)  # nothing has gone out: the loop sends the same packets
         elif errno != EINTR:
             error = errno
             counters.send_errors += 1
@@ -74,6 +122,54 @@ cdef int send_datagrams(Outbox *box, int sock, Counters *counters) noexcept nogi
             box.first += 1
     box.first = box.last = box.used = 0
     return error
+
+
+# Make messages of all that waits. How many.
+cdef int lay_out(Outbox *box) noexcept nogil:
+    cdef int first = box.first, count = 0, packets
+    cdef msghdr *message
+    while first < box.last:
+        packets = run_length(box, first)
+        message = &box.messages[count].msg_hdr
+        message.msg_iov = &box.packets[first]
+        message.msg_iovlen = packets
+        message.msg_control = &box.segmentation[count] if packets > 1 else NULL
+        message.msg_controllen = sizeof(Segmentation) if packets > 1 else 0
+        box.segmentation[count].size = <uint16_t> box.packets[first].iov_len
+        first += packets
+        count += 1
+    return count
+
+
+# Packets from `first` on that can be one message: all of one size, only the last may be smaller.
+cdef int run_length(const Outbox *box, int first) noexcept nogil:
+    cdef size_t segment = box.packets[first].iov_len, total = segment
+    cdef int last = first + 1
+    if segment > <size_t> box.largest_segment:
+        return 1
+    while (last < box.last and last - first < MAX_SEGMENTS and box.packets[last - 1].iov_len == segment
+           and box.packets[last].iov_len <= segment and total + box.packets[last].iov_len <= MAX_MESSAGE):
+        total += box.packets[last].iov_len
+        last += 1
+    return last - first
+
+
+cdef bint is_run(const Outbox *box, int message) noexcept nogil:
+    return box.messages[message].msg_hdr.msg_iovlen > 1
+
+
+cdef void note_sent(Outbox *box, int message, Counters *counters) noexcept nogil:
+    cdef int packets = <int> box.messages[message].msg_hdr.msg_iovlen
+    counters.gso_sends += is_run(box, message)
+    counters.transport_packets_out += packets
+    counters.transport_bytes_out += box.messages[message].msg_len
+    box.first += packets
+
+
+# A run was refused. If the path has changed, go by what it carries now; if not, segmentation itself doesn't work here.
+cdef void reconsider(Outbox *box, int sock, Counters *counters) noexcept nogil:
+    cdef int largest = largest_unfragmented(sock)
+    allow_segments(box, largest if largest != box.largest_segment else 0, counters)
 
 
 cdef int send_stream(Outbox *box, int sock, Counters *counters) noexcept nogil:

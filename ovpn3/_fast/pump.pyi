@@ -13,9 +13,10 @@ class Pump:
     BufferError if 64 commands wait.
     """
 
-    def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64) -> Pump:
+    def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64, offload: bool = True) -> Pump:
         """Take a copy of a connected UDP or TCP socket. `queue_limit`: packets that may wait for a full stream
-        before tunnel packets are dropped (1..256)."""
+        before tunnel packets are dropped (1..256). `offload`: let the kernel cut and join runs of datagrams, where
+        it can; `gso_active` and `gro_active` of `stats` tell."""
     def start(self) -> None: ...
     def stop(self) -> None:
         """Send what is queued if the socket takes it, end the thread, close and wipe everything. Harmless twice."""

@@ -64,7 +64,7 @@ cdef class Pump:
     cdef int installed  # bit per key id
     cdef Counters last  # once stopped
 
-    def __cinit__(self, int sock_fd, *, bint stream, int queue_limit=64):
+    def __cinit__(self, int sock_fd, *, bint stream, int queue_limit=64, bint offload=True):
         if not 1 <= queue_limit <= MAX_QUEUE_LIMIT:
             raise ValueError("queue limit out of range")
         cdef int kind = 0
@@ -74,7 +74,7 @@ cdef class Pump:
         if kind != (SOCK_STREAM if stream else SOCK_DGRAM):
             raise ValueError("not the kind of socket announced")
         cdef int fd = own_copy(sock_fd)
-        self.tunnel = tunnel_new(fd, stream, queue_limit)
+        self.tunnel = tunnel_new(fd, stream, queue_limit, offload)
         if self.tunnel == NULL:
             close(fd)
             PyErr_SetFromErrno(OSError)

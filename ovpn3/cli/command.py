@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ovpn3.cli.text import one_line
+from ovpn3.constants import MAX_LOG_LEVEL
 from ovpn3.errors import Ovpn3Error
 
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
@@ -89,9 +90,16 @@ class Options:
         value = self.get(name)
         if not self.has(name):
             return default
-        if not re.fullmatch("-?[0-9]{1,18}", value):
+        if not re.fullmatch("-?[0-9]{1,9}", value):
             raise BadValue(f"--{name} takes a number, not {value!r}")
         return int(value)
+
+    def log_level(self, default: int = 0) -> int:
+        """The value of --log-level, an option of several commands."""
+        level = self.number("log-level", default)
+        if not 0 <= level <= MAX_LOG_LEVEL:
+            raise BadValue(f"a log level is 0 to {MAX_LOG_LEVEL}, not {level}")
+        return level
 
     def exclusive(self, *names: str, error: type[CommandError] = CommandError) -> str:
         """The one of these options that is given, empty if none."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -61,6 +62,8 @@ def interruptible() -> Iterator[None]:
             raise
         for _ in signals:
             task.uncancel()
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # what follows is not to stand behind ^C or a question
         raise Interrupted("interrupted") from None
     finally:
         for number in heard:

@@ -146,7 +146,7 @@ class Installation:
 
     # -- uninstall ---------------------------------------------------------------------------------
     def uninstall_steps(self) -> Iterator[Step]:
-        """What undoes an installation. The state directory stays while there is anything in it: profiles, settings."""
+        """What undoes an installation. The state directory and its owner stay while there is anything in it."""
         manifest = self._read_manifest()
         if not manifest.files:
             raise CommandError(f"nothing is installed here: there is no {self.manifest}")
@@ -154,7 +154,9 @@ class Installation:
             file = self.root / path
             if file.exists():
                 yield Step(f"remove {file}", file.unlink)
-        if self.live and manifest.account and account_exists(manifest.account):
+        # Profiles that stay, stay their account's: without it its number, and so they, could become another's.
+        kept = any(not path.is_dir() for path in self.state.rglob("*"))
+        if self.live and not kept and manifest.account and account_exists(manifest.account):
             yield Step(
                 f"remove the account {manifest.account}", partial(_run, ["userdel", "--force", manifest.account])
             )

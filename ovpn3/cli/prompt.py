@@ -68,7 +68,7 @@ async def ask(slot: Slot, to: TextIO | None = None) -> str:
         except EOFError:
             print(file=to)
             raise CommandError(f"{label}: standard input ended without an answer") from None
-        if slot.hidden and sys.stdin.isatty():
+        if slot.hidden or not sys.stdin.isatty():
             print(file=to)  # the Enter that wasn't shown
         if answer:
             return answer
@@ -81,6 +81,7 @@ async def confirmed(question: str) -> bool:
     try:
         return await _standard_input.line() == "YES"
     except EOFError:
+        print()
         return False
 
 

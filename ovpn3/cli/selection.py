@@ -61,8 +61,10 @@ async def chosen_profile(bus: Bus, options: Options) -> Configuration:
 async def session_of(bus: Bus, name: str) -> Session:
     """The one session whose profile had that name when it was started."""
     found = await SessionManager(bus).by_config_name(name)
-    if len(found) != 1:
-        raise CommandError(f"{'more than one' if found else 'no'} session has a profile of the name {name!r}")
+    if not found:
+        raise CommandError(f"no session has a profile of the name {name!r}")
+    if len(found) > 1:
+        raise CommandError(f"more than one session has a profile of the name {name!r}: select it with --path")
     return found[0]
 
 

@@ -38,6 +38,16 @@ def read_profile(file: str) -> Source:
     return Source(merged, any(d.name == "persist-tun" for d in directives), lacks)
 
 
+def usable_profile(file: str) -> Source | None:
+    """As `read_profile`, None if there is no such file; CommandError says what the profile lacks."""
+    if not Path(file).exists() or Path(file).is_dir():
+        return None
+    source = read_profile(file)
+    if source.missing:
+        raise CommandError(f"the profile can't be used: {'; '.join(source.missing)}")
+    return source
+
+
 def _line_of(option: str, text: str) -> int:
     """Where an option stands in the text as the user has it, 0 if that isn't clear."""
     lines = [d.line for d in parse(text) if d.name == option]

@@ -104,6 +104,7 @@ class Attempt:
         """Say goodbye if there is somebody to say it to. `stop` comes after this."""
         if self._tun_task:
             self._tun_task.cancel()
+            await asyncio.wait({self._tun_task})
         if not self._end.done():
             self._end.cancel()
             self._advance(self._session.disconnect)
@@ -243,4 +244,7 @@ class Attempt:
             self._finish(Unusable(str(e)))
             return
         self.up = True
+        counters = self.pump.stats()
+        in_use = [name for name in ("gso", "gro") if counters[f"{name}_active"]]
+        self._owner.log(LogCategory.VERB1, f"UDP offloads in use: {' '.join(in_use) or 'none'}")
         self._owner.connected()

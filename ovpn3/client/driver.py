@@ -16,6 +16,7 @@ from ovpn3.client.attempt import Attempt, Options, Tun
 from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList
 from ovpn3.client.settings import mss_limit, session_config, tun_settings
 from ovpn3.client.tunbuilder import TunDevice
+from ovpn3.client.unbroken import unbroken
 from ovpn3.constants import LogCategory, StatusMinor
 from ovpn3.datapath.stats import as_statistics
 from ovpn3.errors import NetworkError, Ovpn3Error
@@ -34,6 +35,12 @@ FAILURE_COUNTERS = {
     act.FailureKind.CERTIFICATE: "CERT_VERIFY_FAIL",
     act.FailureKind.COMPRESSION: "COMPRESS_ERROR",
 }
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Nobody awaits the task's result: tell the loop how it failed, if it did."""
+    if not task.cancelled() and (error := task.exception()):
+        task.get_loop().call_exception_handler({"message": "the tunnel", "exception": error})
 
 
 class Wish(Enum):
@@ -91,6 +98,7 @@ class Driver:
     # -- orders -----------------------------------------------------------------------------------
     def start(self) -> None:
         self._run_task = asyncio.get_running_loop().create_task(self._run())
+        self._run_task.add_done_callback(_report)
 
     @property
     def running(self) -> bool:
@@ -108,14 +116,16 @@ class Driver:
 
     def restart(self) -> None:
         """A new session now; a paused tunnel stays paused."""
-        if self._work and self._wish is Wish.UP:
-            self._work.cancel()
+        if self._wish is Wish.UP:
+            self._wish_changed.set()  # ends a wait between two attempts
+            if self._work:
+                self._work.cancel()
 
     async def stop(self) -> None:
         """End the tunnel; the device and all that belongs to it are gone when this returns."""
         self._want(Wish.DOWN)
         if self._run_task:
-            await self._run_task
+            await asyncio.wait({self._run_task})
 
     def answer(self, text: Secret) -> None:
         """The user's answer to a challenge within the session."""
@@ -138,6 +148,7 @@ class Driver:
 
     # -- the life of the tunnel -------------------------------------------------------------------
     async def _run(self) -> None:
+        loss = await self._network.on_loss(self._network_lost)
         try:
             while self._wish is not Wish.DOWN:
                 self._wish_changed.clear()
@@ -146,6 +157,7 @@ class Driver:
                 elif not await self._connection():
                     return
         finally:
+            loss.cancel()
             await self._remove_device()
             await self._cleanup()
             if self._last_word:
@@ -213,9 +225,10 @@ class Driver:
         sock = open_socket(endpoint)
         try:
             if self._protect_socket:
-                await self._network.protect_socket(
+                protection = self._network.protect_socket(
                     sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
                 )
+                await unbroken(protection)  # else its route might come after the cleanup
             await connect(sock, endpoint, self._profile.server_poll_timeout)
             config = session_config(
                 self._profile,
@@ -231,16 +244,22 @@ class Driver:
         try:
             return await attempt.run()
         finally:
-            await self._leave(attempt)
+            await unbroken(self._leave(attempt))  # orders come faster than it goes
 
     async def _leave(self, attempt: Attempt) -> None:
         await attempt.leave()
         self._counters.update(as_statistics(attempt.pump.stats()))
         self._attempt, self.endpoint = None, None
         attempt.stop()
-        if not self._profile.persist_tun:
+        if self.device.orphaned or not self._profile.persist_tun:
             await self._remove_device()
         self._listener.changed()
+
+    def _network_lost(self) -> None:
+        """What the network service has set up for us isn't whole any more, and its successor doesn't know us."""
+        if self.device.orphan():
+            self._again("the network service is gone", 0.0)
+            self.restart()
 
     # -- what becomes of the tunnel after an attempt ----------------------------------------------
     def _after(self, end: at.End) -> float | None:
@@ -326,7 +345,7 @@ class Driver:
         assert self._trying is not None
         server = self._trying
         settings = tun_settings(self._profile, options, lambda text: self.log(LogCategory.WARN, text))
-        fresh = await self.device.build(settings, server, configure_dns=self._configure_dns)
+        fresh = await unbroken(self.device.build(settings, server, configure_dns=self._configure_dns))
         self.log(LogCategory.INFO, f"tunnel device {self.device.name}" + ("" if fresh else " kept"))
         mss = mss_limit(
             self._profile.mssfix,

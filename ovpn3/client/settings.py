@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ovpn3.constants import PRODUCT
-from ovpn3.errors import ConfigurationRefused
+from ovpn3.errors import ConfigurationRefused, ProfileError
 from ovpn3.profile.model import Mssfix, Profile
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
@@ -16,6 +16,29 @@ Options = Iterable[tuple[str, tuple[str, ...]]]
 DEFAULT_PING_S, DEFAULT_PING_RESTART_S = 8.0, 40.0
 DEFAULT_MSSFIX = 1492
 SUPPORTED_CIPHERS = ("AES-256-GCM", "AES-192-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
+
+
+# Options that are read and don't do anything yet, by the names of their attributes.
+UNHEEDED = {
+    "block_ipv4": "block-ipv4",
+    "block_ipv6": "block-ipv6",
+    "block_outside_dns": "block-outside-dns",
+    "connect_retry": "connect-retry",
+    "float_": "float",
+    "rcvbuf": "rcvbuf",
+    "remote_random_hostname": "remote-random-hostname",
+    "replay_window": "replay-window",
+    "sndbuf": "sndbuf",
+}
+
+
+def check_heeded(profile: Profile) -> list[str]:
+    """Options of the profile that have no effect yet. ProfileError for one that must not be passed over."""
+    if profile.http_proxy:
+        raise ProfileError(
+            "connecting through a proxy is not available yet", option="http-proxy", hint="remove it to connect directly"
+        )
+    return [option for attribute, option in UNHEEDED.items() if getattr(profile, attribute)]
 
 
 def wrap_config(profile: Profile) -> WrapConfig:

@@ -55,6 +55,17 @@ class TunDevice:
         if configure_dns and settings.dns_servers:
             await device.add_dns(list(settings.dns_servers))
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether the network service that made the device is gone."""
+        return self.fd >= 0 and self._device is None
+
+    def orphan(self) -> bool:
+        """The network service is gone; whether it has left us a device, which can't be kept."""
+        self._device = self._settings = None
+        self.path = "/"
+        return self.orphaned
+
     async def remove(self) -> None:
         """Give the device up. What the network service refuses is its to log: it cleans up when we are gone."""
         device, self._device, self._settings = self._device, None, None

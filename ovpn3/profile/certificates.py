@@ -65,11 +65,17 @@ def read_key_usages(values: Values) -> tuple[int, ...]:
 
 
 def read_x509_name(values: Values) -> X509Name | None:
-    d = values.last("verify-x509-name")
+    """Of verify-x509-name, or of its forerunner tls-remote."""
+    new, old = values.last("verify-x509-name"), values.last("tls-remote")
+    if new and old:
+        values.fail(old, "stands beside verify-x509-name", "remove one of them")
+    d = new or old
     if d is None:
         return None
     if not d.args[0]:
         values.fail(d, "needs a name")  # an empty prefix would match any server
+    if d is old:
+        return X509Name(d.args[0], "subject-or-prefix")
     return X509Name(d.args[0], values.argument(d, 1, one_of(("subject", "name", "name-prefix")), "subject"))
 
 

@@ -74,7 +74,6 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         remote_cert_eku=values.word("remote-cert-eku", None),
         ns_cert_type=values.choice("ns-cert-type", ("server", "client"), None),
         verify_x509_name=read_x509_name(values),
-        tls_remote=values.word("tls-remote", None),
         tls_version_min=read_tls_version_min(values),
         tls_version_max=values.choice("tls-version-max", TLS_VERSIONS, None),
         tls_cipher=values.word("tls-cipher", None),

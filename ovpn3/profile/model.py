@@ -90,7 +90,7 @@ class X509Name:
     """The name a server's certificate must have."""
 
     name: str
-    kind: Literal["subject", "name", "name-prefix"] = "subject"
+    kind: Literal["subject", "name", "name-prefix", "subject-or-prefix"] = "subject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,6 @@ class Profile:
     remote_cert_eku: str | None = None
     ns_cert_type: Literal["server", "client"] | None = None
     verify_x509_name: X509Name | None = None
-    tls_remote: str | None = None
     tls_version_min: TlsVersion = "1.2"
     tls_version_max: TlsVersion | None = None
     tls_cipher: str | None = None

@@ -45,7 +45,7 @@ class TlsConfig:
     remote_ku: tuple[int, ...] = ()  # one of these must be contained in the peer's key usage
     netscape_server: bool = False  # ns-cert-type server
     verify_name: str = ""
-    verify_kind: str = "subject"  # subject, name, name-prefix
+    verify_kind: str = "subject"  # subject, name, name-prefix, subject-or-prefix
     fingerprints: tuple[bytes, ...] = ()  # SHA-256 of acceptable peers; makes `ca` optional
     sni: str = ""
 

@@ -62,7 +62,8 @@ def _problems(certificate: x509.Certificate, config: TlsConfig) -> Iterator[str]
     if config.netscape_server and not _is_netscape_server(certificate, usages):
         yield "it isn't a server's (ns-cert-type)"
     if config.verify_name and not _has_name(certificate, config):
-        yield f"its name doesn't match verify-x509-name: {subject_text(certificate)}"
+        option = "tls-remote" if config.verify_kind == "subject-or-prefix" else "verify-x509-name"
+        yield f"its name doesn't match {option}: {subject_text(certificate)}"
 
 
 def subject_text(certificate: x509.Certificate) -> str:
@@ -104,12 +105,17 @@ def _is_netscape_server(certificate: x509.Certificate, usages: tuple[x509.Object
 
 
 def _has_name(certificate: x509.Certificate, config: TlsConfig) -> bool:
-    if config.verify_kind == "subject":
-        return subject_text(certificate) == config.verify_name
-    names = [str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if config.verify_kind == "name-prefix":
-        return bool(names) and names[-1].startswith(config.verify_name)
-    return bool(names) and names[-1] == config.verify_name
+    names = ["", *(str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))]
+    is_subject = subject_text(certificate) == config.verify_name
+    has_prefix = names[-1].startswith(config.verify_name)
+    match config.verify_kind:
+        case "name":
+            return names[-1] == config.verify_name
+        case "name-prefix":
+            return has_prefix
+        case "subject-or-prefix":
+            return is_subject or has_prefix
+    return is_subject
 
 
 def _object_id(text: str) -> x509.ObjectIdentifier:

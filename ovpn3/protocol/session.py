@@ -142,10 +142,6 @@ class Session:
         if self._state is State.CONNECTED and key_id == self._ring.newest.key_id:
             self.renegotiate(now)
 
-    def data_seen(self, now: float) -> None:
-        """Authenticated data arrived: the server is alive."""
-        self._heard(now)
-
     def peer_timeout(self, now: float) -> None:
         """The data path heard nothing for ping-restart."""
         if self._state is State.CLOSED:

@@ -30,3 +30,7 @@ class BackendClient(Tunnel):
         """Tell the client what it is for; the name of its profile."""
         body = await self.call("RegistrationConfirmation", "soo", token, session_path, config_path)
         return str(body[0])
+
+    def force_shutdown(self) -> None:
+        """Have the process end, without waiting for it."""
+        self.bus.call_no_reply(self.service, self.path, self.interface, "ForceShutdown")

@@ -1,9 +1,10 @@
 """Client of net.openvpn.v3.netcfg: virtual interfaces and protected sockets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovpn3.constants import NETCFG_INTERFACE, NETCFG_NAME, NETCFG_PATH
-from ovpn3.dbus.bus import Bus, close_all
+from ovpn3.dbus.bus import Bus, Subscription, close_all
 from ovpn3.errors import NetworkError
 from ovpn3.proxies.proxy import Proxy
 
@@ -69,6 +70,10 @@ class NetworkConfiguration(Proxy):
         body = await self.call("ProtectSocket", "sbo", remote, ipv6, device_path, fds=[fd])
         if not body[0]:
             raise NetworkError(f"the way to {remote} could not be kept outside the tunnel")
+
+    async def on_loss(self, lost: Callable[[], None]) -> Subscription:
+        """Call `lost` whenever the service ends."""
+        return await self.bus.watch_name(self.service, lambda owner: None if owner else lost())
 
     async def cleanup(self) -> None:
         """Remove all that this process has set up."""

@@ -3,9 +3,15 @@
 import asyncio
 import ipaddress
 import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from ovpn3.errors import NetworkError
+
+_Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6}
 
@@ -39,9 +45,7 @@ async def resolve(host: str, port: int, proto: str) -> list[Endpoint]:
     family = FAMILIES.get(proto[-1], socket.AF_UNSPEC)
     stream = proto.startswith("tcp")
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-        )
+        found = await _look_up(host, port, family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as e:
         reason = e.strerror if isinstance(e, socket.gaierror) else "not a host name"
         raise NetworkError(f"can't resolve {host}: {reason}") from e
@@ -53,6 +57,21 @@ async def resolve(host: str, port: int, proto: str) -> list[Endpoint]:
     if not endpoints:
         raise NetworkError(f"{host} has no address of the family that {proto} asks for")
     return list(dict.fromkeys(endpoints))
+
+
+async def _look_up(host: str, port: int, family: socket.AddressFamily, kind: socket.SocketKind) -> Sequence[_Found]:
+    """As loop.getaddrinfo, but a name server that doesn't answer keeps no process from ending."""
+    answer: Future[Sequence[_Found]] = Future()
+    answer.set_running_or_notify_cancel()  # can't be cancelled from here on: the thread always sets it
+
+    def work() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, family, kind))
+        except (OSError, UnicodeError) as e:
+            answer.set_exception(e)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def is_address(host: str) -> bool:

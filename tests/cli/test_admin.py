@@ -1,4 +1,4 @@
-"""openvpn3-admin on a machine with the product installed; the last test takes it away again."""
+"""openvpn3-admin on a machine with the product installed; the last tests take it away again."""
 
 import json
 import subprocess
@@ -45,8 +45,8 @@ def test_init_config(machine: SystemBusSandbox) -> None:
     done = admin(machine, "init-config", "--debug")
     assert done.stdout.splitlines() == [
         "systemd-journald active: False; systemd-resolved answers: False, is the nameserver: False",
-        f"{log}: syslog = true",
-        f'{netcfg}: resolv_conf_file = "/etc/resolv.conf"',
+        f"would write {log}: syslog = true",
+        f'would write {netcfg}: resolv_conf_file = "/etc/resolv.conf"',
     ]
     assert machine.run(["test", "-e", log], check=False).returncode == 1
     assert admin(machine, "init-config", "--write-configs").returncode == 0
@@ -86,3 +86,10 @@ def test_uninstall(machine: SystemBusSandbox) -> None:
     assert machine.run(["getent", "passwd", "openvpn"], check=False).returncode != 0
     assert inside(machine, "find", "/usr/share/dbus-1", "/usr/share/polkit-1", "-name", "net.openvpn*") == ""
     assert admin(machine, "uninstall").returncode == 8
+
+
+def test_uninstall_keeps_profiles_and_their_owner(machine: SystemBusSandbox) -> None:
+    assert admin(machine, "install").returncode == 0
+    machine.run(["install", "-o", "openvpn", "/dev/null", f"{STATE}/configs/x.json"])
+    assert "account" not in admin(machine, "uninstall").stdout
+    assert inside(machine, "stat", "-c", "%U", f"{STATE}/configs/x.json") == "openvpn\n"

@@ -133,6 +133,9 @@ def test_list_of_commands(argv: list[str], capsys: pytest.CaptureFixture[str]) -
         (["session-start", "-c", "x", "--timeout", "soon"], 9, "", "takes a number"),
         (["log"], 8, "", "which session?"),
         (["log", "-c", "x", "-I", "tun0"], 9, "", "exclude each other"),
+        (["log", "-c", "x", "--log-level", "7"], 9, "", "a log level is 0 to 6"),
+        (["log", "-c", "x", "--log-level", "-1"], 9, "", "a log level is 0 to 6"),
+        (["log", "-c", "x", "--log-level", "99999999999"], 9, "", "takes a number"),
         (["version"], 0, "(openvpn3)\n", ""),
     ],
 )

@@ -35,7 +35,7 @@ async def test_a_line_for_each_question(standard_input: int, capsys: pytest.Capt
     assert await prompt.ask(USERNAME) == "me"
     assert await prompt.ask(PASSWORD) == "secret"
     out = capsys.readouterr().out
-    assert out == "Auth User name: Auth  [2JPassword: An answer is needed.\nAuth  [2JPassword: "
+    assert out == "Auth User name: \nAuth  [2JPassword: \nAn answer is needed.\nAuth  [2JPassword: \n"
 
 
 async def test_an_answer_is_awaited_without_blocking(standard_input: int) -> None:

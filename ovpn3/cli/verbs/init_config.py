@@ -88,8 +88,10 @@ def _settle(file: Path, wanted: Settings, exclusive: tuple[str, ...], owner: tup
         return
     kept = {key: value for key, value in (present or {}).items() if key not in exclusive}
     text = json.dumps(kept | wanted, indent=2) + "\n"
-    print(f"{file}: {', '.join(f'{key} = {json.dumps(value)}' for key, value in wanted.items())}")
-    if options.has("write-configs"):
+    write = options.has("write-configs")
+    settings = ", ".join(f"{key} = {json.dumps(value)}" for key, value in wanted.items())
+    print(f"{'' if write else 'would '}write {file}: {settings}")
+    if write:
         atomic.write(file, text, owner=owner)
 
 

@@ -13,7 +13,7 @@ from ovpn3.cli.connect import Interrupted, interruptible
 from ovpn3.cli.selection import object_path, session_with_interface, system_bus
 from ovpn3.cli.text import log_text, one_line, status_text
 from ovpn3.cli.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
-from ovpn3.constants import MAX_LOG_LEVEL, SessionEvent
+from ovpn3.constants import SessionEvent
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager, Status
@@ -30,9 +30,7 @@ async def run(options: Options) -> int:
     chosen = options.exclusive("session-path", "config", "interface", error=BadValue)
     if not chosen:
         raise CommandError("which session? Give --session-path, --config or --interface")
-    level = options.number("log-level", 0)
-    if level > MAX_LOG_LEVEL:
-        raise BadValue(f"a log level is 0 to {MAX_LOG_LEVEL}")
+    level = options.log_level()
     async with system_bus() as bus:
         try:
             with interruptible():

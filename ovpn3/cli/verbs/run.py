@@ -14,11 +14,11 @@ from ovpn3.cli.environment import check_account_name, check_programs, check_usab
 from ovpn3.cli.privatebus import private_bus, service_account, start_services
 from ovpn3.cli.prompt import Ask, ask
 from ovpn3.cli.selection import profile_named, system_bus
-from ovpn3.cli.source import Source, read_profile
+from ovpn3.cli.source import usable_profile
 from ovpn3.cli.text import one_line, status_text
 from ovpn3.cli.verbs.log import event_text
 from ovpn3.cli.watch import Ended, Event, LogLine, watching
-from ovpn3.constants import MAX_LOG_LEVEL, OVERRIDES, SERVICE_ACCOUNT
+from ovpn3.constants import OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, Ovpn3Error
 from ovpn3.proxies.attention import Slot
@@ -26,7 +26,7 @@ from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
 
 OPTIONS = (
-    Option("auth-user-pass", "", "FILE", "User name and password, a line each", values="files"),
+    Option("auth-user-pass", "", "FILE", "User name and password, a line each"),
     Option("json", help="Events as JSON, one a line"),
     Option("log-level", "", "LEVEL", "Have the session log as much as this, 1 to 6", values=tuple("123456")),
     Option("user", "", "ACCOUNT", f"Account to run the services as; default {SERVICE_ACCOUNT}"),
@@ -39,6 +39,7 @@ async def run(options: Options) -> int:
     if not options.arguments:
         raise CommandError("which profile? Give a file or a name")
     name = options.arguments[0]
+    level = options.log_level()
     asking = _asking(options.get("auth-user-pass"))
     profile, overrides = await _profile(name)
     wanted = check_account_name(options.get("user", SERVICE_ACCOUNT))
@@ -48,9 +49,6 @@ async def run(options: Options) -> int:
     check_programs()
     check_usable_by(account)
     show = _show_json if options.has("json") else _show_text
-    level = options.number("log-level", 0)
-    if level > MAX_LOG_LEVEL:
-        raise CommandError(f"a log level is 1 to {MAX_LOG_LEVEL}")
     with private_bus(account) as address:
         bus = await Bus.connect(address)
         try:
@@ -86,19 +84,9 @@ def _asking(file: str) -> Ask:
     return answer
 
 
-def _source(file: str) -> Source | None:
-    """None if there is no such file."""
-    if not Path(file).is_file():
-        return None
-    source = read_profile(file)
-    if source.missing:
-        raise CommandError(f"the profile can't be used: {'; '.join(source.missing)}")
-    return source
-
-
 async def _profile(name: str) -> tuple[str, dict[str, str | bool]]:
     """Text and overrides of the profile in a file, else of the imported one of that name."""
-    if source := _source(name):
+    if source := usable_profile(name):
         return source.text, {"persist-tun": True} if source.persist_tun else {}
     try:
         async with system_bus() as bus:

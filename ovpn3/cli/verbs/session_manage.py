@@ -1,6 +1,6 @@
 """`session-manage`: pause, resume, restart or end a session."""
 
-from ovpn3.cli.command import Command, CommandError, Option, Options
+from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
 from ovpn3.cli.connect import bring_up, interruptible, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import SESSION_OPTIONS, chosen_session, system_bus
@@ -72,6 +72,8 @@ async def _log_level(session: Session, options: Options) -> None:
     print(f"Current log level: {present}")
     if options.get("log-level"):
         wanted = options.number("log-level", present)
+        if wanted < 0:
+            raise BadValue("a log level isn't negative")  # how high it may be says the session manager
         if wanted != present:
             await session.set("log_verbosity", "u", wanted)
             print(f"    New log level: {wanted}")

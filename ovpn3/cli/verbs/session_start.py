@@ -7,7 +7,7 @@ from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import WEB_AUTHENTICATION, bring_up, connect, end, interruptible, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import object_path, profile_named, system_bus
-from ovpn3.cli.source import read_profile
+from ovpn3.cli.source import Source, usable_profile
 from ovpn3.cli.text import one_line
 from ovpn3.cli.weburl import open_url
 from ovpn3.dbus.bus import Bus
@@ -16,7 +16,7 @@ from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
 
 OPTIONS = (
-    Option("config", "c", "NAME|CONFIG-FILE", "Name of a profile, or a file for this session only", values="files"),
+    Option("config", "c", "NAME|CONFIG-FILE", "Name of a profile, or its file, for this once", values="config-names"),
     Option("config-path", "p", "PATH", "D-Bus path of a profile", values="config-paths"),
     Option("persist-tun", help="Keep the interface while reconnecting; with --config"),
     Option("timeout", "", "SECS", "Give up when not connected by then"),
@@ -63,8 +63,10 @@ async def _profile(bus: Bus, options: Options) -> Configuration:
         profile = Configuration(bus, object_path(options.get("config-path")))
     elif found := await profile_named(bus, name):
         profile = found
+    elif source := usable_profile(name):
+        return await _from_file(bus, name, source, options.has("persist-tun"))
     else:
-        return await _from_file(bus, name, options.has("persist-tun"))
+        raise CommandError(f"there is no profile and no file of the name {name!r}")
     print("Using a pre-loaded profile")
     try:
         await profile.validate()
@@ -75,10 +77,7 @@ async def _profile(bus: Bus, options: Options) -> Configuration:
     return profile
 
 
-async def _from_file(bus: Bus, file: str, persist_tun: bool) -> Configuration:
-    source = read_profile(file)
-    if source.missing:
-        raise CommandError(f"the profile can't be used: {'; '.join(source.missing)}")
+async def _from_file(bus: Bus, file: str, source: Source, persist_tun: bool) -> Configuration:
     print(f"Using the file {one_line(file)}")
     profile = await ConfigurationManager(bus).import_profile(file, source.text, single_use=True)
     if persist_tun or source.persist_tun:

@@ -57,14 +57,12 @@ async def _values(known: tuple[Option, ...], spelling: str) -> list[str]:
         if name in (*option.names, option.short):
             if option.optional and not spelling.endswith("="):
                 return []
-            return list(option.values) if isinstance(option.values, tuple) else await _from_bus(option.values)
+            return await _from_bus(option.values) if isinstance(option.values, str) else list(option.values)
     return []
 
 
 async def _from_bus(what: str) -> list[str]:
     """The values of that kind there are now; none if they can't be had."""
-    if what not in _SOURCES:
-        return []
     try:
         async with system_bus() as bus:
             found = [value for source in _SOURCES[what] for value in await source(bus)]
@@ -107,7 +105,6 @@ _SOURCES: dict[str, tuple[Callable[[Bus], Awaitable[list[str]]], ...]] = {
     "session-paths": (_session_paths,),
     "session-names": (_session_names,),
     "all-names": (_config_names, _session_names),
-    "files": (_config_names,),  # the shell itself adds files
     "interfaces": (_interfaces,),
     "auth-requests": (_requests,),
 }

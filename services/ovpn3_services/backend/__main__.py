@@ -3,6 +3,7 @@
 import argparse
 
 from ovpn3_services.backend.service import BackendClient
+from ovpn3_services.common.harden import rename_process
 from ovpn3_services.common.service import argument_parser, run
 
 
@@ -18,6 +19,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    rename_process("openvpn3-client")
     return run(BackendClient, options(argv))
 
 

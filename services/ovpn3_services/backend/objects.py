@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dbus_fast import Variant
 
 from ovpn3.client.driver import Driver
+from ovpn3.client.settings import check_heeded
 from ovpn3.constants import (
     BACKENDS_INTERFACE,
     CLIENT_PATH,
@@ -32,6 +33,7 @@ from ovpn3_services.backend.queue import InputQueue
 if TYPE_CHECKING:
     from ovpn3_services.backend.service import BackendClient
 
+NO_SESSION = "/__unknown"
 ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
 
 
@@ -53,7 +55,7 @@ class ClientObject(DBusObject):
 
     def __init__(self, service: "BackendClient", token: str, *, protect_socket: bool) -> None:
         self.service, self._token, self._protect_socket = service, token, protect_socket
-        self.session_path = "/__unknown"
+        self.session_path = NO_SESSION
         self._status: tuple[int, int, str] = (0, 0, "")
         self._queue = InputQueue()
         self._profile: Profile | None = None
@@ -71,7 +73,7 @@ class ClientObject(DBusObject):
         rule=session_manager,
     )
     async def confirm(self, call: Call, token: str, session_path: str, config_path: str) -> str:
-        if token != self._token or self._profile is not None:
+        if token != self._token or self.session_path != NO_SESSION:
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
         bus = self.service.bus
         self.session_path = session_path
@@ -97,11 +99,15 @@ class ClientObject(DBusObject):
         directives = parse(text, source=name)
         if lacking := missing(directives):
             raise ProfileError("; ".join(lacking), source=name)
-        profile = self._profile = apply(build(directives, source=name), self._overrides)
+        profile = apply(build(directives, source=name), self._overrides)
+        unheeded = check_heeded(profile)
+        self._profile = profile
         if profile.verb is not None:
             self.service.log.level = min(profile.verb, MAX_LOG_LEVEL)
         for warning in profile.warnings:
             self.log(LogCategory.WARN, warning)
+        if unheeded:
+            self.log(LogCategory.WARN, f"without effect in this version: {', '.join(unheeded)}")
         self._login = Login(profile, self._queue)
         self._login.ask()
 

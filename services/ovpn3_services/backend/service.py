@@ -3,10 +3,10 @@
 import argparse
 import os
 
-from ovpn3.constants import BACKENDS_INTERFACE, CLIENT_NAME_PREFIX, CLIENT_PATH, SESSIONS_NAME, LogGroup
+from ovpn3.constants import BACKENDS_INTERFACE, CLIENT_NAME_PREFIX, CLIENT_PATH, SESSIONS_NAME, LogGroup, StatusMinor
 from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.errors import INTERNAL
 from ovpn3_services.backend.objects import ClientObject
-from ovpn3_services.common.harden import rename_process
 from ovpn3_services.common.service import Service
 
 
@@ -16,17 +16,18 @@ class BackendClient(Service):
 
     def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
         super().__init__(bus, options)
-        rename_process("openvpn3-client")
         self.name = f"{CLIENT_NAME_PREFIX}{os.getpid()}"
         self.log.session_token = options.token
+        self.client = ClientObject(self, options.token, protect_socket=not options.disable_protect_socket)
 
     async def start(self) -> None:
-        self.client = ClientObject(self, self.options.token, protect_socket=not self.options.disable_protect_socket)
         self.dispatcher.export(self.path, self.client)
         await self.bus.watch_name(SESSIONS_NAME, self._manager_changed)
         self.log.session_manager = await self.bus.name_owner(SESSIONS_NAME)
 
     async def named(self) -> None:
+        if not self.log.session_manager:
+            self._leave()
         self.log.signal(
             "RegistrationRequest", "ssi", self.name, self.options.token, os.getpid(), only=self.log.session_manager
         )
@@ -35,8 +36,14 @@ class BackendClient(Service):
         """Nobody could end a tunnel whose manager is gone."""
         if owner != self.log.session_manager:
             self.log.session_manager = ""
-            self.log.crit("the session manager is gone: leaving")
-            self.end(3)
+            self._leave()
+
+    def _leave(self) -> None:
+        self.log.crit("the session manager is gone: leaving")
+        self.end(3)
+
+    def broken(self) -> None:
+        self.client.status(StatusMinor.CONN_FAILED, INTERNAL)
 
     async def stop(self) -> None:
         await self.client.close()

@@ -26,6 +26,7 @@ class Nursery:
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._one_at_a_time = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> None:
         """Start the process that forks. It imports while we go on: the first start may have to wait for that."""
@@ -48,8 +49,9 @@ class Nursery:
         return int(answer)
 
     def close(self) -> None:
-        self._socket.close()
-        self._process.wait()
+        if self._process:
+            self._socket.close()
+            self._process.wait()
 
 
 def forker(control: socket.socket, module: str) -> int:

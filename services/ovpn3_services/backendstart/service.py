@@ -2,11 +2,12 @@
 
 import argparse
 
-from ovpn3.constants import API_VERSION, BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, LogGroup
+from ovpn3.constants import API_VERSION, BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, DOMAIN_REQUEST, LogGroup
 from ovpn3.dbus.access import same_uid
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.errors import ServiceError
 from ovpn3_services.backendstart.nursery import Nursery
 from ovpn3_services.common.service import Service
 
@@ -24,7 +25,11 @@ class Starter(DBusObject):
     @method("StartClient", "token:s", "pid:u", rule=same_uid)
     async def start_client(self, call: Call, token: str) -> int:
         """Fork a client. Unlike the original's, this pid is that of the lasting process."""
-        pid = await self.service.nursery.start(["--", token])
+        try:
+            pid = await self.service.nursery.start(["--", token])
+        except OSError as e:
+            self.service.end(1)  # the next call activates a new one
+            raise ServiceError(DOMAIN_REQUEST, f"no client process can be made: {e}") from None
         self.service.log.verb1(f"client process {pid} started")
         return pid
 

@@ -35,6 +35,7 @@ class Log:
 
     async def attach(self) -> None:
         """Attach to the log service, activating it, and to each that comes after it."""
+        self._attaching = True  # to the one whose coming we may be told of before the watch is confirmed
         await self.bus.watch_name(LOG_NAME, self._owner_changed)
         await self._attach()
 

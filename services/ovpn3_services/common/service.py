@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ovpn3.constants import API_VERSION, MAX_LOG_LEVEL, SERVICE_ACCOUNT, LogGroup
 from ovpn3.dbus.bus import Bus
@@ -108,6 +108,7 @@ class Service:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.end)
         lost = loop.create_task(self.bus.lost())
@@ -125,6 +126,15 @@ class Service:
             self.bus.close()
             await lost
         return self.exit_code
+
+    def broken(self) -> None:
+        """Work outside of any call has failed unexpectedly; the log knows where."""
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._failed("outside of any call", error)  # the loop's own words name a callback's arguments
+            self.broken()
 
     def _failed(self, where: str, error: Exception) -> None:
         """An unexpected exception: the place goes to the log, never its text, which may hold anything."""

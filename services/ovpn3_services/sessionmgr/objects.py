@@ -22,7 +22,6 @@ from ovpn3.errors import ConfigurationRefused, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.log import LogProxy
-from ovpn3.proxies.proxy import unwrap
 
 if TYPE_CHECKING:
     from ovpn3_services.sessionmgr.registry import Registry
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
+# Properties that the client process pushes, kept in attributes of these names.
+PUSHED = {"device_name": "s", "device_path": "o", "session_name": "s", "connection": "(sssu)"}
 
 
 class Manager(DBusObject):
@@ -109,6 +110,7 @@ class SessionObject(DBusObject, Governed):
         self.log_level = MAX_LOG_LEVEL  # until Connect, then the client's
         self._forwards: dict[str, LogProxy] = {}  # by unique name of the receiver
         self._receivers: dict[str, Subscription] = {}
+        self._forwarding = asyncio.Lock()
         self._closed: asyncio.Future[None] | None = None
         self._connect_asked = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -183,13 +185,14 @@ class SessionObject(DBusObject, Governed):
     # -- log forwarding ---------------------------------------------------------------------------
     @method("LogForward", "enable:b", rule=log_access)
     async def log_forward(self, call: Call, enable: bool) -> None:
-        await self._stop_forward(call.sender)
-        if enable:
-            proxy = await LogService(self.registry.bus).proxy_log_events(call.sender, self.path)
-            self._forwards[call.sender] = proxy
-            self._receivers[call.sender] = await self.registry.bus.watch_name(
-                call.sender, lambda _: self._spawn_stop(call.sender)
-            )
+        async with self._forwarding:
+            await self._stop_forward(call.sender)
+            if enable:
+                proxy = await LogService(self.registry.bus).proxy_log_events(call.sender, self.path)
+                self._forwards[call.sender] = proxy
+                self._receivers[call.sender] = await self.registry.bus.watch_name(
+                    call.sender, lambda _: self._spawn_stop(call.sender)
+                )
 
     def _spawn_stop(self, receiver: str) -> None:
         task = asyncio.get_running_loop().create_task(self._stop_forward(receiver))
@@ -220,16 +223,14 @@ class SessionObject(DBusObject, Governed):
                     "log_message": Variant("s", message),
                 }
             case "PropertiesChanged", "sa{sv}as":
-                self._on_properties(unwrap(m.body[1]))
+                self._on_properties(m.body[1])
 
-    def _on_properties(self, changed: dict[str, Any]) -> None:
+    def _on_properties(self, changed: dict[str, Variant]) -> None:
         """Values are our own client's, but a process can be taken over: each is checked for its type."""
-        for name, type_ in (("device_name", str), ("device_path", str), ("session_name", str)):
-            if isinstance(value := changed.get(name), type_):
-                setattr(self, name, value)
-        match changed.get("connection"):
-            case [str(), str(), str(), int()] as connection:
-                self.connection = tuple(connection)
+        for name, type_ in PUSHED.items():
+            value = changed.get(name)
+            if value is not None and value.signature == type_:
+                setattr(self, name, value.value)
 
     def _on_status(self, major: int, minor: int, message: str) -> None:
         self.status_now = (major, minor, message)
@@ -249,7 +250,8 @@ class SessionObject(DBusObject, Governed):
             try:
                 await self.backend.disconnect()
             except RemoteError as e:
-                self.registry.log.debug(f"the client had gone before it was disconnected: {e}", path=self.path)
+                self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
+                self.backend.force_shutdown()
             await self._finish(StatusMinor.PROC_STOPPED)
         else:
             await asyncio.shield(self._closed)
@@ -263,7 +265,7 @@ class SessionObject(DBusObject, Governed):
 
     async def _finish(self, how: StatusMinor) -> None:
         text = "session closed" if how is StatusMinor.PROC_STOPPED else "the client process is gone"
-        if self.registry.log.receiver:
+        if self.registry.log.receiver and self.path in self.registry.sessions:
             self.registry.dispatcher.emit(
                 self.path,
                 "StatusChange",
@@ -273,8 +275,8 @@ class SessionObject(DBusObject, Governed):
                 destination=self.registry.log.receiver,
             )
         # Forwarding ends before the session does, so that who listens hears this status first.
-        for receiver in list(self._forwards):
-            await self._stop_forward(receiver)
+        while self._forwards:
+            await self._stop_forward(next(iter(self._forwards)))
         self.registry.remove(self)
         assert self._closed is not None
         self._closed.set_result(None)

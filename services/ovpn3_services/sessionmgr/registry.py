@@ -1,21 +1,21 @@
 """Sessions and those about to be: start of a client process, its registration, the end of either.
 
-NewTunnel          -> token and path are noted, the backend starter forks a client that knows the token
+NewTunnel           -> token and path are noted, the backend starter forks a client that knows the token
 RegistrationRequest -> the token names the session; the client is told its paths and reads its profile
 name of the client gone -> the session is closed, whatever it was doing
 """
 
 import asyncio
+import os
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from dbus_fast import Message
 
 from ovpn3.constants import (
-    BACKENDS_INTERFACE,
     CLIENT_NAME_PREFIX,
-    CLIENT_PATH,
     DOMAIN_REQUEST,
     SESSIONS_INTERFACE,
     SESSIONS_PATH,
@@ -24,6 +24,7 @@ from ovpn3.constants import (
 from ovpn3.dbus.access import AccessList, service_uid
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Dispatcher
+from ovpn3.dbus.peers import Peer
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import Configuration
@@ -31,6 +32,7 @@ from ovpn3_services.common.log import Log
 from ovpn3_services.sessionmgr.objects import SessionObject
 
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
+ENDED_AT_START = "the client process ended at its start"
 
 
 def _path_uuid(marker: str) -> str:
@@ -38,14 +40,37 @@ def _path_uuid(marker: str) -> str:
     return str(uuid.uuid4()).replace("-", marker)
 
 
+@contextmanager
+def _watched(pid: int, ended: Callable[[], None]) -> Iterator[None]:
+    """Within the block `ended` is called, perhaps repeatedly, once the process has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        ended()
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(handle, ended)
+    try:
+        yield
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
 @dataclass
 class Starting:
-    """A tunnel that was asked for and whose client hasn't registered yet."""
+    """A tunnel that was asked for and whose client isn't ready yet."""
 
+    token: str
     path: str
     config_path: str
     uid: int
-    registered: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    client: "asyncio.Future[Peer]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def fail(self, reason: str) -> None:
+        if not self.client.done():
+            self.client.set_exception(ConfigurationRefused(reason))
 
 
 class Registry:
@@ -67,31 +92,29 @@ class Registry:
         """Path of a new session with a registered client that has accepted the profile."""
         if not await Configuration(self.bus, config_path).check_access(uid):
             raise AccessDenied(f"no profile of yours at {config_path}")
-        if any(s.config_path == config_path for s in self.visible_to(uid)):
+        if self._in_use(config_path, uid):
             raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
-        token = _path_uuid("t")
-        starting = Starting(f"{SESSIONS_PATH}/{_path_uuid('s')}", config_path, uid)
-        self._starting[token] = starting
+        starting = Starting(_path_uuid("t"), f"{SESSIONS_PATH}/{_path_uuid('s')}", config_path, uid)
+        self._starting[starting.token] = starting
         try:
             async with asyncio.timeout(REGISTRATION_TIMEOUT_S):
-                pid = await BackendStarter(self.bus).start_client(token)
-                watch = await self.bus.watch_name(f"{CLIENT_NAME_PREFIX}{pid}", lambda o: self._lost(starting, o))
-                try:
-                    await starting.registered
-                finally:
-                    watch.cancel()
+                pid = await BackendStarter(self.bus).start_client(starting.token)
+                with _watched(pid, lambda: starting.fail(ENDED_AT_START)):
+                    client = await starting.client
+                session = await self._admit(starting, client)
         except TimeoutError:
             raise ConfigurationRefused("the client process did not register in time") from None
         finally:
-            self._starting.pop(token, None)
-        session = self.sessions[starting.path]
+            del self._starting[starting.token]
         # After the reply to this call: a front-end then knows the path that the event names.
         asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
         return starting.path
 
-    def _lost(self, starting: Starting, owner: str) -> None:
-        if not owner and not starting.registered.done():
-            starting.registered.set_exception(ConfigurationRefused("the client process ended at its start"))
+    def _in_use(self, config_path: str, uid: int) -> bool:
+        """Whether the user knows of a session with that profile, or is just starting one."""
+        running = (s.config_path for s in self.visible_to(uid))
+        starting = (s.config_path for s in self._starting.values() if s.uid == uid)
+        return config_path in (*running, *starting)
 
     def on_backend_signal(self, m: Message) -> None:
         """A signal from a client process: of one of ours, or a registration. Others are not listened to."""
@@ -105,44 +128,51 @@ class Registry:
         """The client with unique name `client` says that it is the one started for `token`."""
         try:
             peer = await self.dispatcher.peers.peer(client)
-            owner = await self.bus.name_owner(bus_name)
         except AccessDenied as e:
             self.log.error(f"registration refused: {e}")
             return
+        owner = await self.bus.name_owner(bus_name)
         genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and owner == client and peer.uid == service_uid()
-        starting = self._starting.get(token) if genuine else None
-        if starting is None or starting.path in self.sessions:
-            self.log.crit(f"registration of {bus_name} by {client} (uid {peer.uid}) refused: not expected")
+        starting = self._starting.get(token)
+        if genuine and starting and not starting.client.done():
+            starting.client.set_result(peer)
             return
-        try:
-            await self._admit(starting, client, peer.pid, token)
-        except Ovpn3Error as e:
-            if session := self.sessions.get(starting.path):
-                self._forget(session)
-            self.bus.call_no_reply(client, CLIENT_PATH, BACKENDS_INTERFACE, "ForceShutdown")
-            if not starting.registered.done():
-                text = f"the client could not be started: {e}"
-                starting.registered.set_exception(ServiceError(DOMAIN_REQUEST, text))
-            return
-        if not starting.registered.done():
-            starting.registered.set_result(None)
+        self.log.crit(f"registration of {bus_name} by {client} (uid {peer.uid}) refused: not expected")
+        if genuine:
+            BackendClient(self.bus, client).force_shutdown()  # nobody else will ever have work for it
 
-    async def _admit(self, starting: Starting, client: str, pid: int, token: str) -> None:
+    async def _admit(self, starting: Starting, client: Peer) -> SessionObject:
+        """The session of a client that has read its profile; without one the client is ended."""
         profile = Configuration(self.bus, starting.config_path)
-        access = AccessList(starting.uid)
-        transferred = await profile.get("transfer_owner_session")
-        if transferred:
-            access = AccessList(await profile.get("owner"))
-            if access.owner != starting.uid:
-                access.grant(starting.uid)
-        session = SessionObject(self, starting.path, starting.config_path, access, BackendClient(self.bus, client), pid)
-        session.restrict_log_access = not transferred
-        self.sessions[starting.path] = self._by_client[client] = session
-        self.dispatcher.export(starting.path, session)
-        session.watch = await self.bus.watch_name(client, lambda owner: None if owner else session.backend_gone())
-        if not await self.bus.name_owner(client):
-            raise ConfigurationRefused("the client process ended at its start")
-        session.config_name = await session.backend.confirm(token, starting.path, starting.config_path)
+        backend = BackendClient(self.bus, client.name)
+        with ExitStack() as undo:
+            undo.callback(backend.force_shutdown)
+            access = AccessList(starting.uid)
+            transferred = await profile.get("transfer_owner_session")
+            if transferred:
+                access = AccessList(await profile.get("owner"))
+                if access.owner != starting.uid:
+                    access.grant(starting.uid)
+            session = SessionObject(self, starting.path, starting.config_path, access, backend, client.pid)
+            session.restrict_log_access = not transferred
+            self.sessions[session.path] = self._by_client[client.name] = session
+            undo.callback(self._forget, session)
+            self.dispatcher.export(session.path, session)
+            session.watch = await self.bus.watch_name(client.name, lambda o: None if o else session.backend_gone())
+            try:
+                name = await backend.confirm(starting.token, starting.path, starting.config_path)
+            except Ovpn3Error as e:
+                raise ServiceError(DOMAIN_REQUEST, f"the client could not be started: {e}") from None
+            if session.path not in self.sessions:
+                raise ConfigurationRefused(ENDED_AT_START)
+            session.config_name = name
+            undo.pop_all()
+        return session
+
+    def give_up_starts(self) -> None:
+        """Nobody waits for a client any more: the service is ending."""
+        for starting in self._starting.values():
+            starting.fail("the session manager is ending")
 
     # -- end --------------------------------------------------------------------------------------
     def remove(self, session: SessionObject) -> None:

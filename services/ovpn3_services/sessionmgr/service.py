@@ -1,7 +1,9 @@
 """Lifetime of the session manager: it stays while there is a session or one is being started."""
 
+import argparse
+
 from ovpn3.constants import BACKENDS_INTERFACE, CLIENT_PATH, SESSIONS_NAME, SESSIONS_PATH, LogGroup
-from ovpn3.dbus.bus import Match
+from ovpn3.dbus.bus import Bus, Match
 from ovpn3_services.common.service import Service
 from ovpn3_services.sessionmgr.objects import Manager
 from ovpn3_services.sessionmgr.registry import Registry
@@ -10,8 +12,11 @@ from ovpn3_services.sessionmgr.registry import Registry
 class SessionManager(Service):
     name, path, group = SESSIONS_NAME, SESSIONS_PATH, LogGroup.SESSIONMGR
 
+    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+        super().__init__(bus, options)
+        self.registry = Registry(bus, self.dispatcher, self.log)
+
     async def start(self) -> None:
-        self.registry = Registry(self.bus, self.dispatcher, self.log)
         self.dispatcher.export(self.path, Manager(self.registry))
         # One subscription for every client there will ever be; the registry knows which sender may say what.
         await self.bus.subscribe(Match(BACKENDS_INTERFACE, path=CLIENT_PATH), self.registry.on_backend_signal)
@@ -20,3 +25,6 @@ class SessionManager(Service):
 
     def busy(self) -> bool:
         return self.registry.busy()
+
+    async def stop(self) -> None:
+        self.registry.give_up_starts()

@@ -1,10 +1,20 @@
 """From profile and push to the device: addresses, routes, redirection, DNS, MSS."""
 
+from dataclasses import fields
+
 import pytest
 
-from ovpn3.client.settings import Address, TunSettings, mss_limit, session_config, tun_settings
-from ovpn3.errors import ConfigurationRefused
-from ovpn3.profile.model import Mssfix, Profile, Remote
+from ovpn3.client.settings import (
+    UNHEEDED,
+    Address,
+    TunSettings,
+    check_heeded,
+    mss_limit,
+    session_config,
+    tun_settings,
+)
+from ovpn3.errors import ConfigurationRefused, ProfileError
+from ovpn3.profile.model import HttpProxy, Mssfix, Profile, Remote
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import WrapMode
 from ovpn3.proxies.netcfg import Network
@@ -168,3 +178,15 @@ def test_peer_info_is_told_only_if_the_profile_says_so() -> None:
     for profile, told in ((PLAIN, ()), (asked, (("IV_HWADDR", "id"), ("UV_SITE", "north")))):
         config = session_config(profile, Credentials(), stream=False, peer_info={"IV_HWADDR": "id"})
         assert config.peer_info == told
+
+
+def test_options_without_effect_are_named() -> None:
+    assert check_heeded(PLAIN) == []
+    profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, sndbuf=1000, connect_retry=(1, 2))
+    assert check_heeded(profile) == ["block-ipv6", "connect-retry", "sndbuf"]
+    assert set(UNHEEDED) <= {field.name for field in fields(Profile)}
+
+
+def test_a_proxy_is_not_passed_over() -> None:
+    with pytest.raises(ProfileError, match="http-proxy"):
+        check_heeded(Profile(remotes=PLAIN.remotes, http_proxy=HttpProxy("proxy.example", 3128)))

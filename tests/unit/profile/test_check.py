@@ -152,6 +152,8 @@ def test_dropped_options(status: Status) -> None:
         ("tls-cert-profile insecure\n", "tls-cert-profile", "suiteb"),
         ("verify-x509-name x prefix\n", "verify-x509-name", "name-prefix"),
         ("verify-x509-name '' name-prefix\n", "verify-x509-name", "needs a name"),
+        ("tls-remote ''\n", "tls-remote", "needs a name"),
+        ("verify-x509-name x\ntls-remote x\n", "tls-remote", "beside verify-x509-name"),
         ("remote-cert-ku zz\n", "remote-cert-ku", "hexadecimal"),
         ("peer-fingerprint aa:bb\n", "peer-fingerprint", "SHA-256"),
         ("<peer-fingerprint>\n# none\n</peer-fingerprint>\n", "peer-fingerprint", "no fingerprint"),
@@ -227,6 +229,10 @@ def test_last_of_several_counts_and_is_reported() -> None:
 
 def test_tls_client_and_pull_make_a_client() -> None:
     assert made("", BASE.replace("client\n", "tls-client\npull\n")).remotes
+
+
+def test_forerunner_of_verify_x509_name() -> None:
+    assert made("tls-remote vpn-\n").verify_x509_name == X509Name("vpn-", "subject-or-prefix")
 
 
 def test_fingerprint_instead_of_authority() -> None:

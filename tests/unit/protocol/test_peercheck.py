@@ -18,6 +18,7 @@ SUBJECT = x509.Name(
         x509.NameAttribute(NameOID.EMAIL_ADDRESS, "a@example"),
     ]
 )
+SUBJECT_TEXT = "C=FI, O=Acme, Inc, CN=vpn-1.example, emailAddress=a@example"
 
 
 def make(*extensions, subject=SUBJECT):
@@ -65,12 +66,15 @@ CLIENT = eku(ExtendedKeyUsageOID.CLIENT_AUTH)
         ([netscape(0x80), SERVER], TlsConfig(netscape_server=True), False),
         ([SERVER], TlsConfig(netscape_server=True), True),
         ([], TlsConfig(netscape_server=True), False),
-        ([], TlsConfig(verify_name="C=FI, O=Acme, Inc, CN=vpn-1.example, emailAddress=a@example"), True),
+        ([], TlsConfig(verify_name=SUBJECT_TEXT), True),
         ([], TlsConfig(verify_name="vpn-1.example"), False),
         ([], TlsConfig(verify_name="vpn-1.example", verify_kind="name"), True),
         ([], TlsConfig(verify_name="vpn-1", verify_kind="name"), False),
         ([], TlsConfig(verify_name="vpn-", verify_kind="name-prefix"), True),
         ([], TlsConfig(verify_name="xvpn-", verify_kind="name-prefix"), False),
+        ([], TlsConfig(verify_name="vpn-", verify_kind="subject-or-prefix"), True),
+        ([], TlsConfig(verify_name=SUBJECT_TEXT, verify_kind="subject-or-prefix"), True),
+        ([], TlsConfig(verify_name="1.example", verify_kind="subject-or-prefix"), False),
         ([], TlsConfig(fingerprints=(b"\0" * 32,)), False),
     ],
 )
