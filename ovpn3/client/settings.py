@@ -86,7 +86,14 @@ def session_config(
     key_password: Secret | None = None,
     peer_info: Mapping[str, str] | None = None,
 ) -> SessionConfig:
-    """The control channel's configuration for one attempt. `peer_info`: IV_ variables if the profile sends them."""
+    """The control channel's configuration for one attempt. `peer_info`: IV_ variables if the profile sends them.
+
+    ConfigurationRefused if no data cipher of the profile is one of ours.
+    """
+    ciphers = tuple(c for c in profile.data_ciphers if c in SUPPORTED_CIPHERS)
+    if not ciphers:
+        known = ", ".join(SUPPORTED_CIPHERS)
+        raise ConfigurationRefused(f"none of the profile's data-ciphers is available; there are {known}")
     told = dict(peer_info or {}) if profile.push_peer_info else {}
     told |= {k: v for k, v in profile.setenv.items() if k.startswith("UV_") and profile.push_peer_info}
     return SessionConfig(
@@ -94,7 +101,7 @@ def session_config(
         wrap=wrap_config(profile),
         credentials=credentials,
         stream=stream,
-        data_ciphers=tuple(c for c in profile.data_ciphers if c in SUPPORTED_CIPHERS),
+        data_ciphers=ciphers,
         fallback_cipher=profile.data_ciphers_fallback or profile.cipher or "",
         tun_mtu=profile.tun_mtu,
         tun_mtu_max=profile.tun_mtu_max,

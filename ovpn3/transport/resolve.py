@@ -1,7 +1,6 @@
 """Host names to addresses, without blocking the loop."""
 
 import asyncio
-import ipaddress
 import socket
 import threading
 from collections.abc import Sequence
@@ -72,11 +71,3 @@ async def _look_up(host: str, port: int, family: socket.AddressFamily, kind: soc
 
     threading.Thread(target=work, daemon=True).start()
     return await asyncio.wrap_future(answer)
-
-
-def is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.split("%")[0])
-    except ValueError:
-        return False
-    return True

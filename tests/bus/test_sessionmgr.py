@@ -328,7 +328,7 @@ async def test_the_event_comes_after_the_reply(world: World) -> None:
     """Who waits for it knows the path it names, and may use the session."""
     with ALICE.assumed():
         plain = await MessageBus(bus_address=world.address).connect()
-    arrived: list[tuple[MessageType, str]] = []
+    arrived: asyncio.Queue[tuple[MessageType, str]] = asyncio.Queue()
     match = Message(
         destination="org.freedesktop.DBus",
         path="/org/freedesktop/DBus",
@@ -338,7 +338,7 @@ async def test_the_event_comes_after_the_reply(world: World) -> None:
         body=[f"interface='{SESSIONS_INTERFACE}'"],
     )
     await plain.call(match)
-    plain.add_message_handler(lambda m: arrived.append((m.message_type, m.body[0])))
+    plain.add_message_handler(lambda m: arrived.put_nowait((m.message_type, m.body[0])))
     async with world.client() as client:
         profile = await world.profile()
         order = Message(
@@ -353,7 +353,8 @@ async def test_the_event_comes_after_the_reply(world: World) -> None:
         client.register(await world.token())
         await starting
         path, _, _ = await world.event()
-        assert arrived == [(MessageType.METHOD_RETURN, path), (MessageType.SIGNAL, path)]
+        assert await asyncio.wait_for(arrived.get(), 5) == (MessageType.METHOD_RETURN, path)
+        assert await asyncio.wait_for(arrived.get(), 5) == (MessageType.SIGNAL, path)
         assert await client.confirmed == (path, profile.path)
     plain.disconnect()
 

@@ -51,6 +51,7 @@ def test_packets_flow_both_ways(any_rig: Rig) -> None:
         assert any_rig.opened() == PACKET + bytes([i])
         any_rig.send(any_rig.channel.seal(PACKET + bytes([i])))
         assert any_rig.tun.recv(2000) == PACKET + bytes([i])
+    any_rig.pump.stop()  # what it still had to count when the last packet arrived is in its counters then
     statistics = as_statistics(any_rig.pump.stats())
     assert statistics["TUN_PACKETS_IN"] == statistics["TUN_PACKETS_OUT"] == 100
     assert statistics["TUN_BYTES_IN"] == statistics["TUN_BYTES_OUT"] == 100 * (len(PACKET) + 1)
@@ -151,8 +152,7 @@ def test_first_data_is_told_once_a_key(rig: Rig) -> None:
 def test_a_flood_of_control_packets_leaves_room_for_the_rest(rig: Rig) -> None:
     for i in range(100):
         rig.send(CONTROL + i.to_bytes(2))
-    rig.await_count("transport_packets_in", 100)
-    assert rig.pump.stats()["control_dropped"] == 60
+    rig.await_count("control_dropped", 60)
     rig.pump.set_keepalive(0, 0.01)
     rig.await_count("peer_timeouts")
     rig.await_event(EventKind.PEER_TIMEOUT)
@@ -296,12 +296,13 @@ def test_inactive_counts_tunnel_bytes_only(rig: Rig) -> None:
     rig.tun.send(PACKET)
     rig.await_event(EventKind.INACTIVE)
     assert time.monotonic() - start >= 0.05
-    assert rig.pump.stats()["pings_out"] >= 1
+    rig.await_count("pings_out")
 
 
 def test_at_rest_nothing_happens(rig: Rig) -> None:
     rig.pump.send_control(CONTROL)
     assert rig.received() == CONTROL
+    rig.await_count("transport_packets_out")
     before = rig.pump.stats()
     time.sleep(0.05)
     assert rig.pump.stats() == before

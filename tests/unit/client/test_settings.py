@@ -190,3 +190,10 @@ def test_options_without_effect_are_named() -> None:
 def test_a_proxy_is_not_passed_over() -> None:
     with pytest.raises(ProfileError, match="http-proxy"):
         check_heeded(Profile(remotes=PLAIN.remotes, http_proxy=HttpProxy("proxy.example", 3128)))
+
+
+def test_data_ciphers_must_be_ours() -> None:
+    mixed = Profile(remotes=PLAIN.remotes, data_ciphers=("AES-256-CBC", "AES-128-GCM"))
+    assert session_config(mixed, Credentials(), stream=False).data_ciphers == ("AES-128-GCM",)
+    with pytest.raises(ConfigurationRefused, match="data-ciphers"):
+        session_config(Profile(remotes=PLAIN.remotes, data_ciphers=("AES-256-CBC",)), Credentials(), stream=False)
