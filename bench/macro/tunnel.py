@@ -22,8 +22,21 @@ BASELINE = "openvpn"
 class Sample:
     client: str
     direction: str
-    gbit_per_s: float
-    cpu_s_per_gb: float
+    seconds: float
+    cpu_s: float
+    gb: float
+
+    @property
+    def gbit_per_s(self) -> float:
+        return self.gb * 8 / self.seconds
+
+    @property
+    def cpu_s_per_gb(self) -> float:
+        return self.cpu_s / self.gb
+
+    def __add__(self, other: "Sample") -> "Sample":
+        """One after the other."""
+        return Sample(self.client, "both", self.seconds + other.seconds, self.cpu_s + other.cpu_s, self.gb + other.gb)
 
 
 def measure(here: Lab, client: str, pid: int, direction: str, seconds: int) -> Sample:
@@ -44,7 +57,7 @@ def measure(here: Lab, client: str, pid: int, direction: str, seconds: int) -> S
         end(sink)
         sink.communicate()
     received = json.loads(report)["end"]["sum_received"]
-    return Sample(client, direction, received["bits_per_second"] / 1e9, cpu / (received["bytes"] / 1e9))
+    return Sample(client, direction, received["seconds"], cpu, received["bytes"] / 1e9)
 
 
 def without_offloads(pair: NamespacePair) -> None:
@@ -78,12 +91,13 @@ def main() -> None:
             # Who goes first changes, so that drift of the machine falls on everybody.
             for name in list(CLIENTS)[:: -1 if number % 2 else 1]:
                 with CLIENTS[name](here) as pid:
-                    samples += [measure(here, name, pid, way, arguments.seconds) for way in DIRECTIONS]
+                    up, down = (measure(here, name, pid, way, arguments.seconds) for way in DIRECTIONS)
+                    samples += [up, down, up + down]
     print(", ".join(f"{what} {value}" for what, value in machine().items()), f", {arguments.cipher}", sep="")
     print(f"{'client':<10}{'':<6}{'Gbit/s min / median / max':<30}{'CPU s/GB min / median / max':<32}CPU ratio")
     results = []
     for name in CLIENTS:
-        for direction in DIRECTIONS:
+        for direction in (*DIRECTIONS, "both"):
             chosen = [s for s in samples if (s.client, s.direction) == (name, direction)]
             rate, cpu = [s.gbit_per_s for s in chosen], [s.cpu_s_per_gb for s in chosen]
             ratio = ratios(samples, name, direction, "cpu_s_per_gb")
