@@ -7,9 +7,9 @@ PREFIX := /opt/openvpn3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Interop tests ask more of the machine than a build: a server, a bus, tools to watch the network.
+# Tests ask more of the machine than a build: a server, foreign front-ends, tools to watch the network.
 BUILD_PACKAGES := dbus gcc iproute2 libc6-dev libssl-dev passwd pkg-config python3 python3-dev python3-venv util-linux
-PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping openvpn procps
+PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping libglib2.0-bin openvpn procps python3-dbus python3-gi
 
 FAST_SOURCES := setup.py $(wildcard ovpn3/_fast/*.pyx ovpn3/_fast/*.pxd)
 FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fast/*.pyx))

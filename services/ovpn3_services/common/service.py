@@ -70,7 +70,6 @@ class Service:
 
     async def start(self) -> None:
         """Export the objects. The name is requested after this."""
-        raise NotImplementedError
 
     async def named(self) -> None:
         """The bus name is ours: callers can come."""
