@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -68,17 +69,17 @@ def test_dbus_python(machine: Machine, start_server: StartServer) -> None:
     assert machine.pair.client.state() == before
 
 
-class Tool:
+class Tool(ABC):
     """A command-line front-end, asked again and again for the status: none of its processes lives long."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
-    def call(self, service: str, path: str, member: str, *args: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def call(self, service: str, path: str, member: str, *args: str) -> str: ...
 
-    def get(self, path: str, name: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def get(self, path: str, name: str) -> str: ...
 
     def run(self, *command: str) -> str:
         return self.machine.sandbox.run(command, account=ALICE).stdout

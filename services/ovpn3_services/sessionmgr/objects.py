@@ -113,7 +113,6 @@ class SessionObject(DBusObject, Governed):
         self._forwarding = asyncio.Lock()
         self._closed: asyncio.Future[None] | None = None
         self._connect_asked = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def visible(self, call: Call) -> bool:
         uid = await call.uid()
@@ -191,13 +190,8 @@ class SessionObject(DBusObject, Governed):
                 proxy = await LogService(self.registry.bus).proxy_log_events(call.sender, self.path)
                 self._forwards[call.sender] = proxy
                 self._receivers[call.sender] = await self.registry.bus.watch_name(
-                    call.sender, lambda _: self._spawn_stop(call.sender)
+                    call.sender, lambda _: self.registry.spawn(self._stop_forward(call.sender))
                 )
-
-    def _spawn_stop(self, receiver: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._stop_forward(receiver))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _stop_forward(self, receiver: str) -> None:
         if watch := self._receivers.pop(receiver, None):
@@ -259,9 +253,7 @@ class SessionObject(DBusObject, Governed):
     def _spawn_close(self, how: StatusMinor) -> None:
         if self._closed is None:
             self._closed = asyncio.get_running_loop().create_future()
-            task = asyncio.get_running_loop().create_task(self._finish(how))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.registry.spawn(self._finish(how))
 
     async def _finish(self, how: StatusMinor) -> None:
         text = "session closed" if how is StatusMinor.PROC_STOPPED else "the client process is gone"

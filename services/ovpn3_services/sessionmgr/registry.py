@@ -21,13 +21,14 @@ from ovpn3.constants import (
     SESSIONS_PATH,
     SessionEvent,
 )
-from ovpn3.dbus.access import AccessList, service_uid
+from ovpn3.dbus.access import AccessList
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import Configuration
+from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import Log
 from ovpn3_services.sessionmgr.objects import SessionObject
 
@@ -122,7 +123,7 @@ class Registry:
         if session is not None:
             session.on_signal(m)
         elif m.member == "RegistrationRequest" and m.signature == "ssi":
-            self._spawn(self._register(m.sender or "", *m.body[:2]))
+            self.spawn(self._register(m.sender or "", *m.body[:2]))
 
     async def _register(self, client: str, bus_name: str, token: str) -> None:
         """The client with unique name `client` says that it is the one started for `token`."""
@@ -131,8 +132,7 @@ class Registry:
         except AccessDenied as e:
             self.log.error(f"registration refused: {e}")
             return
-        owner = await self.bus.name_owner(bus_name)
-        genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and owner == client and peer.uid == service_uid()
+        genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and await is_client(self.bus, peer)
         starting = self._starting.get(token)
         if genuine and starting and not starting.client.done():
             starting.client.set_result(peer)
@@ -192,7 +192,8 @@ class Registry:
     def _announce(self, session: SessionObject, event: SessionEvent, uid: int) -> None:
         self.bus.emit(SESSIONS_PATH, SESSIONS_INTERFACE, "SessionManagerEvent", "oqu", session.path, int(event), uid)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Work that nobody waits for; kept until it is done."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
