@@ -251,7 +251,7 @@ OVERRIDES = {
     "data-threads": "s",
     "offloads": "s",
 }
-SECRET_OVERRIDES = ("proxy-password",)
+SECRET_OVERRIDES = ("proxy-password",)  # not shown with the others
 
 # What the override `offloads` may name.
 OFFLOADS = (
