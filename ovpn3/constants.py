@@ -1,4 +1,4 @@
-"""Names and numbers of the OpenVPN 3 Linux D-Bus API. Values are the original's and must not change."""
+"""Names and numbers of the OpenVPN 3 Linux D-Bus API. The original's, unless marked as ours; none may change."""
 
 from enum import IntEnum, IntFlag
 
@@ -247,4 +247,17 @@ OVERRIDES = {
     "proxy-auth-cleartext": "b",
     "enterprise-profile": "s",
     "automatic-restart": "s",
+    # From here on ours; the original doesn't know them.
+    "data-threads": "s",
+    "offloads": "s",
 }
+SECRET_OVERRIDES = ("proxy-password",)  # not shown with the others
+
+# What the override `offloads` may name.
+OFFLOADS = (
+    "tso",  # the tun hands over and takes TCP super packets
+    "uso",  # the same for UDP
+    "gso",  # the UDP socket cuts a run of datagrams
+    "gro",  # the UDP socket joins a run of datagrams
+    "ipsec-mb",  # AES-GCM and ChaCha20 by Intel's multi-buffer library
+)
