@@ -20,6 +20,7 @@ from ovpn3.dbus.bus import Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
+from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from ovpn3_services.netcfg.service import NetCfgService
 from ovpn3_services.netcfg.settings import RedirectMethod, parser
 from tests.support.netns import Namespace
@@ -152,6 +153,13 @@ class Changes:
 
     def kinds(self) -> list[NetworkChange]:
         return [kind for kind, _, _ in self.heard]
+
+
+FORCE = (32, 33)  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+
+
+def buffers(s: socket.socket) -> set[int]:
+    return {s.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_SNDBUF, socket.SO_RCVBUF)}
 
 
 async def leave(caller: Bus, witness: Bus) -> None:
@@ -346,14 +354,32 @@ async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> N
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
     assert "no socket was passed" in await refused(client, NETCFG_PATH, "ProtectSocket", "sbo", SERVER, False, "/")
     read, write = os.pipe()
+    count = len(os.listdir("/proc/self/fd"))
     with pytest.raises(RemoteError, match="can't protect the socket"):
         await netcfg.protect_socket(read, SERVER, ipv6=False)
+    assert len(os.listdir("/proc/self/fd")) == count
     os.close(read)
     os.close(write)
     device = await make_device(client)
     fd = await full_tunnel(device)
     assert way(net, SERVER) == ("tun0", "10.8.0.1")  # the socket is bound, its address has no route
     os.close(fd)
+
+
+@pytest.mark.parametrize("method", RedirectMethod)
+async def test_a_udp_socket_gets_large_buffers(client: Bus, options: Options, method: RedirectMethod) -> None:
+    netcfg = NetworkConfiguration(client)
+    options.redirect_method = method
+    for kind, expected in ((socket.SOCK_DGRAM, {2 * BUFFER_BYTES}), (socket.SOCK_STREAM, None)):
+        with socket.socket(type=kind) as s:
+            before = buffers(s)
+            await netcfg.protect_socket(s.fileno(), SERVER, ipv6=False)
+            assert buffers(s) == (expected or before)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+        for option in FORCE:
+            s.setsockopt(socket.SOL_SOCKET, option, 3 * BUFFER_BYTES)
+        await netcfg.protect_socket(s.fileno(), SERVER_6, ipv6=True)
+        assert buffers(s) == {6 * BUFFER_BYTES}
 
 
 async def test_no_redirect(net: Namespace, client: Bus, options: Options) -> None:

@@ -18,6 +18,7 @@ from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.proxies.netcfg import NetworkConfiguration
+from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from tests.support import privatebus
 from tests.support.netns import Namespace
 
@@ -130,6 +131,7 @@ async def test_binding_needs_one_more(net: Namespace, bus: Bus) -> None:
         for _ in range(2):  # a socket bound already can only be bound again with that capability
             await NetworkConfiguration(bus).protect_socket(s.fileno(), SERVER, ipv6=False)
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 0x51
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER_BYTES
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
     assert finish(process) == 0
 
