@@ -25,10 +25,10 @@ TAP = 2
 LAYERS = (0, TAP, 3)  # 0 is unset, 3 is TUN
 
 
-def open_privileged() -> Tun:
+def open_privileged(*, offloads: int) -> Tun:
     """Where /dev/net/tun is root's alone, opening it takes the capability kept for this moment."""
     with raised(Cap.DAC_OVERRIDE):
-        return open_tun()
+        return open_tun(offloads=offloads)
 
 
 class NetDevice(DBusObject):
