@@ -107,7 +107,8 @@ async def tunnel(bus: Bus) -> int:
     await device.set_remote_address(SERVER, ipv6=False)
     await device.set("reroute_ipv4", "b", True)
     await device.add_address("10.8.0.2", 24, "10.8.0.1", ipv6=False)
-    return await device.establish()
+    fd, _ = await device.establish()
+    return fd
 
 
 async def test_a_tunnel_without_root(net: Namespace, bus: Bus) -> None:
