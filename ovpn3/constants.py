@@ -1,6 +1,6 @@
 """Names and numbers of the OpenVPN 3 Linux D-Bus API. The original's, unless marked as ours; none may change."""
 
-from enum import IntEnum, IntFlag
+from enum import CONFORM, IntEnum, IntFlag
 
 PRODUCT = "OpenVPN 3 Linux client in Python"
 # Front-ends read features from this, v<major>[.<minor>][_suffix]: tags 21, Validate 22, route metrics 26.
@@ -212,6 +212,18 @@ class NetworkChange(IntFlag):
     DNS_SERVER_REMOVED = 256
     DNS_SEARCH_ADDED = 512
     DNS_SEARCH_REMOVED = 1024
+
+
+class TunOffload(IntFlag, boundary=CONFORM):
+    """What may be left to the reader of a tun device: TUN_F_* of linux/if_tun.h. Other bits are dropped."""
+
+    NONE = 0
+    CSUM = 1
+    TSO4 = 2
+    TSO6 = 4
+    TSO_ECN = 8
+    USO4 = 0x20
+    USO6 = 0x40
 
 
 # Error domains: they stand inside the message, where front-ends look for them.
