@@ -441,7 +441,7 @@ cdef void send_run(Tunnel *tunnel) noexcept nogil:
     if not waiting(tunnel) or tunnel.blocked or tunnel.closed or tunnel.paused:
         return
     tunnel.last_sent = tunnel.now
-    if tunnel.gso and tunnel.now - tunnel.path_asked >= PATH_NS:
+    if tunnel.gso and tunnel.now - tunnel.path_asked >= <int64_t> PATH_NS:
         tunnel.path_asked = tunnel.now
         outbox_segment(&tunnel.outbox, tunnel.sock, &tunnel.counters)
     if tunnel.stream:
