@@ -10,6 +10,8 @@ from struct import pack, unpack_from
 NEEDS_CSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, GSO_ECN = 0, 1, 4, 5, 0x80
 FRAME_HEADER_BYTES = 10
+MAX_PACKET = 0xFFFF
+MAX_HEADERS = 128  # octets of IP and transport headers of a super packet: those of IPv4 can't be more
 TCP, UDP = 6, 17
 CHECK_AT = {TCP: 16, UDP: 6}
 FIN, PSH, CWR = 0x01, 0x08, 0x80
@@ -52,7 +54,9 @@ def pseudo_sum(packet: bytes, protocol: int, size: int) -> int:
 def segments(frame: bytes) -> list[bytes]:
     """The packets a frame stands for; ValueError if it contradicts itself."""
     header, packet = FrameHeader.unpack(frame), frame[FRAME_HEADER_BYTES:]
-    if header.gso_type != GSO_NONE:
+    if not 1 <= len(packet) <= MAX_PACKET:
+        raise ValueError("no packet, or too large")
+    if header.gso_type & ~GSO_ECN != GSO_NONE:
         return cut(header, packet)
     return [finished(header, packet) if header.flags & NEEDS_CSUM else packet]
 
@@ -70,19 +74,21 @@ def finished(header: FrameHeader, packet: bytes) -> bytes:
 
 def cut(header: FrameHeader, packet: bytes) -> list[bytes]:
     protocol, ip_bytes = carried(packet)
+    if packet[0] >> 4 == 6 and header.csum_start > ip_bytes:  # what stands between are extension headers
+        protocol, ip_bytes = UDP if header.gso_type & ~GSO_ECN == GSO_UDP_L4 else TCP, header.csum_start
     if header.gso_type & ~GSO_ECN != KINDS.get((packet[0] >> 4, protocol)):
         raise ValueError("not the kind of packet announced")
     if not header.flags & NEEDS_CSUM or (header.csum_start, header.csum_offset) != (ip_bytes, CHECK_AT[protocol]):
         raise ValueError("not the checksum of the packet")
+    head_bytes = ip_bytes + (8 if protocol == UDP else tcp_bytes(packet, ip_bytes))
+    if head_bytes >= len(packet) or head_bytes > MAX_HEADERS:
+        raise ValueError("no payload, or too many headers")
     if header.gso_size == 0:
         raise ValueError("segments of no size")
-    head_bytes = ip_bytes + (8 if protocol == UDP else tcp_bytes(packet, ip_bytes))
-    if head_bytes > len(packet):
-        raise ValueError("header beyond the packet")
     payload_bytes = len(packet) - head_bytes
     return [
         segment(packet, protocol, ip_bytes, head_bytes, at, min(header.gso_size, payload_bytes - at), header.gso_size)
-        for at in range(0, max(payload_bytes, 1), header.gso_size)
+        for at in range(0, payload_bytes, header.gso_size)
     ]
 
 

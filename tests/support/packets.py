@@ -1,7 +1,7 @@
 """Builds IP packets and tun frames, and judges what was made of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import pack, unpack_from
 from typing import Any
 
@@ -106,6 +106,14 @@ def stream(sizes: Iterable[int], *, seq: int = 1000, ident: int = 1, fill: int =
 def datagrams(sizes: Iterable[int], **of_udp: Any) -> list[bytes]:
     """UDP packets of one flow with these payload sizes."""
     return [udp(bytes([i % 256]) * size, ident=i, **of_udp) for i, size in enumerate(sizes, 1)]
+
+
+def outcome(cut: Callable[[Any], list[bytes]], made: object) -> list[bytes] | None:
+    """The packets of a frame, None if it is refused."""
+    try:
+        return cut(made)
+    except ValueError:
+        return None
 
 
 def flow(packet: bytes) -> tuple[object, ...]:
