@@ -111,8 +111,10 @@ def fuzz_pump(random: Random) -> None:
     with Rig(tcp_pair() if stream else udp_pair(), stream=stream, tun_offloads=granted, **options) as rig:
         rig.pump.set_mssfix(mss)
         expected = []
-        for _ in range(random.randrange(30)):
-            payload = random.choice([PING, EXIT, b"", *[hostile.packet(random)[:MTU]] * 9])
+        together = random.random() < 0.5
+        if together:
+            rig.pump.pause()
+        for payload in payloads(random):
             sealed = rig.channel.seal(payload)
             forged = hostile.mutated(random, sealed)[:MTU]
             if forged != sealed and (forged or not stream):
@@ -120,6 +122,8 @@ def fuzz_pump(random: Random) -> None:
             rig.send(sealed)
             if len(payload) >= 20 and payload[0] >> 4 in (4, 6):
                 expected.append(clamped(payload, mss))
+        if together:
+            rig.pump.resume()
         assert_joined(expected, through_tun(rig, len(expected), framed=granted > 0), granted)
         for _ in range(random.randrange(30)):
             frame = hostile.tun_frame(random) if granted else plain_frame(hostile.packet(random)[:MTU])
@@ -128,6 +132,15 @@ def fuzz_pump(random: Random) -> None:
                 rig.tun.send(frame if granted else frame[FRAME_HEADER_BYTES:])
                 for i, packet in enumerate(packets):  # a SYN travels alone: what follows isn't looked at
                     assert rig.opened() == clamped(packet, 0 if i else mss)
+
+
+def payloads(random: Random) -> list[bytes]:
+    """Flows that may be joined, with anything in between."""
+    found = hostile.mixed(random, random.randrange(1, 4), random.randrange(8))
+    for _ in range(random.randrange(10)):
+        odd = random.choice([PING, EXIT, b"", *[hostile.packet(random)[:MTU]] * 5])
+        found.insert(random.randrange(len(found) + 1), odd)
+    return found
 
 
 def through_tun(rig: Rig, count: int, *, framed: bool) -> list[bytes]:
