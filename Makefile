@@ -14,13 +14,18 @@ PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping libglib2.0-b
 FAST_SOURCES := setup.py $(wildcard ovpn3/_fast/*.pyx ovpn3/_fast/*.pxd)
 FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fast/*.pyx))
 
-.PHONY: help demo test test-all check bench bench-quick run install clean packages build-packages profile-named root
+# What is built to notice wrong use of memory, and how long hostile packets are thrown at it.
+ASAN := build/asan
+SECONDS ?= 60
+
+.PHONY: help demo test test-all check fuzz bench bench-quick run install clean packages build-packages profile-named root
 
 help:
 	@echo "make demo               two machines, a real server, a user's session, data, figures"
 	@echo "make test               checks and all tests (root)"
 	@echo "make test-all           the same with the whole product of modes"
 	@echo "make check              lint, types, import floors"
+	@echo "make fuzz               hostile packets into the data path under AddressSanitizer, for SECONDS=$(SECONDS)"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
 	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
 	@echo "make install            into PREFIX=$(PREFIX), and the services into the system (root)"
@@ -42,6 +47,13 @@ check: $(VENV)/.built
 	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/unit/client tests/conftest.py tests/demo.py bench/macro
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest.allow --ignore-unused-allowlist $(FAST_MODULES)
+
+# Python's own allocator would hide small overruns. The package found first is the one beside the working directory.
+fuzz: $(VENV)/.built
+	CFLAGS="-g -fsanitize=address -fno-omit-frame-pointer" $(BIN)/python setup.py --quiet build_py --build-lib $(ASAN) \
+	  build_ext --build-lib $(ASAN) --build-temp $(ASAN)/objects
+	cd $(ASAN) && LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  PYTHONPATH=$(CURDIR) python -m tests.fuzz.data_path --seconds $(SECONDS)
 
 bench: root $(VENV)/.built
 	mkdir -p bench/out

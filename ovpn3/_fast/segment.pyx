@@ -99,6 +99,8 @@ cdef int measure(Cut *cut, const VnetHeader *header) noexcept nogil:
     # Bounds first: everything up to the end of the headers is in the packet and fits our copy.
     if cut.size < cut.l4 + (8 if cut.protocol == UDP else 20):
         return -1
+    if not says_the_same(header, packet, cut.l4, cut.protocol):
+        return -1
     cut.header_bytes = cut.l4 + (8 if cut.protocol == UDP else (packet[cut.l4 + 12] >> 4) * 4)
     if (cut.header_bytes > MAX_HEADERS or cut.header_bytes >= cut.size or cut.header_bytes < cut.l4 + 8
             or (cut.protocol == TCP and cut.header_bytes < cut.l4 + 20) or cut.segment == 0):
@@ -109,6 +111,14 @@ cdef int measure(Cut *cut, const VnetHeader *header) noexcept nogil:
     cut.identification = get_u16(cut.headers + 4)
     blank_what_changes(cut)
     return 0
+
+
+# Whether the packet is of the protocol announced, as far as is seen without looking through IPv6 extension headers, and
+# it is this protocol's checksum that is wanted.
+cdef bint says_the_same(const VnetHeader *header, const uint8_t *packet, int l4, int protocol) noexcept nogil:
+    cdef int named = packet[9] if packet[0] >> 4 == 4 else packet[6] if l4 == 40 else protocol
+    return (named == protocol and header.flags & NEEDS_CSUM
+            and header.csum_offset == (UDP_CHECKSUM_AT if protocol == UDP else TCP_CHECKSUM_AT))
 
 
 cdef void blank_what_changes(Cut *cut) noexcept nogil:

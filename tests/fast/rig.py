@@ -83,8 +83,8 @@ class Rig:
         stream: bool = False,
         queue_limit: int = 64,
         peer_id: int = PEER_ID,
-        threads: int = 1,
         tun_offloads: int = 0,
+        **options: int,
     ) -> None:
         own, self.peer = sockets
         fake_tun, self.tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -93,7 +93,7 @@ class Rig:
         self.stream = stream
         self.seen: list[Event] = []
         with own, fake_tun:
-            self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit, threads=threads)
+            self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit, **options)
             self.pump.attach_tun(fake_tun.fileno(), 1500, tun_offloads)
         self.keys.install(self.pump, 0, peer_id)
         self.keys.mirrored().install(self.channel, 0, peer_id)
