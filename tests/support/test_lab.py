@@ -67,7 +67,7 @@ def test_own_server_takes_one_client_after_the_other(
         for _ in range(2):
             with OpenVpnProcess(pair.client, [server.profile(), "disable-dco"]) as client:
                 client.wait_connected()
-                transfer(pair.client, pair.server, server.TUNNEL_V6, 100_000)
+                transfer(pair.client, pair.server, server.TUNNEL_V4, 100_000)
                 transfer(pair.server, pair.client, server.CLIENT_V4, 100_000)
         assert not server.log()
 
