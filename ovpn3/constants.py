@@ -1,6 +1,6 @@
-"""Names and numbers of the OpenVPN 3 Linux D-Bus API. Values are the original's and must not change."""
+"""Names and numbers of the OpenVPN 3 Linux D-Bus API. The original's, unless marked as ours; none may change."""
 
-from enum import IntEnum, IntFlag
+from enum import CONFORM, IntEnum, IntFlag
 
 PRODUCT = "OpenVPN 3 Linux client in Python"
 # Front-ends read features from this, v<major>[.<minor>][_suffix]: tags 21, Validate 22, route metrics 26.
@@ -214,6 +214,18 @@ class NetworkChange(IntFlag):
     DNS_SEARCH_REMOVED = 1024
 
 
+class TunOffload(IntFlag, boundary=CONFORM):
+    """What may be left to the reader of a tun device: TUN_F_* of linux/if_tun.h. Other bits are dropped."""
+
+    NONE = 0
+    CSUM = 1
+    TSO4 = 2
+    TSO6 = 4
+    TSO_ECN = 8
+    USO4 = 0x20
+    USO6 = 0x40
+
+
 # Error domains: they stand inside the message, where front-ends look for them.
 DOMAIN_DEFAULT = "net.openvpn.gdbuspp"
 DOMAIN_REQUEST = "net.openvpn.gdbuspp.request"
@@ -247,4 +259,17 @@ OVERRIDES = {
     "proxy-auth-cleartext": "b",
     "enterprise-profile": "s",
     "automatic-restart": "s",
+    # From here on ours; the original doesn't know them.
+    "data-threads": "s",
+    "offloads": "s",
 }
+SECRET_OVERRIDES = ("proxy-password",)  # not shown with the others
+
+# What the override `offloads` may name.
+OFFLOADS = (
+    "tso",  # the tun hands over and takes TCP super packets
+    "uso",  # the same for UDP
+    "gso",  # the UDP socket cuts a run of datagrams
+    "gro",  # the UDP socket joins a run of datagrams
+    "ipsec-mb",  # AES-GCM and ChaCha20 by Intel's multi-buffer library
+)

@@ -1,9 +1,9 @@
-"""Data channel: up to eight live keys, chosen by key id; packets are sealed and opened in place."""
+"""Data channel: up to eight live keys, chosen by key id."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ovpn3._fast.aead cimport TAG_BYTES, AeadKey
-from ovpn3._fast.packet cimport MAX_HEADER_BYTES
+from ovpn3._fast.packet cimport MAX_HEADER_BYTES, DataHeader
 from ovpn3._fast.replay cimport ReplayWindow
 
 cdef enum:
@@ -47,9 +47,17 @@ cdef struct Channel:
     uint32_t expiring  # bit per key id: time to renegotiate
     uint32_t heard  # bit per key id: an authentic packet came
 
-# A slot with its own copy of the keys; ValueError if a length or a number is wrong. Belongs to the caller.
+# A received packet whose key has been found.
+cdef struct Sealed:
+    Slot *slot
+    DataHeader header
+    const uint8_t *packet
+    int size  # of the payload
+
+# A slot with its own copy of the keys, `fast`: by ipsec-mb where it works; ValueError if a length or a number is wrong.
+# Belongs to the caller.
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
-                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id) except NULL
+                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast) except NULL
 
 # Wipe and free; takes NULL.
 cdef void slot_free(Slot *slot) noexcept nogil
@@ -67,11 +75,15 @@ cdef void channel_clear(Channel *channel) noexcept nogil
 # Octets that precede the payload when the key in use seals; 0 without a key.
 cdef int channel_overhead(const Channel *channel) noexcept nogil
 
-# Seal `size` payload octets that stand `channel_overhead` behind `packet`. Size of the packet, or a code.
-cdef int channel_seal(Channel *channel, uint8_t *packet, int size) noexcept nogil
+# Seal `size` octets of payload, which stand `channel_overhead` behind `packet` or elsewhere. Size of the packet, or a
+# code.
+cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload, int size) noexcept nogil
 
-# Authenticate and decrypt in place, then check for replay. Size of the payload, or a code.
-cdef int channel_open(Channel *channel, uint8_t *packet, int size, uint64_t now_ns, uint8_t **payload) noexcept nogil
+# Find the key of a packet: the size of its payload, or a code. `sealed` is good as long as the packet is.
+cdef int channel_find(Channel *channel, const uint8_t *packet, int size, Sealed *sealed) noexcept nogil
+
+# Authenticate and decrypt to `payload`, then check for replay. 0, or a code.
+cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, uint64_t now_ns) noexcept nogil
 
 cdef int payload_kind(const uint8_t *payload, int size) noexcept nogil
 

@@ -20,8 +20,10 @@ class DataChannel:
         *,
         packets_sent: int = 0,
         units_used: int = 0,
+        fast: bool = True,
     ) -> None:
-        """Copy a key into its slot; -1 as peer id means DATA_V1. The last two say what the key has done already."""
+        """Copy a key into its slot; -1 as peer id means DATA_V1. `packets_sent` and `units_used` say what the key has
+        done already, `fast` as in `aead`."""
     def use(self, key_id: int) -> None:
         """Seal with this key from now on."""
     def retire(self, key_id: int) -> None:

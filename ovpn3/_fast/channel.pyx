@@ -47,8 +47,8 @@ cdef class DataChannel:
 
     def install(self, int key_id, int cipher, const uint8_t[::1] send_key not None, const uint8_t[::1] send_iv not None,
                 const uint8_t[::1] recv_key not None, const uint8_t[::1] recv_iv not None, int peer_id=-1, *,
-                uint32_t packets_sent=0, uint64_t units_used=0):
-        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id)
+                uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
+        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast)
         slot.last_sent = packets_sent
         slot.sent_units = slot.received_units = units_used
         channel_install(&self.channel, slot)
@@ -67,23 +67,25 @@ cdef class DataChannel:
         cdef uint8_t buffer[MAX_OVERHEAD + MAX_PAYLOAD]
         if payload.shape[0] > MAX_PAYLOAD:
             raise ValueError("payload too long")
-        if payload.shape[0]:
-            memcpy(buffer + channel_overhead(&self.channel), &payload[0], payload.shape[0])
-        cdef int size = channel_seal(&self.channel, buffer, <int> payload.shape[0])
+        cdef const uint8_t *start = &payload[0] if payload.shape[0] else buffer
+        cdef int size = channel_seal(&self.channel, buffer, start, <int> payload.shape[0])
         if size < 0:
             raise ValueError(reason(size))
         return PyBytes_FromStringAndSize(<char *> buffer, size)
 
     def open(self, const uint8_t[::1] packet not None, double now):
-        cdef uint8_t buffer[MAX_OVERHEAD + MAX_PAYLOAD]
-        cdef uint8_t *payload = NULL
-        if packet.shape[0] > <Py_ssize_t> sizeof(buffer) or not 0 <= now < 1e9:
+        cdef uint8_t payload[MAX_PAYLOAD]
+        cdef Sealed sealed
+        if packet.shape[0] > MAX_OVERHEAD + MAX_PAYLOAD or not 0 <= now < 1e9:
             raise ValueError("packet too long or time out of range")
+        cdef int size = MALFORMED, code
         if packet.shape[0]:
-            memcpy(buffer, &packet[0], packet.shape[0])
-        cdef int size = channel_open(&self.channel, buffer, <int> packet.shape[0], <uint64_t> (now * 1e9), &payload)
-        if size < 0:
-            raise ValueError(reason(size))
+            size = channel_find(&self.channel, &packet[0], <int> packet.shape[0], &sealed)
+        if size > MAX_PAYLOAD:
+            raise ValueError("packet too long or time out of range")
+        code = size if size < 0 else channel_open(&self.channel, &sealed, payload, <uint64_t> (now * 1e9))
+        if code < 0:
+            raise ValueError(reason(code))
         return PyBytes_FromStringAndSize(<char *> payload, size)
 
     @property
@@ -96,7 +98,7 @@ cdef str reason(int code):
 
 
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
-                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id) except NULL:
+                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast) except NULL:
     cdef int key_bytes = aead_key_bytes(cipher)
     if not 0 <= key_id < KEY_SLOTS or not -1 <= peer_id <= NO_PEER_ID:
         raise ValueError("key id or peer id out of range")
@@ -114,10 +116,10 @@ cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const u
     slot.limited = cipher != CIPHER_CHACHA20_POLY1305
     memcpy(slot.send_iv, &send_iv[0], IMPLICIT_IV_BYTES)
     memcpy(slot.recv_iv, &recv_iv[0], IMPLICIT_IV_BYTES)
-    if (aead_start(&slot.send_key, cipher, &send_key[0], True) < 0
-            or aead_start(&slot.recv_key, cipher, &recv_key[0], False) < 0):
+    if (aead_start(&slot.send_key, cipher, &send_key[0], True, fast) < 0
+            or aead_start(&slot.recv_key, cipher, &recv_key[0], False, fast) < 0):
         slot_free(slot)
-        raise ValueError("libcrypto refused the key")
+        raise ValueError("the key was refused")
     return slot
 
 
@@ -158,7 +160,7 @@ cdef int channel_overhead(const Channel *channel) noexcept nogil:
     return header_bytes(channel.active.peer_id) + TAG_BYTES if channel.active != NULL else 0
 
 
-cdef int channel_seal(Channel *channel, uint8_t *packet, int size) noexcept nogil:
+cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload, int size) noexcept nogil:
     cdef Slot *slot = channel.active
     cdef DataHeader header
     cdef uint8_t nonce[NONCE_BYTES]
@@ -174,28 +176,34 @@ cdef int channel_seal(Channel *channel, uint8_t *packet, int size) noexcept nogi
     pack_data_into(packet, slot.key_id, slot.peer_id, slot.last_sent, &header)
     fill_nonce(nonce, slot.last_sent, slot.send_iv)
     tag = packet + header.size
-    if seal_into(&slot.send_key, tag + TAG_BYTES, tag, tag + TAG_BYTES, size, nonce, packet + header.aad_start,
+    if seal_into(&slot.send_key, tag + TAG_BYTES, tag, payload, size, nonce, packet + header.aad_start,
                  header.size - header.aad_start) < 0:
         return MALFORMED
     return header.size + TAG_BYTES + size
 
 
-cdef int channel_open(Channel *channel, uint8_t *packet, int size, uint64_t now_ns, uint8_t **payload) noexcept nogil:
-    cdef DataHeader header
-    cdef uint8_t nonce[NONCE_BYTES]
-    cdef uint8_t *tag
-    if unpack_data(packet, size, &header) < 0 or size < header.size + TAG_BYTES:
+cdef int channel_find(Channel *channel, const uint8_t *packet, int size, Sealed *sealed) noexcept nogil:
+    cdef DataHeader *header = &sealed.header
+    if unpack_data(packet, size, header) < 0 or size < header.size + TAG_BYTES:
         return MALFORMED
     cdef Slot *slot = channel.slots[header.key_id]
     if slot == NULL:
         return NO_KEY
     if slot.received_units > MAX_UNITS or slot.forgeries >= MAX_FORGERIES:
         return SPENT
-    size -= header.size + TAG_BYTES
+    sealed.slot = slot
+    sealed.packet = packet
+    sealed.size = size - header.size - TAG_BYTES
+    return sealed.size
+
+
+cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, uint64_t now_ns) noexcept nogil:
+    cdef const DataHeader *header = &sealed.header
+    cdef const uint8_t *tag = sealed.packet + header.size
+    cdef Slot *slot = sealed.slot
+    cdef uint8_t nonce[NONCE_BYTES]
     fill_nonce(nonce, header.packet_id, slot.recv_iv)
-    tag = packet + header.size
-    payload[0] = tag + TAG_BYTES
-    if open_into(&slot.recv_key, payload[0], tag, payload[0], size, nonce, packet + header.aad_start,
+    if open_into(&slot.recv_key, payload, tag, tag + TAG_BYTES, sealed.size, nonce, sealed.packet + header.aad_start,
                  header.size - header.aad_start) < 0:
         slot.forgeries += 1
         if slot.forgeries > LATE_FORGERIES:
@@ -203,11 +211,11 @@ cdef int channel_open(Channel *channel, uint8_t *packet, int size, uint64_t now_
         return FORGED
     if not replay_accept(&slot.replay, header.packet_id, now_ns):
         return REPLAYED
-    slot.received_units += units(slot, size)
+    slot.received_units += units(slot, sealed.size)
     if slot.received_units > LATE_UNITS or header.packet_id >= LATE_PACKET_ID:
         channel.expiring |= <uint32_t> 1 << slot.key_id
     channel.heard |= <uint32_t> 1 << slot.key_id
-    return size
+    return 0
 
 
 # What a packet costs of the AES-GCM limit: one, and one for each block begun.

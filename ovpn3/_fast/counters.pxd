@@ -11,12 +11,17 @@ cdef struct Counters:
     uint64_t tun_bytes_out
     uint64_t tun_packets_in
     uint64_t tun_packets_out
+    uint64_t tun_super_packets_in  # frames that held several packets
+    uint64_t tun_super_packets_out
     uint64_t receive_calls
     uint64_t send_calls
     uint64_t gro_receives  # messages of several datagrams that the kernel had joined
     uint64_t gso_sends  # messages of several datagrams for the kernel to cut
-    uint64_t gro_active  # 1 while the kernel may join, or cut
+    uint64_t tso_active  # 1 while in use: TCP and UDP super packets of the tun,
+    uint64_t uso_active
+    uint64_t gro_active  # datagrams that the kernel joins, and cuts,
     uint64_t gso_active
+    uint64_t ipsec_mb_active  # and the faster crypto library
     uint64_t pings_in
     uint64_t pings_out
     uint64_t decrypt_errors
@@ -33,6 +38,7 @@ cdef struct Counters:
     uint64_t end_of_stream
     uint64_t tun_read_errors
     uint64_t tun_write_errors
+    uint64_t tun_malformed_frames
     uint64_t no_tun_packets  # came while no tun was attached
     uint64_t peer_timeouts
     uint64_t inactive_timeouts

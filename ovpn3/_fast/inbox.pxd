@@ -1,4 +1,4 @@
-"""Packets fresh from the transport, in buffers they can be opened in."""
+"""Packets fresh from the transport."""
 
 from libc.stdint cimport uint8_t
 from posix.uio cimport iovec
@@ -42,4 +42,4 @@ cdef void inbox_fit(Inbox *box, int size) noexcept nogil
 cdef int receive(Inbox *box, int sock, Counters *counters) noexcept nogil
 
 # The next packet received: its size, 0 after the last, -EBADMSG if the framing of the stream is broken.
-cdef int inbox_take(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil
+cdef int inbox_take(Inbox *box, const uint8_t **packet, Counters *counters) noexcept nogil

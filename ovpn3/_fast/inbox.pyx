@@ -81,11 +81,11 @@ cdef int receive_stream(Inbox *box, int sock, Counters *counters) noexcept nogil
     return got == room
 
 
-cdef int inbox_take(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil:
+cdef int inbox_take(Inbox *box, const uint8_t **packet, Counters *counters) noexcept nogil:
     return take_frame(box, packet, counters) if box.stream else take_datagram(box, packet, counters)
 
 
-cdef int take_datagram(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil:
+cdef int take_datagram(Inbox *box, const uint8_t **packet, Counters *counters) noexcept nogil:
     cdef int size, left
     cdef mmsghdr *message
     while box.taken < box.filled:
@@ -114,7 +114,7 @@ cdef int next_size(const Inbox *box, int left) noexcept nogil:
     return min(joint.size, left) if joined and joint.size > 0 else left
 
 
-cdef int take_frame(Inbox *box, uint8_t **packet, Counters *counters) noexcept nogil:
+cdef int take_frame(Inbox *box, const uint8_t **packet, Counters *counters) noexcept nogil:
     cdef int size
     if box.filled - box.taken < FRAME_BYTES:
         return 0

@@ -2,6 +2,7 @@
 
 cdef extern from "openssl/crypto.h" nogil:
     void OPENSSL_cleanse(void *memory, size_t bytes)
+    int CRYPTO_memcmp(const void *one, const void *other, size_t bytes)
 
 cdef extern from "openssl/evp.h" nogil:
     ctypedef struct EVP_CIPHER:

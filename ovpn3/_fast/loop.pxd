@@ -1,15 +1,25 @@
-"""One tunnel's native thread: tun, transport socket, commands and timers, without the GIL from start to end."""
+"""One tunnel's native thread: tun, transport socket, commands and timers, without the GIL from start to end.
 
-from libc.stdint cimport int64_t, uint32_t
+A tunnel may also have two threads, one for each direction, each with a Tunnel of its own that does half the work.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from ovpn3._fast.channel cimport Channel
+from ovpn3._fast.coalesce cimport Joiner
 from ovpn3._fast.counters cimport Counters
 from ovpn3._fast.inbox cimport Inbox
 from ovpn3._fast.outbox cimport Outbox
 from ovpn3._fast.ring cimport CommandRing, EventRing
+from ovpn3._fast.segment cimport Cut
+
+cdef enum Direction:
+    SENDS = 1  # from the tun to the transport; control packets and pings
+    RECEIVES = 2  # from the transport to the tun; time-outs
 
 cdef struct Tunnel:
     # Set before the thread starts, constant after.
+    int directions
     bint stream
     int sock
     int command_fd  # eventfd: commands wait
@@ -19,9 +29,11 @@ cdef struct Tunnel:
     CommandRing commands
     EventRing events
     Counters counters
+    const Counters *twin  # those of the other direction's thread, or NULL
     # The thread's own.
     int epoll
     int tun  # -1: none
+    bint vnet  # each packet of the tun has a VnetHeader before it
     int mss_v4
     bint paused
     bint blocked  # the transport takes nothing more for now
@@ -47,9 +59,14 @@ cdef struct Tunnel:
     Channel channel
     Inbox inbox
     Outbox outbox
+    Joiner joiner  # packets for the tun
+    Cut cut  # packets from the tun
+    uint8_t *frame  # read from the tun
 
 # A tunnel that has taken over the descriptor, or NULL with errno set (then the descriptor is still the caller's).
-cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit, bint offload) noexcept nogil
+# `gso`, `gro`: let the kernel cut and join datagrams.
+cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro) noexcept nogil
+
 
 # Free everything it owns. The thread must have ended.
 cdef void tunnel_free(Tunnel *tunnel) noexcept nogil

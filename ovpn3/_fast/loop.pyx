@@ -2,10 +2,10 @@
 timers, then send. Each part has a budget, so none can starve another; a batch is what is there now, never waited for.
 """
 
-from libc.errno cimport EAGAIN, EINTR, ENODATA, ENODEV, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENODATA, ENODEV, errno
 from libc.stdint cimport uint8_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
@@ -19,8 +19,10 @@ from ovpn3._fast.channel cimport (
     PAYLOAD_PING,
     PAYLOAD_UNKNOWN,
     REPLAYED,
+    Sealed,
     Slot,
     channel_clear,
+    channel_find,
     channel_install,
     channel_open,
     channel_overhead,
@@ -31,6 +33,16 @@ from ovpn3._fast.channel cimport (
     payload_kind,
     ping_into,
     slot_free,
+)
+from ovpn3._fast.coalesce cimport (
+    HEADROOM,
+    join_allow,
+    join_cancel,
+    join_close,
+    join_flush,
+    join_open,
+    join_place,
+    join_take,
 )
 from ovpn3._fast.inbox cimport inbox_close, inbox_fit, inbox_open, inbox_take, receive
 from ovpn3._fast.linux cimport (
@@ -53,12 +65,14 @@ from ovpn3._fast.linux cimport (
     sched_param,
     sched_setscheduler,
 )
-from ovpn3._fast.mss cimport clamp_mss
+from ovpn3._fast.mss cimport clamp_mss, is_syn
 from ovpn3._fast.outbox cimport (
     FRAME_BYTES,
+    largest_unfragmented,
     outbox_add,
     outbox_close,
     outbox_end,
+    outbox_has_room,
     outbox_open,
     outbox_segment,
     send_datagrams,
@@ -91,11 +105,15 @@ from ovpn3._fast.ring cimport (
     pop_command,
     push_event,
 )
+from ovpn3._fast.segment cimport Cut, cut_next, cut_open
+from ovpn3._fast.vnet cimport TUN_F_TSO4, TUN_F_USO4, VNET_BYTES, VnetHeader
 
 cdef enum:
-    BUDGET = 64  # packets from the tun in one turn
+    BUDGET = 64  # reads from the tun in one turn
     FLUSH_BYTES = 32768  # send once this much is sealed, while it is still warm in the cache
     MAX_PAYLOAD = 65535
+    SMALLEST_MSS = 48  # we ask for, whatever the path claims to carry
+    TCP_OVER_IPV4 = 40  # octets of headers
     NS_PER_S = 1_000_000_000
     NS_PER_MS = 1_000_000
 
@@ -105,11 +123,12 @@ cdef enum Source:
     FROM_TUN
 
 
-cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit, bint offload) noexcept nogil:
+cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro) noexcept nogil:
     cdef Tunnel *tunnel = <Tunnel *> calloc(1, sizeof(Tunnel))
     cdef epoll_event event
     if tunnel == NULL:
         return NULL
+    tunnel.directions = directions
     tunnel.stream = stream
     tunnel.queue_limit = queue_limit
     tunnel.sock = tunnel.tun = -1
@@ -119,11 +138,15 @@ cdef Tunnel *tunnel_new(int sock, bint stream, int queue_limit, bint offload) no
     event.events = EPOLLIN
     event.data.u32 = FROM_COMMANDS
     if (tunnel.event_fd < 0 or epoll_ctl(tunnel.epoll, EPOLL_CTL_ADD, tunnel.command_fd, &event) < 0
-            or not inbox_open(&tunnel.inbox, sock, stream, offload, &tunnel.counters)
-            or not outbox_open(&tunnel.outbox)):
+            or not inbox_open(&tunnel.inbox, sock, stream, gro and directions & RECEIVES, &tunnel.counters)
+            or not outbox_open(&tunnel.outbox) or not join_open(&tunnel.joiner, write_tun, tunnel)):
         tunnel_free(tunnel)
         return NULL
-    if offload and not stream:
+    tunnel.frame = <uint8_t *> malloc(HEADROOM + MAX_PAYLOAD)
+    if tunnel.frame == NULL:
+        tunnel_free(tunnel)
+        return NULL
+    if gso and directions & SENDS and not stream:
         outbox_segment(&tunnel.outbox, sock, &tunnel.counters)
     tunnel.sock = sock
     return tunnel
@@ -136,6 +159,8 @@ cdef void tunnel_free(Tunnel *tunnel) noexcept nogil:
     channel_clear(&tunnel.channel)
     inbox_close(&tunnel.inbox)
     outbox_close(&tunnel.outbox)
+    join_close(&tunnel.joiner)
+    free(tunnel.frame)
     close_if_open(tunnel.epoll)
     close_if_open(tunnel.command_fd)
     close_if_open(tunnel.event_fd)
@@ -226,9 +251,7 @@ cdef void carry_out(Tunnel *tunnel, Command *command) noexcept nogil:
     elif command.order == ORDER_SEND_EXIT:
         send_in_band(tunnel, exit_into)
     elif command.order == ORDER_ATTACH_TUN:
-        detach_tun(tunnel)
-        tunnel.tun = <int> command.first
-        inbox_fit(&tunnel.inbox, <int> command.second + MAX_OVERHEAD)
+        attach_tun(tunnel, <int> command.first, <int> command.second & 0xFFFF, <uint32_t> (command.second >> 16))
     elif command.order == ORDER_DETACH_TUN:
         detach_tun(tunnel)
     elif command.order == ORDER_INSTALL_KEY:
@@ -236,6 +259,8 @@ cdef void carry_out(Tunnel *tunnel, Command *command) noexcept nogil:
         forget_told(tunnel)
     elif command.order == ORDER_USE_KEY:
         channel_use(&tunnel.channel, <int> command.first)
+        if tunnel.directions & SENDS and tunnel.channel.active != NULL:
+            tunnel.counters.ipsec_mb_active = tunnel.channel.active.send_key.expanded != NULL
     elif command.order == ORDER_RETIRE_KEY:
         channel_retire(&tunnel.channel, <int> command.first)
         forget_told(tunnel)
@@ -256,12 +281,25 @@ cdef void carry_out(Tunnel *tunnel, Command *command) noexcept nogil:
         restart_clocks(tunnel)
 
 
+# `offloads`: what the tun was granted, TUN_F_ bits; 0 means that its packets have no header before them.
+cdef void attach_tun(Tunnel *tunnel, int tun, int mtu, uint32_t offloads) noexcept nogil:
+    detach_tun(tunnel)
+    tunnel.tun = tun
+    tunnel.vnet = offloads != 0
+    join_allow(&tunnel.joiner, offloads)
+    inbox_fit(&tunnel.inbox, mtu + MAX_OVERHEAD)
+    if tunnel.directions & SENDS:
+        tunnel.counters.tso_active = offloads & TUN_F_TSO4 != 0
+        tunnel.counters.uso_active = offloads & TUN_F_USO4 != 0
+
+
 cdef void detach_tun(Tunnel *tunnel) noexcept nogil:
     if tunnel.tun >= 0:
         # The device may live on under another descriptor, so closing alone would not end the watch.
         watch_one(tunnel, tunnel.tun, FROM_TUN, 0, &tunnel.watched_tun)
         close(tunnel.tun)
         tunnel.tun = -1
+        tunnel.counters.tso_active = tunnel.counters.uso_active = 0
 
 
 # What a retired key said must not silence its successor of the same id.
@@ -275,13 +313,13 @@ cdef void forget_told(Tunnel *tunnel) noexcept nogil:
 cdef bint wants_tun(const Tunnel *tunnel) noexcept nogil:
     # Datagrams push back: while the socket is full, packets wait, and are dropped, in the tun's own queue.
     return (tunnel.tun >= 0 and tunnel.channel.active != NULL and not tunnel.paused and not tunnel.closed
-            and (tunnel.stream or not tunnel.blocked))
+            and tunnel.directions & SENDS and (tunnel.stream or not tunnel.blocked))
 
 
 cdef void watch(Tunnel *tunnel) noexcept nogil:
     cdef uint32_t sock = 0
     if not tunnel.paused and not tunnel.closed:
-        sock = EPOLLIN | (EPOLLOUT if tunnel.blocked else 0)
+        sock = (EPOLLIN if tunnel.directions & RECEIVES else 0) | (EPOLLOUT if tunnel.blocked else 0)
     watch_one(tunnel, tunnel.sock, FROM_SOCK, sock, &tunnel.watched_sock)
     if tunnel.tun >= 0:
         watch_one(tunnel, tunnel.tun, FROM_TUN, EPOLLIN if wants_tun(tunnel) else 0, &tunnel.watched_tun)
@@ -317,21 +355,53 @@ cdef int waiting(const Tunnel *tunnel) noexcept nogil:
 
 
 cdef bint read_one(Tunnel *tunnel) noexcept nogil:
-    cdef uint8_t *packet = packet_place(tunnel)
-    cdef uint8_t *payload = packet + channel_overhead(&tunnel.channel)
-    cdef int size = <int> read(tunnel.tun, payload, MAX_PAYLOAD)
+    cdef VnetHeader header
+    cdef int header_bytes = VNET_BYTES if tunnel.vnet else 0
+    cdef uint8_t *packet = tunnel.frame + HEADROOM
+    cdef int size = <int> read(tunnel.tun, packet - header_bytes, header_bytes + MAX_PAYLOAD) - header_bytes
     if size <= 0:
-        if size == 0 or (errno != EAGAIN and errno != EINTR):
-            lose_tun(tunnel, errno if size else ENODEV)
+        if size + header_bytes >= 0 or (errno != EAGAIN and errno != EINTR):
+            lose_tun(tunnel, errno if size + header_bytes < 0 else ENODEV)
         return False
-    tunnel.counters.tun_packets_in += 1
-    tunnel.counters.tun_bytes_in += size
-    if tunnel.stream and waiting(tunnel) >= tunnel.queue_limit:
+    memset(&header, 0, sizeof(header))
+    memcpy(&header, packet - header_bytes, header_bytes)
+    if cut_open(&tunnel.cut, &header, packet, size) < 0:
+        tunnel.counters.tun_malformed_frames += 1
+    elif tunnel.stream and waiting(tunnel) >= tunnel.queue_limit:
         tunnel.counters.queue_overflows += 1
-        return True
-    clamp_mss(payload, size, tunnel.mss_v4)
-    enqueue(tunnel, channel_seal(&tunnel.channel, packet, size))
+    else:
+        seal_segments(tunnel)
     return True
+
+
+cdef void seal_segments(Tunnel *tunnel) noexcept nogil:
+    cdef uint8_t *segment
+    cdef int size = cut_next(&tunnel.cut, &segment), packets = 0
+    while size:
+        packets += 1
+        tunnel.counters.tun_bytes_in += size
+        if packets == 1:  # a SYN travels alone
+            clamp(tunnel, segment, size)
+        if not outbox_has_room(&tunnel.outbox, size + MAX_OVERHEAD + FRAME_BYTES):
+            send_run(tunnel)
+        if outbox_has_room(&tunnel.outbox, size + MAX_OVERHEAD + FRAME_BYTES):
+            enqueue(tunnel, channel_seal(&tunnel.channel, packet_place(tunnel), segment, size))
+        else:
+            tunnel.counters.queue_overflows += 1
+        size = cut_next(&tunnel.cut, &segment)
+    tunnel.counters.tun_packets_in += packets
+    tunnel.counters.tun_super_packets_in += packets > 1
+
+
+# Lower the MSS that a SYN announces to what the tunnel carries whole, over the path as it is known by now.
+cdef void clamp(Tunnel *tunnel, uint8_t *packet, int size) noexcept nogil:
+    cdef int limit = tunnel.mss_v4, path
+    if not limit or not is_syn(packet, size):
+        return
+    path = 0 if tunnel.stream else largest_unfragmented(tunnel.sock)
+    if path:
+        limit = min(limit, max(path - channel_overhead(&tunnel.channel) - TCP_OVER_IPV4, <int> SMALLEST_MSS))
+    clamp_mss(packet, size, limit)
 
 
 cdef void lose_tun(Tunnel *tunnel, int error) noexcept nogil:
@@ -358,8 +428,9 @@ cdef void enqueue(Tunnel *tunnel, int size) noexcept nogil:
 
 cdef void send_in_band(Tunnel *tunnel, int (*message_into)(uint8_t *) noexcept nogil) noexcept nogil:
     cdef uint8_t *packet = packet_place(tunnel)
+    cdef uint8_t *payload = packet + channel_overhead(&tunnel.channel)
     if tunnel.channel.active != NULL:
-        enqueue(tunnel, channel_seal(&tunnel.channel, packet, message_into(packet + channel_overhead(&tunnel.channel))))
+        enqueue(tunnel, channel_seal(&tunnel.channel, packet, payload, message_into(payload)))
 
 
 # Send what waits, unless the socket is known to be full.
@@ -382,7 +453,7 @@ cdef void send_run(Tunnel *tunnel) noexcept nogil:
 # Handle what one receive call brings. True if more may wait.
 cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
     cdef int more = receive(&tunnel.inbox, tunnel.sock, &tunnel.counters)
-    cdef uint8_t *packet = NULL
+    cdef const uint8_t *packet = NULL
     cdef int size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters) if more >= 0 else 0
     while size > 0:
         if is_data(packet[0]):
@@ -393,6 +464,7 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
         else:
             tunnel.counters.control_dropped += 1
         size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters)
+    join_flush(&tunnel.joiner)
     if size < 0:
         tunnel.counters.frame_errors += 1
         socket_failed(tunnel, -size)
@@ -405,20 +477,29 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
     return more > 0
 
 
-cdef void take_data(Tunnel *tunnel, uint8_t *packet, int size) noexcept nogil:
-    cdef uint8_t *payload = NULL
-    cdef int kind
-    size = channel_open(&tunnel.channel, packet, size, <uint64_t> tunnel.now, &payload)
+cdef void take_data(Tunnel *tunnel, const uint8_t *packet, int size) noexcept nogil:
+    cdef Sealed sealed
+    cdef uint8_t *payload
+    cdef int kind, code
+    size = channel_find(&tunnel.channel, packet, size, &sealed)
     if size < 0:
         count_refused(&tunnel.counters, size)
+        return
+    payload = join_place(&tunnel.joiner, size)
+    code = channel_open(&tunnel.channel, &sealed, payload, <uint64_t> tunnel.now)
+    if code < 0:
+        join_cancel(&tunnel.joiner)
+        count_refused(&tunnel.counters, code)
         return
     tunnel.last_received = tunnel.now
     tunnel.timed_out = False
     kind = payload_kind(payload, size)
     if kind == PAYLOAD_IP:
-        clamp_mss(payload, size, tunnel.mss_v4)
-        write_tun(tunnel, payload, size)
-    elif kind == PAYLOAD_PING:
+        clamp(tunnel, payload, size)
+        join_take(&tunnel.joiner, size)
+        return
+    join_cancel(&tunnel.joiner)
+    if kind == PAYLOAD_PING:
         tunnel.counters.pings_in += 1
     elif kind == PAYLOAD_EXIT:
         tell(tunnel, EVENT_PEER_EXIT, 0)
@@ -437,17 +518,41 @@ cdef void count_refused(Counters *counters, int code) noexcept nogil:
         counters.decrypt_errors += 1
 
 
-cdef void write_tun(Tunnel *tunnel, const uint8_t *payload, int size) noexcept nogil:
+# Write a packet for the tun, `packets` of them in one.
+cdef void write_tun(void *owner, uint8_t *packet, int size, int packets, const VnetHeader *header) noexcept nogil:
+    cdef Tunnel *tunnel = <Tunnel *> owner
+    cdef int header_bytes = VNET_BYTES if tunnel.vnet else 0
     if tunnel.tun < 0:
-        tunnel.counters.no_tun_packets += 1
-    elif write(tunnel.tun, payload, size) == size:
-        tunnel.counters.tun_packets_out += 1
-        tunnel.counters.tun_bytes_out += size
+        tunnel.counters.no_tun_packets += packets
+        return
+    memcpy(packet - header_bytes, header, header_bytes)
+    if write(tunnel.tun, packet - header_bytes, header_bytes + size) == header_bytes + size:
+        tunnel.counters.tun_packets_out += packets
+        tunnel.counters.tun_bytes_out += size + (packets - 1) * header.header_bytes
+        tunnel.counters.tun_super_packets_out += packets > 1
+    elif packets > 1 and (errno == EINVAL or errno == EMSGSIZE):
+        write_singly(tunnel, packet, size, header)
     else:
-        tunnel.counters.tun_write_errors += 1
+        tunnel.counters.tun_write_errors += packets
         if tunnel.now - tunnel.tun_error_told >= NS_PER_S:
             tunnel.tun_error_told = tunnel.now
             tell(tunnel, EVENT_TUN_ERROR, errno)
+
+
+# The tun refused a super packet, so it gets its packets, and no more super packets.
+cdef void write_singly(Tunnel *tunnel, uint8_t *packet, int size, const VnetHeader *header) noexcept nogil:
+    cdef Cut cut
+    cdef VnetHeader plain
+    cdef uint8_t *segment
+    memset(&plain, 0, sizeof(plain))
+    join_allow(&tunnel.joiner, 0)
+    if cut_open(&cut, header, packet, size) < 0:
+        return
+    size = cut_next(&cut, &segment)
+    while size:
+        # The octets before a segment belong to the one before, which has been written.
+        write_tun(tunnel, segment, size, 1, &plain)
+        size = cut_next(&cut, &segment)
 
 
 # ---- events ----
@@ -500,20 +605,27 @@ cdef void restart_clocks(Tunnel *tunnel) noexcept nogil:
 
 
 cdef int64_t tun_bytes(const Tunnel *tunnel) noexcept nogil:
-    return <int64_t> (tunnel.counters.tun_bytes_in + tunnel.counters.tun_bytes_out)
+    cdef uint64_t bytes = tunnel.counters.tun_bytes_in + tunnel.counters.tun_bytes_out
+    return <int64_t> (bytes + (tunnel.twin.tun_bytes_in + tunnel.twin.tun_bytes_out if tunnel.twin != NULL else 0))
 
 
 # When the next ping is due, and so on; 0 if never.
 cdef int64_t ping_due(const Tunnel *tunnel) noexcept nogil:
-    return tunnel.last_sent + tunnel.ping_every if tunnel.ping_every and tunnel.channel.active != NULL else 0
+    if not tunnel.directions & SENDS or not tunnel.ping_every or tunnel.channel.active == NULL:
+        return 0
+    return tunnel.last_sent + tunnel.ping_every
 
 
 cdef int64_t timeout_due(const Tunnel *tunnel) noexcept nogil:
-    return tunnel.last_received + tunnel.restart_after if tunnel.restart_after and not tunnel.timed_out else 0
+    if not tunnel.directions & RECEIVES or not tunnel.restart_after or tunnel.timed_out:
+        return 0
+    return tunnel.last_received + tunnel.restart_after
 
 
 cdef int64_t inactive_due(const Tunnel *tunnel) noexcept nogil:
-    return tunnel.last_active + tunnel.inactive_after if tunnel.inactive_after and not tunnel.went_inactive else 0
+    if not tunnel.directions & RECEIVES or not tunnel.inactive_after or tunnel.went_inactive:
+        return 0
+    return tunnel.last_active + tunnel.inactive_after
 
 
 cdef bint is_over(const Tunnel *tunnel, int64_t due) noexcept nogil:

@@ -20,9 +20,14 @@ def clamp(uint8_t[::1] packet not None, int mss_v4):
         clamp_mss(&packet[0], <int> min(packet.shape[0], 65535), mss_v4)
 
 
+cdef bint is_syn(const uint8_t *packet, int size) noexcept nogil:
+    cdef int ip_bytes = tcp_start(packet, size)
+    return ip_bytes >= 0 and packet[ip_bytes + 13] & SYN != 0
+
+
 cdef void clamp_mss(uint8_t *packet, int size, int mss_v4) noexcept nogil:
     cdef int ip_bytes = tcp_start(packet, size), tcp_bytes, at
-    if mss_v4 == 0 or ip_bytes < 0 or not packet[ip_bytes + 13] & SYN:
+    if mss_v4 == 0 or not is_syn(packet, size):
         return
     cdef uint8_t *tcp = packet + ip_bytes
     cdef int limit = mss_v4 if packet[0] >> 4 == 4 else mss_v4 - 20

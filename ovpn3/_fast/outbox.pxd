@@ -8,7 +8,9 @@ from ovpn3._fast.linux cimport cmsghdr, mmsghdr
 
 cdef enum:
     OUTBOX_BYTES = 524288
-    OUTBOX_PACKETS = 320
+    OUTBOX_PACKETS = 512
+    CONTROL_PACKETS = 64  # room that tunnel packets leave to the others
+    CONTROL_BYTES = 65536
     LARGEST_PACKET = 66048  # 65535 octets of payload, overhead and framing
     FRAME_BYTES = 2  # length before each packet on a stream
 
@@ -17,6 +19,12 @@ cdef struct Segmentation:
     cmsghdr header
     uint16_t size
 
+# Packets that go out as one message.
+cdef struct Run:
+    iovec octets
+    int packets
+    Segmentation segmentation
+
 cdef struct Outbox:
     uint8_t *arena  # OUTBOX_BYTES and room for one LARGEST_PACKET
     int used
@@ -24,17 +32,23 @@ cdef struct Outbox:
     int last
     int largest_segment  # that a message may be cut into; 0: messages are not cut
     iovec packets[OUTBOX_PACKETS]
-    mmsghdr messages[OUTBOX_PACKETS]  # with one packet or more each, made for one send call
-    Segmentation segmentation[OUTBOX_PACKETS]  # of each message
+    mmsghdr messages[OUTBOX_PACKETS]  # made for one send call
+    Run runs[OUTBOX_PACKETS]  # what each message holds
 
 cdef bint outbox_open(Outbox *box) noexcept nogil
 cdef void outbox_close(Outbox *box) noexcept nogil
+
+# Octets of payload that the path of a connected UDP socket carries whole, as far as is known; 0 if unknown.
+cdef int largest_unfragmented(int sock) noexcept nogil
 
 # From now on send runs of equal datagrams as one message for the kernel to cut, if socket and path allow it.
 cdef void outbox_segment(Outbox *box, int sock, Counters *counters) noexcept nogil
 
 # Where the next packet goes: always room for LARGEST_PACKET, but only `outbox_add` keeps what is written there.
 cdef uint8_t *outbox_end(Outbox *box) noexcept nogil
+
+# Whether a tunnel packet of `size` octets may be queued.
+cdef bint outbox_has_room(const Outbox *box, int size) noexcept nogil
 
 # Queue the `size` octets written at the end; false if the box is full.
 cdef bint outbox_add(Outbox *box, int size) noexcept nogil

@@ -19,7 +19,6 @@ from ovpn3._fast.linux cimport (
     MSG_NOSIGNAL,
     UDP_SEGMENT,
     getsockopt,
-    msghdr,
     send,
     sendmmsg,
     socklen_t,
@@ -36,9 +35,11 @@ cdef bint outbox_open(Outbox *box) noexcept nogil:
     cdef int i
     box.arena = <uint8_t *> calloc(1, OUTBOX_BYTES + LARGEST_PACKET)
     for i in range(OUTBOX_PACKETS):
-        box.segmentation[i].header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
-        box.segmentation[i].header.cmsg_level = IPPROTO_UDP
-        box.segmentation[i].header.cmsg_type = UDP_SEGMENT
+        box.runs[i].segmentation.header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
+        box.runs[i].segmentation.header.cmsg_level = IPPROTO_UDP
+        box.runs[i].segmentation.header.cmsg_type = UDP_SEGMENT
+        box.messages[i].msg_hdr.msg_iov = &box.runs[i].octets
+        box.messages[i].msg_hdr.msg_iovlen = 1
     return box.arena != NULL
 
 
@@ -58,7 +59,6 @@ cdef void allow_segments(Outbox *box, int largest, Counters *counters) noexcept 
     counters.gso_active = largest > 0
 
 
-# Octets of payload that the path of a connected UDP socket carries whole, as far as is known; 0 if unknown.
 cdef int largest_unfragmented(int sock) noexcept nogil:
     cdef int mtu
     if read_option(sock, IPPROTO_IPV6, IPV6_MTU, &mtu):
@@ -75,6 +75,12 @@ cdef bint read_option(int sock, int level, int name, int *value) noexcept nogil:
 
 cdef uint8_t *outbox_end(Outbox *box) noexcept nogil:
     return box.arena + box.used
+
+
+cdef bint outbox_has_room(const Outbox *box, int size) noexcept nogil:
+    cdef int before = <int> (<uint8_t *> box.packets[box.first].iov_base - box.arena) if box.first < box.last else 0
+    return (box.last - box.first < OUTBOX_PACKETS - CONTROL_PACKETS
+            and box.used - before + size <= OUTBOX_BYTES - CONTROL_BYTES)
 
 
 cdef bint outbox_add(Outbox *box, int size) noexcept nogil:
@@ -126,40 +132,39 @@ cdef int send_datagrams(Outbox *box, int sock, Counters *counters) noexcept nogi
 
 # Make messages of all that waits. How many.
 cdef int lay_out(Outbox *box) noexcept nogil:
-    cdef int first = box.first, count = 0, packets
-    cdef msghdr *message
+    cdef int first = box.first, count = 0
+    cdef Run *run
     while first < box.last:
-        packets = run_length(box, first)
-        message = &box.messages[count].msg_hdr
-        message.msg_iov = &box.packets[first]
-        message.msg_iovlen = packets
-        message.msg_control = &box.segmentation[count] if packets > 1 else NULL
-        message.msg_controllen = sizeof(Segmentation) if packets > 1 else 0
-        box.segmentation[count].size = <uint16_t> box.packets[first].iov_len
-        first += packets
+        run = &box.runs[count]
+        measure_run(box, first, run)
+        box.messages[count].msg_hdr.msg_control = &run.segmentation if run.packets > 1 else NULL
+        box.messages[count].msg_hdr.msg_controllen = sizeof(Segmentation) if run.packets > 1 else 0
+        first += run.packets
         count += 1
     return count
 
 
-# Packets from `first` on that can be one message: all of one size, only the last may be smaller.
-cdef int run_length(const Outbox *box, int first) noexcept nogil:
+# The packets from `first` on that can be one message: all of one size, only the last may be smaller.
+cdef void measure_run(const Outbox *box, int first, Run *run) noexcept nogil:
     cdef size_t segment = box.packets[first].iov_len, total = segment
     cdef int last = first + 1
-    if segment > <size_t> box.largest_segment:
-        return 1
-    while (last < box.last and last - first < MAX_SEGMENTS and box.packets[last - 1].iov_len == segment
-           and box.packets[last].iov_len <= segment and total + box.packets[last].iov_len <= MAX_MESSAGE):
-        total += box.packets[last].iov_len
-        last += 1
-    return last - first
+    if segment <= <size_t> box.largest_segment:
+        while (last < box.last and last - first < MAX_SEGMENTS and box.packets[last - 1].iov_len == segment
+               and box.packets[last].iov_len <= segment and total + box.packets[last].iov_len <= MAX_MESSAGE):
+            total += box.packets[last].iov_len
+            last += 1
+    run.octets.iov_base = box.packets[first].iov_base
+    run.octets.iov_len = total
+    run.packets = last - first
+    run.segmentation.size = <uint16_t> segment
 
 
 cdef bint is_run(const Outbox *box, int message) noexcept nogil:
-    return box.messages[message].msg_hdr.msg_iovlen > 1
+    return box.runs[message].packets > 1
 
 
 cdef void note_sent(Outbox *box, int message, Counters *counters) noexcept nogil:
-    cdef int packets = <int> box.messages[message].msg_hdr.msg_iovlen
+    cdef int packets = box.runs[message].packets
     counters.gso_sends += is_run(box, message)
     counters.transport_packets_out += packets
     counters.transport_bytes_out += box.messages[message].msg_len

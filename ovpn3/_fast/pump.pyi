@@ -4,19 +4,23 @@ from typing import final
 
 from typing_extensions import Buffer
 
+GSO: int  # bits of `offloads`: the kernel cuts runs of datagrams,
+GRO: int  # and joins them;
+IPSEC_MB: int  # the faster crypto library
+
 @final
 class Pump:
-    """One thread that carries a tunnel's packets and never takes the GIL.
+    """The thread, or the two, that carry a tunnel's packets and never take the GIL.
 
     Methods from `send_control` on post a command and return at once; commands are carried out in order, those from
     before `start` and those from just before `stop` too. ValueError if the pump is stopped or an argument is wrong,
     BufferError if 64 commands wait.
     """
 
-    def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64, offload: bool = True) -> Pump:
+    def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64, offloads: int = 28, threads: int = 1) -> Pump:
         """Take a copy of a connected UDP or TCP socket. `queue_limit`: packets that may wait for a full stream
-        before tunnel packets are dropped (1..256). `offload`: let the kernel cut and join runs of datagrams, where
-        it can; `gso_active` and `gro_active` of `stats` tell."""
+        before tunnel packets are dropped (1..256). `offloads`: which may be used where they work; the counters that
+        end in `_active` tell which are. With 2 `threads` each direction has one."""
     def start(self) -> None: ...
     def stop(self) -> None:
         """Send what is queued if the socket takes it, end the thread, close and wipe everything. Harmless twice."""
@@ -31,8 +35,9 @@ class Pump:
         """Queue a control packet (at most 2560 bytes). It is dropped, and counted, only if 320 packets wait."""
     def send_exit(self) -> None:
         """Say good-bye inside the data channel."""
-    def attach_tun(self, fd: int, mtu: int) -> None:
-        """Carry packets of this tun from now on, through a copy of the descriptor."""
+    def attach_tun(self, fd: int, mtu: int, offloads: int = 0) -> None:
+        """Carry packets of this tun from now on, through a copy of the descriptor. `offloads`: the TUN_F_ bits it was
+        granted; 0: it has IFF_VNET_HDR not set and no virtio_net_hdr before its packets."""
     def detach_tun(self) -> None: ...
     def install_key(
         self,

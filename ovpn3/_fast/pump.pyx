@@ -11,13 +11,18 @@ from posix.types cimport sigset_t
 from posix.unistd cimport close
 
 from ovpn3._fast.atomics cimport store_release
-from ovpn3._fast.channel cimport KEY_SLOTS, Slot, slot_free, slot_new
-from ovpn3._fast.counters cimport Counters
+from ovpn3._fast.channel cimport KEY_SLOTS, Slot, slot_new
 from ovpn3._fast.linux cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLLIN,
     SO_TYPE,
     SOCK_DGRAM,
     SOCK_STREAM,
     SOL_SOCKET,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
     eventfd_read,
     eventfd_write,
     getsockopt,
@@ -27,7 +32,7 @@ from ovpn3._fast.linux cimport (
     pthread_t,
     socklen_t,
 )
-from ovpn3._fast.loop cimport Tunnel, tunnel_free, tunnel_new, tunnel_run
+from ovpn3._fast.loop cimport RECEIVES, SENDS, Tunnel, tunnel_free, tunnel_new, tunnel_run
 from ovpn3._fast.ring cimport (
     EVENT_BYTES,
     ORDER_ATTACH_TUN,
@@ -44,6 +49,7 @@ from ovpn3._fast.ring cimport (
     ORDER_USE_KEY,
     Command,
     Order,
+    commands_fit,
     drain_events,
     push_command,
 )
@@ -52,66 +58,100 @@ cdef enum:
     MAX_QUEUE_LIMIT = 256
     MIN_MTU = 68
     MAX_MTU = 65535
+    MAX_THREADS = 2
+
+# Bits of `offloads`. Those of the tun come with its descriptor.
+cdef enum:
+    OFFLOAD_GSO = 4
+    OFFLOAD_GRO = 8
+    OFFLOAD_IPSEC_MB = 16
+
+GSO = OFFLOAD_GSO
+GRO = OFFLOAD_GRO
+IPSEC_MB = OFFLOAD_IPSEC_MB
 
 cdef double MAX_SECONDS = 1e9
 
 
 @cython.final
 cdef class Pump:
-    cdef Tunnel *tunnel
-    cdef pthread_t thread
-    cdef bint running
+    cdef Tunnel *tunnels[MAX_THREADS]  # one that does all; or one that sends, one that receives
+    cdef pthread_t threads[MAX_THREADS]
+    cdef int count  # of tunnels; 0 once stopped
+    cdef int running  # threads
+    cdef bint fast
     cdef int installed  # bit per key id
-    cdef Counters last  # once stopped
+    cdef int news_fd  # readable while one of several tunnels has events; of one, its own
+    cdef dict last  # counters, once stopped
 
-    def __cinit__(self, int sock_fd, *, bint stream, int queue_limit=64, bint offload=True):
+    def __cinit__(self, int sock_fd, *, bint stream, int queue_limit=64,
+                  int offloads=OFFLOAD_GSO | OFFLOAD_GRO | OFFLOAD_IPSEC_MB, int threads=1):
+        self.news_fd = -1
         if not 1 <= queue_limit <= MAX_QUEUE_LIMIT:
             raise ValueError("queue limit out of range")
+        if not 1 <= threads <= MAX_THREADS:
+            raise ValueError("number of threads out of range")
         cdef int kind = 0
         cdef socklen_t size = sizeof(kind)
         if getsockopt(sock_fd, SOL_SOCKET, SO_TYPE, &kind, &size) < 0:
             PyErr_SetFromErrno(OSError)
         if kind != (SOCK_STREAM if stream else SOCK_DGRAM):
             raise ValueError("not the kind of socket announced")
-        cdef int fd = own_copy(sock_fd)
-        self.tunnel = tunnel_new(fd, stream, queue_limit, offload)
-        if self.tunnel == NULL:
-            close(fd)
-            PyErr_SetFromErrno(OSError)
+        self.fast = offloads & OFFLOAD_IPSEC_MB != 0
+        cdef bint gso = offloads & OFFLOAD_GSO != 0, gro = offloads & OFFLOAD_GRO != 0
+        cdef int fd
+        for directions in ((SENDS | RECEIVES,), (SENDS, RECEIVES))[threads - 1]:
+            fd = own_copy(sock_fd)
+            self.tunnels[self.count] = tunnel_new(directions, fd, stream, queue_limit, gso, gro)
+            if self.tunnels[self.count] == NULL:
+                close(fd)
+                PyErr_SetFromErrno(OSError)
+            self.count += 1
+        if self.count == 2:
+            self.tunnels[0].twin = &self.tunnels[1].counters
+            self.tunnels[1].twin = &self.tunnels[0].counters
+        self.news_fd = self.watch_news()
 
     def __dealloc__(self):
-        if self.tunnel != NULL:
-            self.end()
+        self.end()
 
     def start(self):
         cdef sigset_t every_signal, before
+        cdef int error = 0
         if self.running:
             raise ValueError("already started")
+        self.usable()
         # Signals are for Python's threads; a new thread inherits the mask.
         sigfillset(&every_signal)
-        self.usable()
         pthread_sigmask(SIG_SETMASK, &every_signal, &before)
-        cdef int error = pthread_create(&self.thread, NULL, tunnel_run, self.tunnel)
+        while self.running < self.count and not error:
+            error = pthread_create(&self.threads[self.running], NULL, tunnel_run, self.tunnels[self.running])
+            self.running += not error
         pthread_sigmask(SIG_SETMASK, &before, NULL)
         if error:
+            self.end()
             raise OSError(error, "no thread")
-        self.running = True
 
     def stop(self):
-        if self.tunnel != NULL:
-            self.end()
+        self.end()
 
     @property
     def event_fd(self):
-        return self.usable().event_fd
+        self.usable()
+        return self.news_fd
 
     def events(self):
         cdef uint64_t count
-        eventfd_read(self.usable().event_fd, &count)  # before draining, so that later news wakes again
-        return drain_events(&self.tunnel.events)
+        cdef int i
+        self.usable()
+        found = []
+        for i in range(self.count):
+            eventfd_read(self.tunnels[i].event_fd, &count)  # before draining, so that later news wakes again
+            found += drain_events(&self.tunnels[i].events)
+        return found
 
     def stats(self):
-        return self.tunnel.counters if self.tunnel != NULL else self.last
+        return totals(self.tunnels, self.count) if self.count else self.last
 
     def send_control(self, const uint8_t[::1] packet not None):
         if not 1 <= packet.shape[0] <= EVENT_BYTES:
@@ -121,21 +161,25 @@ cdef class Pump:
         if copy == NULL:
             raise MemoryError
         memcpy(copy, &packet[0], packet.shape[0])
-        if not self.post(ORDER_SEND_CONTROL, packet.shape[0], 0, copy):
+        if not post(self.tunnels[0], ORDER_SEND_CONTROL, packet.shape[0], 0, copy):
             free(copy)
             raise BufferError("too many commands")
 
     def send_exit(self):
-        self.tell(ORDER_SEND_EXIT)
+        self.check_room()
+        post(self.tunnels[0], ORDER_SEND_EXIT, 0, 0, NULL)
 
-    def attach_tun(self, int fd, int mtu):
+    def attach_tun(self, int fd, int mtu, int offloads=0):
+        cdef int copies[MAX_THREADS]
+        cdef int i
         if not MIN_MTU <= mtu <= MAX_MTU:
             raise ValueError("MTU out of range")
-        self.usable()
-        cdef int copy = own_copy(fd)
-        if not self.post(ORDER_ATTACH_TUN, copy, mtu, NULL):
-            close(copy)
-            raise BufferError("too many commands")
+        if not 0 <= offloads <= 0xFFFF:
+            raise ValueError("offloads out of range")
+        self.check_room()
+        for i in range(self.count):
+            copies[i] = own_copy(fd)
+            post(self.tunnels[i], ORDER_ATTACH_TUN, copies[i], mtu | <int64_t> offloads << 16, NULL)
 
     def detach_tun(self):
         self.tell(ORDER_DETACH_TUN)
@@ -143,11 +187,12 @@ cdef class Pump:
     def install_key(self, int key_id, int cipher, const uint8_t[::1] send_key not None,
                     const uint8_t[::1] send_iv not None, const uint8_t[::1] recv_key not None,
                     const uint8_t[::1] recv_iv not None, int peer_id=-1):
-        self.usable()
-        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id)
-        if not self.post(ORDER_INSTALL_KEY, 0, 0, slot):
-            slot_free(slot)
-            raise BufferError("too many commands")
+        cdef Slot *slot
+        cdef int i
+        self.check_room()
+        for i in range(self.count):
+            slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, self.fast)
+            post(self.tunnels[i], ORDER_INSTALL_KEY, 0, 0, slot)
         self.installed |= 1 << key_id
 
     def use_key(self, int key_id):
@@ -178,10 +223,10 @@ cdef class Pump:
     def resume(self):
         self.tell(ORDER_RESUME)
 
-    cdef Tunnel *usable(self) except NULL:
-        if self.tunnel == NULL:
+    cdef int usable(self) except -1:
+        if not self.count:
             raise ValueError("pump is stopped")
-        return self.tunnel
+        return 0
 
     cdef int check_installed(self, int key_id) except -1:
         self.usable()
@@ -189,35 +234,77 @@ cdef class Pump:
             raise ValueError("no such key")
         return 0
 
-    cdef int tell(self, Order order, int64_t first=0, int64_t second=0) except -1:
+    # A command that several tunnels get has to find room with all of them: nobody else posts commands.
+    cdef int check_room(self) except -1:
+        cdef int i
         self.usable()
-        if not self.post(order, first, second, NULL):
-            raise BufferError("too many commands")
+        for i in range(self.count):
+            if not commands_fit(&self.tunnels[i].commands):
+                raise BufferError("too many commands")
         return 0
 
-    cdef bint post(self, Order order, int64_t first, int64_t second, void *data) noexcept:
-        cdef Command command
-        command.order, command.first, command.second, command.data = order, first, second, data
-        if not push_command(&self.tunnel.commands, &command):
-            return False
-        eventfd_write(self.tunnel.command_fd, 1)
-        return True
+    cdef int tell(self, Order order, int64_t first=0, int64_t second=0) except -1:
+        cdef int i
+        self.check_room()
+        for i in range(self.count):
+            post(self.tunnels[i], order, first, second, NULL)
+        return 0
 
-    # Let the thread carry out what was ordered, wait for it, free everything.
+    # A descriptor that is readable while there are events.
+    cdef int watch_news(self) except -1:
+        cdef epoll_event event
+        cdef int i, news
+        if self.count == 1:
+            return self.tunnels[0].event_fd
+        news = epoll_create1(EPOLL_CLOEXEC)
+        if news < 0:
+            PyErr_SetFromErrno(OSError)
+        event.events = EPOLLIN
+        event.data.u32 = 0
+        for i in range(self.count):
+            if epoll_ctl(news, EPOLL_CTL_ADD, self.tunnels[i].event_fd, &event) < 0:
+                close(news)
+                PyErr_SetFromErrno(OSError)
+        return news
+
+    # Let the threads carry out what was ordered, wait for them, free everything.
     cdef void end(self) noexcept:
-        cdef Tunnel *tunnel = self.tunnel
-        cdef pthread_t thread = self.thread
-        cdef bint running = self.running
-        if running:
-            store_release(&tunnel.stop, 1)
-            eventfd_write(tunnel.command_fd, 1)
-        self.tunnel = NULL  # first: another Python thread may come while this one waits
-        self.running = False
+        cdef Tunnel *tunnels[MAX_THREADS]
+        cdef int count = self.count, running = self.running, i
+        if not count:
+            return
+        for i in range(count):
+            tunnels[i] = self.tunnels[i]
+        self.last = totals(tunnels, count)  # for whoever asks while this thread waits
+        self.count = self.running = 0  # first: another Python thread may come while this one waits
+        for i in range(running):
+            store_release(&tunnels[i].stop, 1)
+            eventfd_write(tunnels[i].command_fd, 1)
         with nogil:
-            if running:
-                pthread_join(thread, NULL)
-            self.last = tunnel.counters
-            tunnel_free(tunnel)
+            for i in range(running):
+                pthread_join(self.threads[i], NULL)
+        self.last = totals(tunnels, count)
+        if count > 1 and self.news_fd >= 0:
+            close(self.news_fd)
+        for i in range(count):
+            tunnel_free(tunnels[i])
+
+
+cdef dict totals(Tunnel **tunnels, int count):
+    sums = <dict> tunnels[0].counters
+    if count > 1:
+        others = <dict> tunnels[1].counters
+        sums = {name: number + others[name] for name, number in sums.items()}
+    return sums
+
+
+cdef bint post(Tunnel *tunnel, Order order, int64_t first, int64_t second, void *data) noexcept:
+    cdef Command command
+    command.order, command.first, command.second, command.data = order, first, second, data
+    if not push_command(&tunnel.commands, &command):
+        return False
+    eventfd_write(tunnel.command_fd, 1)
+    return True
 
 
 # A descriptor of our own for the same file, non-blocking.

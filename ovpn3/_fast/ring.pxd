@@ -57,6 +57,8 @@ cdef struct EventRing:
     uint32_t read
     Event slots[RING_SLOTS]
 
+cdef bint commands_fit(CommandRing *ring) noexcept nogil
+
 # True, or false if the ring is full and the command is still the caller's.
 cdef bint push_command(CommandRing *ring, const Command *command) noexcept nogil
 cdef bint pop_command(CommandRing *ring, Command *command) noexcept nogil

@@ -16,8 +16,12 @@ TUN_ERROR = EVENT_TUN_ERROR
 CLOSED = EVENT_CLOSED
 
 
+cdef bint commands_fit(CommandRing *ring) noexcept nogil:
+    return ring.written - load_acquire(&ring.read) < RING_SLOTS
+
+
 cdef bint push_command(CommandRing *ring, const Command *command) noexcept nogil:
-    if ring.written - load_acquire(&ring.read) == RING_SLOTS:
+    if not commands_fit(ring):
         return False
     ring.slots[ring.written % RING_SLOTS] = command[0]
     store_release(&ring.written, ring.written + 1)

@@ -19,6 +19,10 @@ class CommandError(Ovpn3Error):
     exit_code: ClassVar[int] = 8
 
 
+class NotFound(CommandError):
+    """What the command is about isn't there, or not for us."""
+
+
 class BadValue(CommandError):
     """An option's value, or a combination of options, makes no sense."""
 

@@ -7,6 +7,7 @@ OPENVPN3 = Program(
     {
         "version": "Show the version",
         "config-import": "Import a profile",
+        "config-manage": "Show and change name, tags and overrides of a profile",
         "config-acl": "Show and change who may use a profile",
         "config-dump": "Show the contents of a profile",
         "config-remove": "Remove a profile",

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ovpn3.cli.command import CommandError, Option, Options
+from ovpn3.cli.command import CommandError, NotFound, Option, Options
 from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
@@ -51,7 +51,7 @@ async def chosen_profile(bus: Bus, options: Options) -> Configuration:
     if options.has("config"):
         found = await profile_named(bus, options.get("config"))
         if found is None:
-            raise CommandError(f"no profile has the name {options.get('config')!r}")
+            raise NotFound(f"no profile has the name {options.get('config')!r}")
         return found
     if options.has("path"):
         return Configuration(bus, object_path(options.get("path")))

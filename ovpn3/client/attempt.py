@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ovpn3._fast.pump import Pump
-from ovpn3.constants import LogCategory
+from ovpn3.constants import OFFLOADS, LogCategory, TunOffload
 from ovpn3.datapath.engine import EventKind, cipher, events
+from ovpn3.datapath.offloads import pump_offloads, summary
 from ovpn3.errors import Ovpn3Error
 from ovpn3.protocol import actions as act
 from ovpn3.protocol.config import SessionConfig
@@ -71,18 +72,34 @@ class Tun:
     mtu: int
     mss: int
     inactive: tuple[float, int] = (0.0, 0)
+    offloads: TunOffload = TunOffload.NONE
+
+
+@dataclass(frozen=True)
+class DataPath:
+    """How packets are carried: packets that may wait for a full stream, native threads, offloads that may be used."""
+
+    queue_limit: int = 64
+    threads: int = 1
+    offloads: tuple[str, ...] = OFFLOADS
 
 
 class Attempt:
     """Takes the connected `sock` over. CryptoError if the profile's keys or certificates can't be used."""
 
     def __init__(
-        self, config: SessionConfig, endpoint: Endpoint, sock: socket.socket, owner: Owner, queue_limit: int
+        self, config: SessionConfig, endpoint: Endpoint, sock: socket.socket, owner: Owner, data_path: DataPath
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._owner, self._endpoint = owner, endpoint
+        self._owner, self._endpoint, self._data_path = owner, endpoint, data_path
         self._session = Session(config, random=secrets.token_bytes, wall=int(time.time()), now=self._loop.time())
-        self.pump = Pump(sock.fileno(), stream=endpoint.stream, queue_limit=queue_limit)
+        self.pump = Pump(
+            sock.fileno(),
+            stream=endpoint.stream,
+            queue_limit=data_path.queue_limit,
+            offloads=pump_offloads(data_path.offloads),
+            threads=data_path.threads,
+        )
         sock.close()
         self._end: asyncio.Future[End] = self._loop.create_future()
         self._closed = asyncio.Event()
@@ -239,12 +256,15 @@ class Attempt:
             self.pump.set_mssfix(tun.mss)
             if tun.inactive[0]:
                 self.pump.set_inactive(*tun.inactive)
-            self.pump.attach_tun(tun.fd, tun.mtu)
+            self.pump.attach_tun(tun.fd, tun.mtu, tun.offloads)
         except Ovpn3Error as e:
             self._finish(Unusable(str(e)))
             return
         self.up = True
-        counters = self.pump.stats()
-        in_use = [name for name in ("gso", "gro") if counters[f"{name}_active"]]
-        self._owner.log(LogCategory.VERB1, f"UDP offloads in use: {' '.join(in_use) or 'none'}")
+        self._owner.log(LogCategory.VERB1, self._summary(tun))
         self._owner.connected()
+
+    def _summary(self, tun: Tun) -> str:
+        allowed, counters = self._data_path.offloads, self.pump.stats()
+        text = summary(allowed, tun.offloads, counters, stream=self._endpoint.stream)
+        return text if self._data_path.threads == 1 else f"{text}; {self._data_path.threads} threads"

@@ -12,13 +12,14 @@ from enum import Enum
 from typing import Protocol
 
 from ovpn3.client import attempt as at
-from ovpn3.client.attempt import Attempt, Options, Tun
+from ovpn3.client.attempt import Attempt, DataPath, Options, Tun
 from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList
 from ovpn3.client.settings import mss_limit, session_config, tun_settings
 from ovpn3.client.tunbuilder import TunDevice
 from ovpn3.client.unbroken import unbroken
 from ovpn3.constants import LogCategory, StatusMinor
-from ovpn3.datapath.stats import as_statistics
+from ovpn3.datapath.offloads import tun_offloads
+from ovpn3.datapath.stats import as_statistics, offloads_in_use
 from ovpn3.errors import NetworkError, Ovpn3Error
 from ovpn3.profile.model import Profile
 from ovpn3.protocol import actions as act
@@ -83,7 +84,7 @@ class Driver:
         self._key_password, self._peer_info = key_password, peer_info
         self._configure_dns, self._protect_socket = configure_dns, protect_socket
         self._remotes = RemoteList(profile.remotes, random.shuffle if profile.remote_random else None)
-        self.device = TunDevice(network, name)
+        self.device = TunDevice(network, name, tun_offloads(profile.offloads))
         self.endpoint: Endpoint | None = None  # of the connection that is up
         self._trying: Endpoint | None = None
         self._attempt: Attempt | None = None
@@ -133,11 +134,13 @@ class Driver:
             self._attempt.answer(text)
 
     def statistics(self) -> dict[str, int]:
-        """Counters of the whole life of the tunnel; those that are zero are left out."""
+        """Counters of the whole life of the tunnel, and offloads in use now; those that are zero are left out."""
         total = Counter(self._counters)
-        if self._attempt:
-            total.update(as_statistics(self._attempt.pump.stats()))
-        return dict(total)
+        if not self._attempt:
+            return dict(total)
+        counters = self._attempt.pump.stats()
+        total.update(as_statistics(counters))
+        return dict(total) | offloads_in_use(counters)
 
     def _want(self, wish: Wish) -> None:
         if self._wish is not wish:
@@ -237,7 +240,9 @@ class Driver:
                 key_password=self._key_password,
                 peer_info=self._peer_info,
             )
-            attempt = Attempt(config, endpoint, sock, self, self._profile.tcp_queue_limit)
+            profile = self._profile
+            data_path = DataPath(profile.tcp_queue_limit, profile.data_threads, profile.offloads)
+            attempt = Attempt(config, endpoint, sock, self, data_path)
         finally:
             sock.close()
         self._attempt = attempt
@@ -354,7 +359,7 @@ class Driver:
             stream=server.stream,
             peer_id=peer_id is not None,
         )
-        return Tun(self.device.fd, settings.mtu, mss, self._inactive(options))
+        return Tun(self.device.fd, settings.mtu, mss, self._inactive(options), self.device.offloads)
 
     def _inactive(self, options: Options) -> tuple[float, int]:
         pushed = dict(options).get("inactive", ())

@@ -3,6 +3,7 @@
 import os
 
 from ovpn3.client.settings import TunSettings
+from ovpn3.constants import TunOffload
 from ovpn3.errors import Ovpn3Error, RemoteError
 from ovpn3.proxies.netcfg import Device, NetworkConfiguration
 from ovpn3.transport.resolve import Endpoint
@@ -11,13 +12,17 @@ LAYER_TUN = 3
 
 
 class TunDevice:
-    """At most one device at a time. `fd` is its descriptor, -1 while there is none."""
+    """At most one device at a time. `fd` is its descriptor, -1 while there is none.
 
-    def __init__(self, network: NetworkConfiguration, name: str) -> None:
-        self._network, self._wanted_name = network, name
+    `offloads` are asked for; the attribute is which of them the device has.
+    """
+
+    def __init__(self, network: NetworkConfiguration, name: str, offloads: int = 0) -> None:
+        self._network, self._wanted_name, self._wanted_offloads = network, name, offloads
         self._device: Device | None = None
         self._settings: TunSettings | None = None
         self.fd = -1
+        self.offloads = TunOffload.NONE
         self.name = ""  # the kernel's
         self.path = "/"
 
@@ -29,7 +34,7 @@ class TunDevice:
         device = self._device = await self._network.create_interface(self._wanted_name)
         try:
             await self._configure(device, settings, server, configure_dns)
-            self.fd = await device.establish()
+            self.fd, self.offloads = await device.establish(self._wanted_offloads)
             self.name = await device.get("device_name")
         except Ovpn3Error:
             await self.remove()
@@ -71,7 +76,7 @@ class TunDevice:
         device, self._device, self._settings = self._device, None, None
         if self.fd >= 0:
             os.close(self.fd)
-        self.fd, self.name, self.path = -1, "", "/"
+        self.fd, self.offloads, self.name, self.path = -1, TunOffload.NONE, "", "/"
         if device is not None:
             try:
                 await device.destroy()

@@ -20,12 +20,26 @@ STATISTICS = {
     "BUFFER_ERROR": ("malformed_packets", "control_dropped", "unsent_packets"),
     "TUN_READ_ERROR": ("tun_read_errors",),
     "TUN_WRITE_ERROR": ("tun_write_errors", "no_tun_packets"),
-    "TUN_FRAMING_ERROR": ("unknown_payloads",),
+    "TUN_FRAMING_ERROR": ("unknown_payloads", "tun_malformed_frames"),
     "TCP_OVERFLOW": ("queue_overflows",),
     "TCP_SIZE_ERROR": ("frame_errors",),
     "KEEPALIVE_TIMEOUT": ("peer_timeouts",),
     "INACTIVE_TIMEOUT": ("inactive_timeouts",),
     "KEY_STATE_ERROR": ("unknown_key_packets",),
+    # Ours: packets that travelled together, on the tun and over UDP.
+    "TUN_SUPER_PACKETS_IN": ("tun_super_packets_in",),
+    "TUN_SUPER_PACKETS_OUT": ("tun_super_packets_out",),
+    "UDP_GSO_SENDS": ("gso_sends",),
+    "UDP_GRO_RECEIVES": ("gro_receives",),
+}
+
+# Ours: 1 while in use.
+OFFLOADS_IN_USE = {
+    "OFFLOAD_TSO": "tso_active",
+    "OFFLOAD_USO": "uso_active",
+    "OFFLOAD_GSO": "gso_active",
+    "OFFLOAD_GRO": "gro_active",
+    "OFFLOAD_IPSEC_MB": "ipsec_mb_active",
 }
 
 
@@ -33,3 +47,7 @@ def as_statistics(counters: Mapping[str, int]) -> dict[str, int]:
     """The counters of `Pump.stats()` that are not zero, as the D-Bus property names them."""
     sums = {name: sum(counters[part] for part in parts) for name, parts in STATISTICS.items()}
     return {name: count for name, count in sums.items() if count}
+
+
+def offloads_in_use(counters: Mapping[str, int]) -> dict[str, int]:
+    return {name: 1 for name, counter in OFFLOADS_IN_USE.items() if counters[counter]}

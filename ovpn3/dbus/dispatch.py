@@ -95,7 +95,8 @@ def method(
 ) -> Callable[[Callable[..., Any]], Method]:
     """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd).
 
-    `fd="out"`: the coroutine returns a descriptor or None; sent without `h` in the signature, then closed.
+    `fd="out"`: the coroutine returns a descriptor or None, before what it gives else; the descriptor is sent without
+    `h` in the signature, then closed.
     """
     return lambda function: Method(name, takes, gives, rule, fd, function)
 
@@ -237,7 +238,8 @@ class Dispatcher:
         except Exception as e:
             raise self._refusal(errors.method_error(e, obj.domain), e, f"{m.path} {m.member}") from e
         if member.fd == "out":
-            return "", [], [] if result is None else [result]
+            fd, *values = result if member.gives else [result]
+            return member.out_signature, values, [] if fd is None else [fd]
         match len(member.gives):
             case 0:
                 return "", [], []

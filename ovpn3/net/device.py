@@ -1,17 +1,16 @@
 """One tunnel device in the kernel: a plan applied to it, and all of it undone."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from errno import EACCES, EAFNOSUPPORT, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, EOPNOTSUPP
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from pyroute2 import AsyncIPRoute
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
-from ovpn3.net.link import add_address, remove_link, set_link
-from ovpn3.net.plan import AddAddress, AddRoute, Bypass, SetLink, Step, Wanted, plan
+from ovpn3.net.link import add_address, limit_segments, remove_link, set_link
+from ovpn3.net.plan import AddAddress, AddRoute, Bypass, LimitSegments, SetLink, Step, Wanted, plan
 from ovpn3.net.route import Hop, add_route
 from ovpn3.net.tun import Tun, open_tun
 
@@ -22,10 +21,14 @@ NO_WAY = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL)
 NO_IPV6 = (EACCES, EOPNOTSUPP, EAFNOSUPPORT)
 
 
+class Opener(Protocol):
+    def __call__(self, *, offloads: int) -> Tun: ...
+
+
 class Device:
     """At most one kernel device at a time. `applied` are the steps in force, `problems` why others aren't."""
 
-    def __init__(self, ipr: AsyncIPRoute, bypasses: Bypasses, opener: Callable[[], Tun] = open_tun) -> None:
+    def __init__(self, ipr: AsyncIPRoute, bypasses: Bypasses, opener: Opener = open_tun) -> None:
         self.applied: list[Step] = []
         self.problems: list[NetworkError] = []
         self._ipr = ipr
@@ -43,13 +46,14 @@ class Device:
         """Make the device as wanted, in place of the present one; the descriptor is the caller's to close.
 
         NetworkError, and nothing left behind, if it can't be. No obstacles, see `problems`: a route that exists
-        already, an excluded network that can't be reached anyway, IPv6 switched off on this machine.
+        already, an excluded network that can't be reached anyway, IPv6 switched off on this machine, super packets
+        that may hold too many packets.
         """
         await self.remove()
-        tun = self._opener()
+        tun = self._opener(offloads=wanted.offloads)
         self._index = tun.index
         try:
-            for step in plan(wanted):
+            for step in plan(replace(wanted, offloads=tun.offloads)):
                 if not (self._without_ipv6 and _is_ipv6(step)):
                     await self._apply(step)
         except BaseException:
@@ -78,6 +82,8 @@ class Device:
                     step = replace(step, gateway=hop.gateway if hop else None)
                 case SetLink(mtu, txqueuelen):
                     await set_link(self._ipr, self._index, mtu, txqueuelen)
+                case LimitSegments(count):
+                    await limit_segments(self._ipr, self._index, count)
                 case AddAddress(interface, peer):
                     await add_address(self._ipr, self._index, interface, peer)
                 case AddRoute(network, gateway, metric):
@@ -111,5 +117,7 @@ def _tolerable(step: Step, errno: int) -> bool:
             return errno == EEXIST
         case Bypass():
             return errno in NO_WAY
+        case LimitSegments():
+            return True
         case _:
             return False

@@ -27,6 +27,12 @@ async def set_link(ipr: AsyncIPRoute, index: int, mtu: int, txqueuelen: int = 0)
         await ipr.link("set", index=index, mtu=mtu, state="up", **queue)
 
 
+async def limit_segments(ipr: AsyncIPRoute, index: int, count: int) -> None:
+    """Have super packets through a link hold `count` packets at most."""
+    with asking(f"limit super packets of device {index} to {count} packets"):
+        await ipr.link("set", index=index, gso_max_segs=count)
+
+
 async def add_address(ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None) -> None:
     """Add an address; with `peer` a point-to-point one."""
     local = str(interface.ip)

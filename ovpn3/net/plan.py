@@ -14,6 +14,9 @@ from ipaddress import (
     IPv6Network,
     ip_network,
 )
+from typing import Final
+
+from ovpn3.constants import TunOffload
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -22,6 +25,11 @@ Network = IPv4Network | IPv6Network
 # Halves of the address space: they win over the default route and leave it in place.
 EVERYTHING_IPV4: tuple[Network, ...] = (IPv4Network("0.0.0.0/1"), IPv4Network("128.0.0.0/1"))
 EVERYTHING_IPV6: tuple[Network, ...] = (IPv6Network("::/1"), IPv6Network("8000::/1"))
+
+# The kernel cuts one send into so many UDP datagrams at most, of so many octets together (over IPv4, which has less).
+MAX_DATAGRAMS: Final = 64
+MAX_DATAGRAM_BYTES: Final = 65507
+DATA_OVERHEAD_BYTES: Final = 34  # no packet grows by more in the data channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,10 @@ class WantedRoute:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Wanted state. `remote`: the server's address if it must be kept out of the tunnel's routes."""
+    """Wanted state. `remote`: the server's address if it must be kept out of the tunnel's routes.
+
+    `offloads` are a wish when a device is asked for, and what the kernel granted when its steps are planned.
+    """
 
     addresses: tuple[TunnelAddress, ...] = ()
     routes: tuple[WantedRoute, ...] = ()
@@ -52,6 +63,7 @@ class Wanted:
     txqueuelen: int = 0  # 0: the kernel's default
     reroute_ipv4: bool = False
     reroute_ipv6: bool = False
+    offloads: TunOffload = TunOffload.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,13 @@ class SetLink:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSegments:
+    """Have the kernel put no more packets than that into a super packet."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddAddress:
     interface: Interface
     peer: Address | None
@@ -86,7 +105,7 @@ class AddRoute:
     metric: int | None
 
 
-Step = Bypass | SetLink | AddAddress | AddRoute
+Step = Bypass | SetLink | LimitSegments | AddAddress | AddRoute
 
 
 def plan(wanted: Wanted) -> tuple[Step, ...]:
@@ -105,6 +124,7 @@ def plan(wanted: Wanted) -> tuple[Step, ...]:
 
     return (
         *bypasses,
+        *([LimitSegments(_segments(wanted.mtu))] if wanted.offloads else []),
         SetLink(wanted.mtu, wanted.txqueuelen),
         *(AddAddress(address.interface, _peer(address)) for address in dict.fromkeys(wanted.addresses)),
         *(AddRoute(n, _gateway(wanted.addresses, n.version), route.metric) for n, route in inside.items()),
@@ -113,6 +133,11 @@ def plan(wanted: Wanted) -> tuple[Step, ...]:
 
 def _redirected(wanted: Wanted) -> tuple[Network, ...]:
     return (EVERYTHING_IPV4 if wanted.reroute_ipv4 else ()) + (EVERYTHING_IPV6 if wanted.reroute_ipv6 else ())
+
+
+def _segments(mtu: int) -> int:
+    """How many packets of that size, once in the data channel, still go with one send."""
+    return max(1, min(MAX_DATAGRAMS, MAX_DATAGRAM_BYTES // (mtu + DATA_OVERHEAD_BYTES)))
 
 
 def _holds(network: Network, address: Address) -> bool:

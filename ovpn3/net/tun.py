@@ -5,15 +5,18 @@ import os
 import re
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovpn3.constants import TunOffload
 from ovpn3.errors import NetworkError
 
 DEVICE = Path("/dev/net/tun")
 
 # linux/if_tun.h
 _TUNSETIFF = 0x400454CA
+_TUNSETOFFLOAD = 0x400454D0
 _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
 _IFF_VNET_HDR = 0x4000
@@ -25,21 +28,39 @@ _NAME = re.compile(r"(?!\.{1,2}\Z)(?=.{1,15}\Z)[A-Za-z0-9_.-]+(?:%d)?[A-Za-z0-9_
 
 @dataclass(frozen=True, slots=True)
 class Tun:
-    """An open tun device. Whoever holds `fd` owns it: the device lives until all copies are closed."""
+    """An open tun device. Whoever holds `fd` owns it: the device lives until all copies are closed.
+
+    Reads and writes don't block. Without `offloads` each is a bare IP packet; with any, a virtio_net_hdr of 10 octets
+    precedes it, and packets may be super packets or lack their checksum.
+    """
 
     fd: int
     name: str
     index: int
+    offloads: TunOffload
 
 
-def open_tun(name: str = "tun%d", *, offloads: bool = False) -> Tun:
-    """Create (or join, if persistent) a tun device; reads and writes are bare IP packets and don't block.
+def open_tun(name: str = "tun%d", *, offloads: int = 0) -> Tun:
+    """Create (or join, if persistent) a tun device, with as many of the `offloads` as the kernel grants.
 
-    With `offloads` each is preceded by a virtio_net_hdr, so segments may travel together.
+    They are bits of TunOffload; CSUM is implied by any other, and of USO4 and USO6 only both together can be had.
     Raises NetworkError; needs CAP_NET_ADMIN and access to /dev/net/tun.
     """
     if not _NAME.fullmatch(name):
         raise NetworkError(f"not a device name: {name[:40]!r}")
+    wanted = TunOffload(offloads)
+    if wanted:
+        wanted |= TunOffload.CSUM
+    # A kernel that doesn't know one of them refuses all. The latest are those of UDP, with Linux 6.2.
+    for fewer in (wanted, wanted & ~(TunOffload.USO4 | TunOffload.USO6)):
+        if fewer:
+            with suppress(NetworkError):
+                return _open(name, fewer)
+    return _open(name, TunOffload.NONE)
+
+
+def _open(name: str, offloads: TunOffload) -> Tun:
+    """With exactly these offloads, or NetworkError."""
     flags = _IFF_TUN | _IFF_NO_PI | (_IFF_VNET_HDR if offloads else 0)
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -47,8 +68,10 @@ def open_tun(name: str = "tun%d", *, offloads: bool = False) -> Tun:
         raise NetworkError(f"can't open {DEVICE}: {e.strerror}", e.errno or 0) from e
     try:
         answer = fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
+        if offloads:
+            fcntl.ioctl(fd, _TUNSETOFFLOAD, offloads)
         given = _IFREQ.unpack(answer)[0].rstrip(b"\0").decode()
-        return Tun(fd, given, socket.if_nametoindex(given))
+        return Tun(fd, given, socket.if_nametoindex(given), offloads)
     except OSError as e:
         os.close(fd)
         raise NetworkError(f"can't create device {name}: {e.strerror}", e.errno or 0) from e

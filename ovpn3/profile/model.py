@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from ovpn3.constants import OFFLOADS
 from ovpn3.secret import Secret
 
 Arguments = tuple[str, ...]
@@ -157,6 +158,8 @@ class Profile:
     tun_mtu: int = 1500
     tun_mtu_max: int = 1600
     mssfix: Mssfix | None = None
+    data_threads: int = 1  # 2: one for each direction
+    offloads: tuple[str, ...] = OFFLOADS  # those that may be used
 
     # Who we are
     auth_user_pass: AuthUserPass | None = None

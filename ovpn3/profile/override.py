@@ -4,10 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from ovpn3.constants import MAX_LOG_LEVEL, OVERRIDES
+from ovpn3.constants import MAX_LOG_LEVEL, OFFLOADS, OVERRIDES
 from ovpn3.errors import ProfileError
 from ovpn3.profile.certificates import check_tls_versions
-from ovpn3.profile.model import HttpProxy, Profile, Remote, TlsVersion
+from ovpn3.profile.model import (
+    CERT_PROFILES,
+    COMPRESSION_POLICIES,
+    HttpProxy,
+    Profile,
+    Proto,
+    Remote,
+    TlsVersion,
+)
 from ovpn3.profile.remotes import only_reachable
 from ovpn3.profile.values import one_of, to_host, to_number, to_port
 from ovpn3.secret import Secret
@@ -17,6 +25,21 @@ Overrides = Mapping[str, str | bool]
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 _TLS_VERSIONS: dict[str, TlsVersion] = {"tls_1_0": "1.0", "tls_1_1": "1.1", "tls_1_2": "1.2", "tls_1_3": "1.3"}
+_PROTOS: tuple[Proto, ...] = ("tcp", "udp")
+_DATA_THREADS = {"1": 1, "2": 2}
+
+# Overrides that take one word of a list. What only others act on is here too.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "proto-override": _PROTOS,
+    "ipv6": ("yes", "no", "default"),
+    "log-level": tuple(str(level) for level in range(MAX_LOG_LEVEL + 1)),
+    "dns-scope": ("global", "tunnel"),
+    "allow-compression": COMPRESSION_POLICIES,
+    "tls-version-min": tuple(_TLS_VERSIONS),
+    "tls-cert-profile": CERT_PROFILES,
+    "automatic-restart": ("no", "on-failure"),
+    "data-threads": tuple(_DATA_THREADS),
+}
 
 
 def apply(profile: Profile, overrides: Overrides) -> Profile:
@@ -32,19 +55,30 @@ def apply(profile: Profile, overrides: Overrides) -> Profile:
         remotes=_remotes(profile.remotes, overrides),
         http_proxy=_http_proxy(profile.http_proxy, overrides),
         tls_version_min=_value(overrides, "tls-version-min", _to_tls_version, profile.tls_version_min),
-        tls_cert_profile=_value(
-            overrides, "tls-cert-profile", one_of(("legacy", "preferred", "suiteb")), profile.tls_cert_profile
-        ),
+        tls_cert_profile=_value(overrides, "tls-cert-profile", one_of(CERT_PROFILES), profile.tls_cert_profile),
         allow_compression=_value(
-            overrides, "allow-compression", one_of(("no", "asym", "yes")), profile.allow_compression
+            overrides, "allow-compression", one_of(COMPRESSION_POLICIES), profile.allow_compression
         ),
         enable_legacy_algorithms=_flag(overrides, "enable-legacy-algorithms", profile.enable_legacy_algorithms),
         auth_fail_retry=_flag(overrides, "auth-fail-retry", profile.auth_fail_retry),
         persist_tun=_flag(overrides, "persist-tun", profile.persist_tun),
         verb=_value(overrides, "log-level", _to_log_level, profile.verb),
+        data_threads=_value(overrides, "data-threads", _to_data_threads, profile.data_threads),
+        offloads=_value(overrides, "offloads", _to_offloads, profile.offloads),
     )
     check_tls_versions(changed)
     return only_reachable(changed)
+
+
+def check_override(name: str, value: str | bool) -> None:
+    """ProfileError for a value that makes sense in no profile; stricter than `apply` about what concerns others."""
+    _check_type(name, value)
+    if value == "":
+        return
+    if name in CHOICES:
+        _value({name: value}, name, one_of(CHOICES[name]), None)
+    proxy = {"proxy-host": "any", "proxy-port": "1"} if name.startswith("proxy-") else {}
+    apply(Profile(remotes=(Remote("any", proto="tcp"),)), {**proxy, name: value})
 
 
 def _check_type(name: str, value: str | bool) -> None:
@@ -60,7 +94,7 @@ def _remotes(remotes: tuple[Remote, ...], overrides: Overrides) -> tuple[Remote,
         Remote(
             _value(overrides, "server-override", to_host, remote.host),
             _value(overrides, "port-override", to_port, remote.port),
-            _value(overrides, "proto-override", one_of(("udp", "tcp")), remote.proto),
+            _value(overrides, "proto-override", one_of(_PROTOS), remote.proto),
         )
         for remote in remotes
     )
@@ -105,3 +139,16 @@ def _to_tls_version(text: str) -> TlsVersion:
 
 def _to_log_level(text: str) -> int:
     return to_number(text, 0, MAX_LOG_LEVEL)
+
+
+def _to_data_threads(text: str) -> int:
+    return _DATA_THREADS[one_of(tuple(_DATA_THREADS))(text)]
+
+
+def _to_offloads(text: str) -> tuple[str, ...]:
+    if text == "auto":
+        return OFFLOADS
+    wanted = set() if text == "none" else {word.strip() for word in text.split(",")}
+    if not wanted <= set(OFFLOADS):
+        raise ValueError(f"needs auto, none, or those to be used with commas between them: {','.join(OFFLOADS)}")
+    return tuple(name for name in OFFLOADS if name in wanted)

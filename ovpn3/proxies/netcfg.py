@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ovpn3.constants import NETCFG_INTERFACE, NETCFG_NAME, NETCFG_PATH
+from ovpn3.constants import NETCFG_INTERFACE, NETCFG_NAME, NETCFG_PATH, TunOffload
 from ovpn3.dbus.bus import Bus, Subscription, close_all
-from ovpn3.errors import NetworkError
+from ovpn3.dbus.errors import DENIED, UNKNOWN_METHOD
+from ovpn3.errors import NetworkError, RemoteError
 from ovpn3.proxies.proxy import Proxy
 
 NO_DEVICE = "/"
@@ -44,13 +45,23 @@ class Device(Proxy):
     async def add_dns_search(self, domains: list[str]) -> None:
         await self.call("AddDNSSearch", "as", domains)
 
-    async def establish(self) -> int:
-        """Descriptor of the tun device, ours to close. NetworkError if it couldn't be set up."""
-        _, fds = await self.bus.call_with_fds(self.service, self.path, self.interface, "Establish")
+    async def establish(self, offloads: int = 0) -> tuple[int, TunOffload]:
+        """Descriptor of the tun device, ours to close, and which of the offloads it has: see `ovpn3.net.tun.Tun`.
+
+        NetworkError if it couldn't be set up.
+        """
+        what = ("EstablishOffloads", "u", int(offloads)) if offloads else ("Establish",)
+        try:
+            body, fds = await self.bus.call_with_fds(self.service, self.path, self.interface, *what)
+        except RemoteError as e:
+            # The original's service doesn't know that method, and its bus policy none that isn't listed.
+            if offloads and e.name in (UNKNOWN_METHOD, DENIED):
+                return await self.establish()
+            raise
         if not fds:
             raise NetworkError("the tun device could not be set up; the network service's log has the reason")
         close_all(fds[1:])
-        return fds[0]
+        return fds[0], TunOffload(body[0] if body else 0)
 
     async def destroy(self) -> None:
         await self.call("Destroy")

@@ -56,6 +56,10 @@ class Thing(DBusObject):
     async def give_fd(self, call: Call) -> int:
         return os.memfd_create("given")
 
+    @method("GiveFdAndMore", "", "text:s number:u", rule=anyone, fd="out")
+    async def give_fd_and_more(self, call: Call) -> tuple[int, str, int]:
+        return os.memfd_create("given"), "more", 5
+
     @method("TakeFd", "", "size:t", rule=anyone, fd="in")
     async def take_fd(self, call: Call) -> int:
         fd = call.take_fd()
@@ -189,6 +193,9 @@ async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus
     assert body == [4711]
     _, fds = await client.call_with_fds(server.unique_name, PATH, IFACE, "GiveFd")
     assert len(fds) == 1
+    os.close(fds[0])
+    body, fds = await client.call_with_fds(server.unique_name, PATH, IFACE, "GiveFdAndMore")
+    assert (body, len(fds)) == (["more", 5], 1)
     os.close(fds[0])
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(40):

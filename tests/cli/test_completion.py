@@ -40,6 +40,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("openvpn3 config-acl --public-access t", ["true"]),
         ("openvpn3 session-manage --log-level =", list("0123456")),
         ("openvpn3 config-acl --grant roo", ["root"]),
+        ("openvpn3 config-manage --offloads g", ["gso", "gro"]),
+        ("openvpn3 config-manage --unset-override tls", ["tls-version-min", "tls-cert-profile"]),
         ("openvpn3 log --config x", []),
     ],
 )

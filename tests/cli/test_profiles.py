@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from ovpn3.constants import OVERRIDES
 from tests.support.account import ALICE, BOB, Account
 from tests.support.bus import SystemBusSandbox
 
@@ -198,6 +199,177 @@ def test_a_name_must_be_unique(machine: SystemBusSandbox, path: str) -> None:
     done = openvpn3(machine, "config-dump", "-c", "office")
     assert (done.returncode, "more than one" in done.stderr) == (8, True)
     assert openvpn3(machine, "config-dump", "--config-path", path).returncode == 0
+
+
+def manage(machine: SystemBusSandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return openvpn3(machine, "config-manage", "-c", "office", *arguments)
+
+
+def overrides_of(machine: SystemBusSandbox, path: str) -> dict[str, str | bool]:
+    dump = json.loads(openvpn3(machine, "config-dump", "-o", path, "--json").stdout)
+    overrides: dict[str, str | bool] = dump["overrides"]
+    return overrides
+
+
+def test_manage_shows(machine: SystemBusSandbox, path: str) -> None:
+    done = manage(machine, "--show")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"  Configuration path: {path}",
+        "                Name: office",
+        "                Tags: work, vpn",
+        "           Read only: No",
+        "   Persistent config: No",
+        "Data Channel Offload: No",
+        "  DNS Resolver Scope: global (default)",
+        "Overrides:",
+        "  persist-tun: true",
+    ]
+
+
+def test_manage_changes_then_shows(machine: SystemBusSandbox, path: str) -> None:
+    done = openvpn3(
+        machine,
+        *("config-manage", "--config-path", path, "--show", "--rename", "home", "--tag", "vpn", "--remove-tag", "vpn"),
+        *("--tag", "new", "--remove-tag", "none", "--dco", "false", "--dns-scope", "tunnel", "--data-threads", "2"),
+        *("--enterprise-profile", "laptop", "--proxy-password", "hunter2", "--persist-tun", "no"),
+        *("--unset-override", "IPv6", "--unset-override", "offloads"),
+    )
+    assert done.returncode == 0
+    assert done.stderr == "tag 'none' not removed: tag 'none' does not exist\n"
+    said, shown = done.stdout.split("-" * 60 + "\n")
+    assert said.splitlines() == [
+        "Configuration renamed: home",
+        "Tag removed: vpn",
+        "Tag added: vpn",
+        "Tag added: new",
+        "Data channel offload: no",
+        "Override set: persist-tun",
+        "Override set: dns-scope",
+        "Override set: proxy-password",
+        "Override set: enterprise-profile",
+        "Override set: data-threads",
+        "Override was not set: ipv6",
+        "Override was not set: offloads",
+    ]
+    assert shown.splitlines()[1:] == [
+        "                Name: home",
+        "                Tags: work, vpn, new",
+        "           Read only: No",
+        "   Persistent config: No",
+        "Data Channel Offload: No",
+        "  DNS Resolver Scope: tunnel",
+        "  Enterprise Profile: laptop",
+        "Overrides:",
+        "  data-threads: 2",
+        "  persist-tun: false",
+        "  proxy-password: (hidden)",
+    ]
+
+
+def test_manage_takes_overrides_back(machine: SystemBusSandbox, path: str) -> None:
+    quiet = manage(machine, "--quiet", "--unset-override", "Persist-TUN", "--offloads", "gso,gro")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    assert overrides_of(machine, path) == {"offloads": "gso,gro"}
+    assert manage(machine, "--unset-override", "offloads", "-s").stdout.endswith("No overrides are set.\n")
+
+
+def test_every_override_is_an_option(machine: SystemBusSandbox, path: str) -> None:
+    def values(option: str) -> list[str]:
+        arguments = ["shell-completion", "--list-options", "config-manage", "--arg-helper", option]
+        return openvpn3(machine, *arguments).stdout.split()
+
+    assert values("--unset-override") == list(OVERRIDES)
+    wanted: dict[str, str | bool] = {}
+    arguments = []
+    for name, type_ in OVERRIDES.items():
+        offered = values(f"--{name}")
+        assert offered or type_ == "s"
+        value = offered[-1] if offered else "3128"
+        arguments += [f"--{name}", value]
+        wanted[name] = value == "true" if type_ == "b" else value
+    assert manage(machine, *arguments, "--proto-override", "tcp").returncode == 0
+    assert overrides_of(machine, path) == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["--quiet"], 8, "nothing to do"),
+        (["--exists", "--show"], 8, "without other operations"),
+        (["--dco", "true"], 8, "not available here"),
+        (["--dco", "on"], 9, "--dco takes true or false"),
+        (["--rename", " "], 8, "the name is empty"),
+        (["--persist-tun", "on"], 9, "--persist-tun takes true or false, not 'on'"),
+        (["--tag", "new", "--ipv6", "no", "--port-override", "abc"], 9, "needs a number from 1 to 65535"),
+        (["--data-threads", "3"], 9, "--data-threads needs one of: 1 2"),
+        (["--offloads", "tso,lro"], 9, "--offloads needs auto, none, or those"),
+        (["--dns-scope", "moon"], 9, "--dns-scope needs one of: global tunnel"),
+        (["--proxy-port", "x"], 9, "--proxy-port needs a number"),
+        (["--unset-override", "no-such"], 8, "there is no override 'no-such'"),
+        (["--ipv6", "no", "--unset-override", "ipv6"], 8, "--ipv6 and --unset-override ipv6 exclude each other"),
+        (["--server-override", "x" * 600], 9, "--server-override needs a host name"),
+        (["--proxy-username", "x" * 600], 7, "takes up to 512"),
+    ],
+    ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
+)
+def test_manage_refuses(machine: SystemBusSandbox, path: str, arguments: list[str], code: int, error: str) -> None:
+    done = manage(machine, *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert error in done.stderr
+    assert done.stderr.count("\n") == 1
+    dump = json.loads(openvpn3(machine, "config-dump", "-o", path, "--json").stdout)
+    assert (dump["tags"], dump["overrides"]) == (["work", "vpn"], {"persist-tun": True})
+
+
+def test_manage_warns_of_what_does_not_go_together(machine: SystemBusSandbox, path: str) -> None:
+    done = manage(machine, "--proxy-host", "proxy.example.com")
+    assert done.returncode == 0
+    assert "No session can be started with the profile as it is now: proxy-host: needs proxy-port too" in done.stderr
+    assert "all remotes use UDP" in manage(machine, "--proxy-port", "3128").stderr
+    assert manage(machine, "--proto-override", "tcp").stderr == ""
+
+
+def test_manage_shows_why_a_profile_is_invalid(machine: SystemBusSandbox, path: str) -> None:
+    machine.write(f"{ALICE.home}/half.ovpn", "client\ndev tun\n", account=ALICE)
+    openvpn3(machine, "config-import", "--config", f"{ALICE.home}/half.ovpn", "--name", "half")
+    shown = openvpn3(machine, "config-manage", "-c", "half", "--show").stdout
+    assert "\nThe profile can't be used: 'ca' is missing" in shown
+
+
+def test_exists(machine: SystemBusSandbox, path: str) -> None:
+    def exists(*arguments: str, account: Account = ALICE) -> tuple[int, str]:
+        done = openvpn3(machine, "config-manage", "--exists", *arguments, account=account)
+        return done.returncode, done.stdout
+
+    assert exists("-c", "office") == (0, f"Configuration found: {path}\n")
+    assert exists("-o", path, "--quiet") == exists("-c", "office", "--quiet") == (0, "")
+    assert exists("-c", "home") == (1, "Configuration not found: no profile has the name 'home'\n")
+    assert exists("-c", "home", "--quiet") == (1, "")
+    assert exists("-o", "/nowhere", "--quiet") == exists("-o", path, "--quiet", account=BOB) == (1, "")
+    assert exists("-o", "no path") == exists() == (8, "")
+    openvpn3(machine, "config-import", "-c", FILE, "-n", "office")
+    assert exists("-c", "office") == (8, "")
+
+
+def test_only_the_owner_manages(machine: SystemBusSandbox, path: str) -> None:
+    def as_bob(*arguments: str) -> tuple[int, str]:
+        done = openvpn3(machine, "config-manage", "-o", path, *arguments, account=BOB)
+        assert "hunter2" not in done.stdout
+        return done.returncode, done.stderr
+
+    assert manage(machine, "--proxy-password", "hunter2").returncode == 0
+    no_access = (8, f"openvpn3/config-manage: ** ERROR ** there is no profile {path}, or you have no access to it\n")
+    assert as_bob("--show") == as_bob("--rename", "x") == no_access
+    openvpn3(machine, "config-acl", "-c", "office", "--public-access", "true")
+    assert as_bob("--show") == as_bob("--unset-override", "ipv6") == (0, "")
+    assert as_bob("--tag", "mine")[0] == 0  # a warning, as for any tag that is refused
+    for change in (["--rename", "x"], ["--ipv6", "no"], ["--unset-override", "persist-tun"], ["--dco", "false"]):
+        assert as_bob(*change)[0] == 7
+    assert openvpn3(machine, "config-acl", "-c", "office", "--seal", input="YES\n").returncode == 0
+    sealed = manage(machine, "--rename", "x")
+    assert (sealed.returncode, "sealed" in sealed.stderr) == (7, True)
+    assert "           Read only: Yes\n" in manage(machine, "--show").stdout
 
 
 def test_completion_knows_the_names(machine: SystemBusSandbox, path: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovpn3._fast.pump import Pump
+from ovpn3._fast.pump import GRO, GSO, Pump
 from ovpn3.datapath.engine import EventKind
 from tests.fast.rig import PACKET, PATIENCE, Rig, eventually, tcp_pair, unix_pair
 from tests.support.netns import Namespace
@@ -96,7 +96,7 @@ def sender(family: Family = socket.AF_INET, *, offload: bool = True, no_check: b
         peer.settimeout(PATIENCE)
         peer.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
         own.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, no_check)
-        pump = Pump(own.fileno(), stream=False, offload=offload)
+        pump = Pump(own.fileno(), stream=False, offloads=GSO | GRO if offload else 0)
         pump.start()
         try:
             yield Sender(pump, peer)

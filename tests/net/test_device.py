@@ -5,12 +5,15 @@ import json
 import os
 import select
 import socket
+from dataclasses import replace
+from errno import EINVAL
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
-from pyroute2 import AsyncIPRoute
+from pyroute2 import AsyncIPRoute, NetlinkError
 
+from ovpn3.constants import TunOffload
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
@@ -111,6 +114,59 @@ async def test_packets_come_out_of_the_descriptor(net: Namespace, ipr: AsyncIPRo
     os.close(tun.fd)
 
 
+UDP_OFFLOADS = TunOffload.CSUM | TunOffload.USO4 | TunOffload.USO6
+UDP_SEGMENT = 103
+
+
+async def test_super_packets_hold_what_one_send_takes(net: Namespace, ipr: AsyncIPRoute) -> None:
+    net.run(["sysctl", "-w", "net.ipv6.conf.default.disable_ipv6=1"])  # nothing of the kernel's own
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(Wanted(addresses=ADDRESSES[:1], mtu=9000, offloads=UDP_OFFLOADS))
+    assert (tun.offloads, device.problems) == (UDP_OFFLOADS, [])
+    (link,) = ip(net, "-d", "link", "show", tun.name)
+    assert (link["gso_max_segs"], link["mtu"]) == (7, 9000)
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+        for count in (7, 8):
+            sender.sendto(b"x" * 100 * count, ("10.8.0.1", 9))
+    sizes = [len(os.read(tun.fd, 70_000)) - 10 for _ in range(9)]
+    assert sizes == [728, *[128] * 8]
+    await device.remove()
+    os.close(tun.fd)
+
+
+async def test_without_offloads_the_link_stays_as_it_is(net: Namespace, ipr: AsyncIPRoute) -> None:
+    def plain(*, offloads: int) -> Tun:
+        return open_tun()
+
+    device = Device(ipr, Bypasses(ipr), plain)
+    tun = await device.establish(replace(FULL, offloads=UDP_OFFLOADS))
+    (link,) = ip(net, "-d", "link", "show", tun.name)
+    assert (tun.offloads, link["gso_max_segs"]) == (0, 65535)
+    await device.remove()
+    os.close(tun.fd)
+
+
+async def test_a_kernel_that_limits_no_segments(
+    net: Namespace, ipr: AsyncIPRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = AsyncIPRoute.link
+
+    async def old(self: AsyncIPRoute, command: str, **what: Any) -> Any:
+        if "gso_max_segs" in what:
+            raise NetlinkError(EINVAL)
+        return await link(self, command, **what)
+
+    monkeypatch.setattr(AsyncIPRoute, "link", old)
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(replace(FULL, offloads=UDP_OFFLOADS))
+    assert tun.offloads
+    (problem,) = device.problems
+    assert str(problem) == f"can't limit super packets of device {tun.index} to 45 packets: Invalid argument"
+    await device.remove()
+    os.close(tun.fd)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -126,7 +182,7 @@ async def test_a_failed_step_undoes_those_done(net: Namespace, ipr: AsyncIPRoute
     before = net.state()
     opened: list[Tun] = []
 
-    def opener() -> Tun:
+    def opener(*, offloads: int) -> Tun:
         opened.append(open_tun())
         return opened[0]
 
@@ -242,7 +298,7 @@ async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
 async def test_the_opener_s_failure_is_ours(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
 
-    def refuse() -> Tun:
+    def refuse(*, offloads: int) -> Tun:
         return open_tun("lo")
 
     with pytest.raises(NetworkError, match="can't create device lo"):

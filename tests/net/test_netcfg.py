@@ -15,13 +15,18 @@ from dbus_fast import Variant
 from dbus_fast.introspection import Node
 from pyroute2 import AsyncIPRoute
 
-from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NETCFG_PATH, NetworkChange
+from ovpn3.client.settings import TunSettings
+from ovpn3.client.tunbuilder import TunDevice
+from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NETCFG_PATH, NetworkChange, TunOffload
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
+from ovpn3.transport.resolve import Endpoint
+from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from ovpn3_services.netcfg.service import NetCfgService
 from ovpn3_services.netcfg.settings import RedirectMethod, parser
+from tests.net.test_tun import VNET_HDR, flags
 from tests.support.netns import Namespace
 from tests.support.privatebus import private_bus
 
@@ -110,6 +115,13 @@ async def make_device(bus: Bus, name: str = "token") -> Device:
     return await NetworkConfiguration(bus).create_interface(name)
 
 
+async def establish(device: Device) -> int:
+    """The descriptor of a plain device."""
+    fd, offloads = await device.establish()
+    assert not offloads
+    return fd
+
+
 async def full_tunnel(device: Device) -> int:
     await device.set("layer", "u", 3)
     await device.set("mtu", "q", 1400)
@@ -126,7 +138,7 @@ async def full_tunnel(device: Device) -> int:
             Network("100.64.0.0", 10, ipv6=False, exclude=True),
         ]
     )
-    return await device.establish()
+    return await establish(device)
 
 
 def way(net: Namespace, to: str) -> tuple[str, str]:
@@ -152,6 +164,13 @@ class Changes:
 
     def kinds(self) -> list[NetworkChange]:
         return [kind for kind, _, _ in self.heard]
+
+
+FORCE = (32, 33)  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+
+
+def buffers(s: socket.socket) -> set[int]:
+    return {s.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_SNDBUF, socket.SO_RCVBUF)}
 
 
 async def leave(caller: Bus, witness: Bus) -> None:
@@ -203,6 +222,41 @@ async def test_a_full_tunnel(net: Namespace, client: Bus) -> None:
     os.close(fd)
 
 
+@pytest.mark.parametrize(("wanted", "granted"), [(0, 0), (0x80, 0), (1, 1), (2, 3), (0xFF, 0x6F)])
+async def test_offloads(net: Namespace, client: Bus, wanted: int, granted: int) -> None:
+    device = await make_device(client)
+    os.close(await full_tunnel(device))
+    what = (NETCFG_NAME, device.path, NETCFG_NAME)
+    body, (fd,) = await client.call_with_fds(*what, "EstablishOffloads", "u", wanted)
+    assert body == [granted]
+    assert bool(flags(fd) & VNET_HDR) == bool(granted)
+    assert way(net, "8.8.8.8") == (await device.get("device_name"), "10.8.0.1")
+    (link,) = json.loads(net.run(["ip", "-j", "-d", "link", "show", "tun0"]).stdout)
+    assert (link["mtu"], link["gso_max_segs"]) == (1400, 45 if granted else 65535)
+    os.close(fd)
+
+    body, (fd,) = await client.call_with_fds(*what, "Establish")
+    assert body == []
+    assert not flags(fd) & VNET_HDR
+    os.close(fd)
+
+
+async def test_offloads_are_refused_as_a_plain_device_is(client: Bus) -> None:
+    device = await make_device(client)
+    await device.set("layer", "u", 2)
+    assert "TAP" in await refused(client, device.path, "EstablishOffloads", "u", 1)
+
+
+async def test_a_client_s_device(client: Bus) -> None:
+    server = Endpoint(SERVER, SERVER, 1194, socket.AF_INET, stream=False)
+    for wanted in (TunOffload.NONE, TunOffload.CSUM | TunOffload.TSO4):
+        device = TunDevice(NetworkConfiguration(client), "token", wanted)
+        assert await device.build(TunSettings((), 1500), server)
+        assert (device.offloads, bool(flags(device.fd) & VNET_HDR)) == (wanted, bool(wanted))
+        await device.remove()
+        assert device.offloads == 0
+
+
 async def test_disable_keeps_the_object(net: Namespace, client: Bus) -> None:
     before = net.state()
     device = await make_device(client)
@@ -211,7 +265,7 @@ async def test_disable_keeps_the_object(net: Namespace, client: Bus) -> None:
     await device.call("Disable")
     assert net.state() == before
     assert await device.get("dns_name_servers") == []
-    os.close(await device.establish())
+    os.close(await establish(device))
     await device.call("Disable")
 
 
@@ -271,7 +325,7 @@ async def test_cleanup_is_for_the_caller_s_process(net: Namespace, client: Bus) 
     netcfg = NetworkConfiguration(client)
     for name in ("one", "two"):
         device = await make_device(client, name)
-        os.close(await device.establish())
+        os.close(await establish(device))
     with socket.socket(type=socket.SOCK_DGRAM) as s:
         await netcfg.protect_socket(s.fileno(), SERVER, ipv6=False)
     await netcfg.cleanup()
@@ -291,10 +345,10 @@ async def test_a_device_that_cannot_be(net: Namespace, client: Bus, lines: list[
 
 async def test_no_descriptor_is_lost(client: Bus) -> None:
     device = await make_device(client)
-    os.close(await device.establish())
+    os.close(await establish(device))
     count = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
-        os.close(await device.establish())
+        os.close(await establish(device))
     with socket.socket(type=socket.SOCK_DGRAM) as s:
         for _ in range(5):
             await NetworkConfiguration(client).protect_socket(s.fileno(), SERVER, ipv6=False)
@@ -346,14 +400,32 @@ async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> N
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
     assert "no socket was passed" in await refused(client, NETCFG_PATH, "ProtectSocket", "sbo", SERVER, False, "/")
     read, write = os.pipe()
+    count = len(os.listdir("/proc/self/fd"))
     with pytest.raises(RemoteError, match="can't protect the socket"):
         await netcfg.protect_socket(read, SERVER, ipv6=False)
+    assert len(os.listdir("/proc/self/fd")) == count
     os.close(read)
     os.close(write)
     device = await make_device(client)
     fd = await full_tunnel(device)
     assert way(net, SERVER) == ("tun0", "10.8.0.1")  # the socket is bound, its address has no route
     os.close(fd)
+
+
+@pytest.mark.parametrize("method", RedirectMethod)
+async def test_a_udp_socket_gets_large_buffers(client: Bus, options: Options, method: RedirectMethod) -> None:
+    netcfg = NetworkConfiguration(client)
+    options.redirect_method = method
+    for kind, expected in ((socket.SOCK_DGRAM, {2 * BUFFER_BYTES}), (socket.SOCK_STREAM, None)):
+        with socket.socket(type=kind) as s:
+            before = buffers(s)
+            await netcfg.protect_socket(s.fileno(), SERVER, ipv6=False)
+            assert buffers(s) == (expected or before)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+        for option in FORCE:
+            s.setsockopt(socket.SOL_SOCKET, option, 3 * BUFFER_BYTES)
+        await netcfg.protect_socket(s.fileno(), SERVER_6, ipv6=True)
+        assert buffers(s) == {6 * BUFFER_BYTES}
 
 
 async def test_no_redirect(net: Namespace, client: Bus, options: Options) -> None:
@@ -545,7 +617,7 @@ async def test_many_tunnels_at_once(net: Namespace, service: NetCfgService, clie
         with socket.socket(type=socket.SOCK_DGRAM) as s:
             await NetworkConfiguration(bus).protect_socket(s.fileno(), SERVER, ipv6=False)
         await device.add_address(f"10.{number}.0.2", 24, "", ipv6=False)
-        fd = await device.establish()
+        fd = await establish(device)
         if number % 2:
             await device.destroy()
         await leave(bus, client)

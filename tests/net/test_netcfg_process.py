@@ -18,6 +18,7 @@ from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.proxies.netcfg import NetworkConfiguration
+from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from tests.support import privatebus
 from tests.support.netns import Namespace
 
@@ -106,7 +107,8 @@ async def tunnel(bus: Bus) -> int:
     await device.set_remote_address(SERVER, ipv6=False)
     await device.set("reroute_ipv4", "b", True)
     await device.add_address("10.8.0.2", 24, "10.8.0.1", ipv6=False)
-    return await device.establish()
+    fd, _ = await device.establish()
+    return fd
 
 
 async def test_a_tunnel_without_root(net: Namespace, bus: Bus) -> None:
@@ -130,6 +132,7 @@ async def test_binding_needs_one_more(net: Namespace, bus: Bus) -> None:
         for _ in range(2):  # a socket bound already can only be bound again with that capability
             await NetworkConfiguration(bus).protect_socket(s.fileno(), SERVER, ipv6=False)
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 0x51
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER_BYTES
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
     assert finish(process) == 0
 

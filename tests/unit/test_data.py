@@ -15,6 +15,8 @@ from ovpn3_services.backend.objects import ClientObject
 from ovpn3_services.backendstart.service import Starter
 from ovpn3_services.configmgr.objects import Manager, ProfileObject
 from ovpn3_services.log.objects import ProxyObject, Root
+from ovpn3_services.netcfg.device import NetDevice
+from ovpn3_services.netcfg.objects import NetCfg
 from ovpn3_services.sessionmgr.objects import Manager as SessionRoot
 from ovpn3_services.sessionmgr.objects import SessionObject
 
@@ -24,6 +26,9 @@ POLICIES = sorted((DATA / "dbus-1/system.d").iterdir())
 ACTIVATION = sorted((DATA / "dbus-1/system-services").iterdir())
 EVERYBODY, ACCOUNT, ROOT = "default", "@USER@", "root"
 CLIENT = "/net/openvpn/v3/backends/session"  # client processes are named by their path, whatever their bus name
+
+# What netcfg of other versions has, and what only a kernel data channel would need.
+NETCFG_BEYOND = {"AddBypassRoute", "GetDNSSEC", "NewPeer", "GetPipeFD", "NewKey", "SwapKeys", "SetPeer"}
 
 Rule = dict[str, str]
 
@@ -83,6 +88,7 @@ def test_names_are_the_account_s() -> None:
         (SESSIONS_NAME, [SessionRoot, SessionObject], {"TransferOwnership"}),  # foreign front-ends may try
         (BACKENDS_NAME, [Starter], set()),
         (CLIENT, [ClientObject], set()),
+        (NETCFG_NAME, [NetCfg, NetDevice], NETCFG_BEYOND),
     ],
     ids=lambda v: v.rsplit(".", 1)[-1] if isinstance(v, str) else "",
 )

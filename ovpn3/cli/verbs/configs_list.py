@@ -58,11 +58,12 @@ async def _profiles(bus: Bus, options: Options) -> dict[str, dict[str, Any]]:
         except RemoteError:
             continue  # removed meanwhile
         if values["name"].startswith(options.get("filter-config")):
-            profiles[profile.path] = values | {"invalid_reason": await _invalid_reason(profile, values)}
+            profiles[profile.path] = values | {"invalid_reason": await invalid_reason(profile, values)}
     return dict(sorted(profiles.items(), key=lambda item: (item[1]["name"], item[0])))
 
 
-async def _invalid_reason(profile: Configuration, values: dict[str, Any]) -> str:
+async def invalid_reason(profile: Configuration, values: dict[str, Any]) -> str:
+    """Why no session can be started with it, empty if one can; `values` are its properties."""
     if values["valid"]:
         return ""
     try:

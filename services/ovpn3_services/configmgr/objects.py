@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dbus_fast import Variant
 
-from ovpn3.constants import API_VERSION, CONFIG_INTERFACE, OVERRIDES
+from ovpn3.constants import API_VERSION, CONFIG_INTERFACE, OVERRIDES, SECRET_OVERRIDES
 from ovpn3.dbus.access import Governed, owner, owner_or_granted, root, same_uid, service_uid, user, user_or_service
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ovpn3_services.configmgr.library import Library
 
 LOG = Signal("Log", "group:u level:u message:s")
-SECRET_OVERRIDES = ("proxy-password",)
 MAX_USED_COUNT = 2**32 - 1
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE
+from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, TunOffload
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.device import Device
@@ -25,10 +25,10 @@ TAP = 2
 LAYERS = (0, TAP, 3)  # 0 is unset, 3 is TUN
 
 
-def open_privileged() -> Tun:
+def open_privileged(*, offloads: int) -> Tun:
     """Where /dev/net/tun is root's alone, opening it takes the capability kept for this moment."""
     with raised(Cap.DAC_OVERRIDE):
-        return open_tun()
+        return open_tun(offloads=offloads)
 
 
 class NetDevice(DBusObject):
@@ -100,23 +100,12 @@ class NetDevice(DBusObject):
 
     @method("Establish", rule=anyone, fd="out")
     async def establish(self, call: Call) -> int:
-        if self._layer == TAP:
-            raise ConfigurationRefused("TAP devices are not supported")
-        async with self.caller.working():
-            if self._tools.dispatcher.get(self.path) is not self:
-                raise ConfigurationRefused("the device was destroyed")
-            await self._tear_down()
-            try:
-                tun = await self._device.establish(self._applicable())
-            except NetworkError as e:
-                self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
-                raise
-            self._name = tun.name
-            for problem in self._device.problems:
-                self._tools.log.warn(f"{tun.name}: {problem}", path=self.path)
-            self._tell(notify.added(self._device.applied))
-        self._tools.log.verb1(f"{tun.name} is up", path=self.path)
-        return tun.fd
+        return (await self._establish()).fd
+
+    @method("EstablishOffloads", "wanted:u", "granted:u", rule=anyone, fd="out")
+    async def establish_offloads(self, call: Call, wanted: int) -> tuple[int, int]:
+        tun = await self._establish(TunOffload(wanted))
+        return tun.fd, int(tun.offloads)
 
     @method("Disable", rule=anyone)
     async def disable(self, call: Call) -> None:
@@ -213,6 +202,26 @@ class NetDevice(DBusObject):
         """Remove device and object; call this inside `caller.working`. Failures are only logged."""
         self._destroyed(self)
         await self._tear_down()
+
+    async def _establish(self, offloads: TunOffload = TunOffload.NONE) -> Tun:
+        """Make the kernel device; the descriptor is the caller's."""
+        if self._layer == TAP:
+            raise ConfigurationRefused("TAP devices are not supported")
+        async with self.caller.working():
+            if self._tools.dispatcher.get(self.path) is not self:
+                raise ConfigurationRefused("the device was destroyed")
+            await self._tear_down()
+            try:
+                tun = await self._device.establish(replace(self._applicable(), offloads=offloads))
+            except NetworkError as e:
+                self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
+                raise
+            self._name = tun.name
+            for problem in self._device.problems:
+                self._tools.log.warn(f"{tun.name}: {problem}", path=self.path)
+            self._tell(notify.added(self._device.applied))
+        self._tools.log.verb1(f"{tun.name} is up", path=self.path)
+        return tun
 
     async def _tear_down(self) -> None:
         applied = list(self._device.applied)

@@ -2,14 +2,17 @@
 
 from ipaddress import ip_address, ip_interface, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovpn3.constants import TunOffload
 from ovpn3.net.plan import (
     AddAddress,
     Address,
     AddRoute,
     Bypass,
+    LimitSegments,
     Network,
     SetLink,
     Step,
@@ -56,6 +59,12 @@ def test_order() -> None:
         AddRoute(ip_network("0.0.0.0/1"), ip_address("10.8.0.1"), None),
         AddRoute(ip_network("128.0.0.0/1"), ip_address("10.8.0.1"), None),
     )
+
+
+@pytest.mark.parametrize(("mtu", "count"), [(68, 64), (989, 64), (990, 63), (1500, 42), (9000, 7), (65535, 1)])
+def test_super_packets_go_with_one_send(mtu: int, count: int) -> None:
+    steps = plan(Wanted(mtu=mtu, offloads=TunOffload.CSUM))
+    assert steps == (LimitSegments(count), SetLink(mtu, 0))
 
 
 def test_the_server_is_bypassed_only_if_a_route_would_swallow_it() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from ovpn3.constants import OVERRIDES
+from ovpn3.constants import OFFLOADS, OVERRIDES
 from ovpn3.errors import ProfileError
 from ovpn3.profile import Profile, Remote, apply
 from ovpn3.profile.model import HttpProxy
+from ovpn3.profile.override import CHOICES, check_override
 
 PROFILE = Profile(remotes=(Remote("a", 1, "udp4"), Remote("b", 2, "tcp")))
 
@@ -38,6 +39,11 @@ def test_remotes(overrides: dict[str, str | bool], remotes: tuple[Remote, ...]) 
         ("persist-tun", True, "persist_tun", True),
         ("auth-fail-retry", True, "auth_fail_retry", True),
         ("enable-legacy-algorithms", True, "enable_legacy_algorithms", True),
+        ("data-threads", "1", "data_threads", 1),
+        ("data-threads", "2", "data_threads", 2),
+        ("offloads", "auto", "offloads", OFFLOADS),
+        ("offloads", "none", "offloads", ()),
+        ("offloads", "ipsec-mb, tso,tso", "offloads", ("tso", "ipsec-mb")),
     ],
 )
 def test_fields(name: str, value: str | bool, field: str, result: object) -> None:
@@ -104,6 +110,11 @@ def test_credentials_for_the_profiles_own_proxy() -> None:
         ({"tls-version-min": "1.2"}, "tls-version-min"),
         ({"tls-cert-profile": "lax"}, "tls-cert-profile"),
         ({"allow-compression": "maybe"}, "allow-compression"),
+        ({"data-threads": "3"}, "data-threads"),
+        ({"data-threads": "01"}, "data-threads"),
+        ({"offloads": "tso,lro"}, "offloads"),
+        ({"offloads": "none,tso"}, "offloads"),
+        ({"offloads": "tso,"}, "offloads"),
         ({"proxy-host": "p"}, "proxy-host"),
         ({"proxy-host": "p", "proxy-port": "x"}, "proxy-port"),
         ({"proxy-host": "p", "proxy-port": "1", "proto-override": "udp"}, "http-proxy"),
@@ -124,3 +135,36 @@ def test_minimum_above_the_profiles_maximum() -> None:
 def test_wrong_type_is_refused_for_all(name: str) -> None:
     with pytest.raises(ProfileError):
         apply(PROFILE, {name: "x" if OVERRIDES[name] == "b" else True})
+
+
+def test_refusal_says_what_is_allowed() -> None:
+    with pytest.raises(ProfileError, match=r"^data-threads: needs one of: 1 2$"):
+        apply(PROFILE, {"data-threads": "two"})
+    with pytest.raises(ProfileError, match=r"^offloads: needs auto, none, .*: tso,uso,gso,gro,ipsec-mb$"):
+        apply(PROFILE, {"offloads": "all"})
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_each_can_be_checked_alone(name: str) -> None:
+    good: dict[str, str] = {"port-override": "1194", "proxy-port": "3128", "offloads": "gso,gro"}
+    values = CHOICES.get(name, (good.get(name, "x"), "")) if OVERRIDES[name] == "s" else (True, False)
+    for value in values:
+        check_override(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "perhaps") for name in CHOICES),
+        ("port-override", "abc"),
+        ("proxy-port", "0"),
+        ("proxy-host", "a b"),
+        ("offloads", "all"),
+        ("persist-tun", "true"),
+        ("no-such", "x"),
+    ],
+)
+def test_value_for_no_profile(name: str, value: str) -> None:
+    with pytest.raises(ProfileError) as refusal:
+        check_override(name, value)
+    assert refusal.value.option == name
