@@ -19,12 +19,14 @@ _PROFILE = "bench"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all tunnels of a run have in common. Offloads are a comma list, empty for all there are."""
+    """What all tunnels of a run have in common. Offloads and threads are values of the overrides of our client."""
 
     cipher: str = "AES-256-GCM"
     proto: Proto = "udp"
-    offloads: str = ""  # of our client
-    server_offloads: str = ""  # of our server
+    offloads: str = "auto"
+    threads: int = 1
+    server_offloads: str = "auto"  # of our own server
+    server_threads: int = 1
     link_offloads: bool = True  # veth hands large buffers over uncut
 
 
@@ -53,8 +55,8 @@ def lab(setting: Setting) -> Iterator[Lab]:
             here = Lab(Machine(sandbox, pair), pki, setting, udpload)
             with own_server(here) as server:
                 here.machine.bring_in(server.profile(), _PROFILE)  # the other server's is the same
-                if setting.offloads:
-                    here.machine.openvpn3("config-manage", "--config", _PROFILE, "--offloads", setting.offloads)
+                overrides = ["--offloads", setting.offloads, "--data-threads", str(setting.threads)]
+                here.machine.openvpn3("config-manage", "--config", _PROFILE, *overrides)
                 with ours(here, server):
                     pass
             yield here
@@ -73,8 +75,14 @@ def openvpn_server(here: Lab) -> OpenVpnServer:
 
 def own_server(here: Lab) -> OwnServer:
     setting = here.setting
-    offloads = setting.server_offloads or None
-    return OwnServer(here.pair, here.pki, cipher=setting.cipher, proto=setting.proto, offloads=offloads)
+    return OwnServer(
+        here.pair,
+        here.pki,
+        cipher=setting.cipher,
+        proto=setting.proto,
+        offloads=setting.server_offloads,
+        threads=setting.server_threads,
+    )
 
 
 @contextmanager

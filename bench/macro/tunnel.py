@@ -42,8 +42,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--proto", choices=["udp", "tcp", "udp6", "tcp6"], default="udp")
     parser.add_argument("--ipv6", action="store_true", help="inside the tunnel")
     parser.add_argument("--streams", type=int, default=1, help="of TCP, at the same time")
-    parser.add_argument("--offloads", default="", help="of our client, comma list; all if not given")
-    parser.add_argument("--server-offloads", default="", help="of our server")
+    parser.add_argument("--offloads", default="auto", help="of our client: auto, none, or a comma list")
+    parser.add_argument("--threads", type=int, choices=[1, 2], default=1, help="of our client")
+    parser.add_argument("--server-offloads", default="auto", help="of our server")
+    parser.add_argument("--server-threads", type=int, choices=[1, 2], default=1, help="of our server")
     parser.add_argument("--no-offloads", action="store_true", help="the link cuts and joins packets as a card would")
     parser.add_argument("--json", type=Path, help="the figures; a drawing of them is put beside it")
     arguments = parser.parse_args()
@@ -60,7 +62,9 @@ def main() -> None:
         cipher=arguments.cipher,
         proto=arguments.proto,
         offloads=arguments.offloads,
+        threads=arguments.threads,
         server_offloads=arguments.server_offloads,
+        server_threads=arguments.server_threads,
         link_offloads=not arguments.no_offloads,
     )
     samples: list[Sample] = []

@@ -20,7 +20,7 @@ class OwnServerFailed(Exception):
 class OwnServer:
     """Our own data path at the server's end, in the server namespace of a pair; ready when the constructor returns.
 
-    `offloads` is what `serve` takes, None for all.
+    `offloads` is a value of the override of that name.
     """
 
     TUNNEL_V4, TUNNEL_V6 = "10.8.0.1", "fd08::1"
@@ -35,7 +35,8 @@ class OwnServer:
         wrap: Wrap = "none",
         cipher: str = "AES-256-GCM",
         reneg_sec: float = 0.0,
-        offloads: str | None = None,
+        offloads: str = "auto",
+        threads: int = 1,
         port: int = 1194,
     ) -> None:
         self.profile = Access(pki, on_link(pair, proto), port, proto, wrap, cipher).profile
@@ -43,8 +44,8 @@ class OwnServer:
             _ = pki.tls_crypt_v2_client_path  # to be there when the process reads it
         command = ["env", f"--chdir={PROJECT}", sys.executable, "-m", "tests.support.serve", str(pki.directory)]
         command += ["--address", on_link(pair, proto), "--port", str(port), "--wrap", wrap, "--cipher", cipher]
-        command += ["--reneg-sec", str(reneg_sec), *(["--stream"] if proto.startswith("tcp") else [])]
-        command += [] if offloads is None else ["--offloads", offloads]
+        command += ["--reneg-sec", str(reneg_sec), "--threads", str(threads), "--offloads", offloads]
+        command += [*(["--stream"] if proto.startswith("tcp") else [])]
         with ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile("w"))
             self.process = pair.server.popen(command, stdout=subprocess.PIPE, stderr=self._log)

@@ -1,7 +1,7 @@
 """A server made of our own parts: the control protocol of `peer`, the data path of the client.
 
-It takes one client at a time: a new one ends the session of the one before. Runs as root in a network namespace that
-has no tun0, says "ready" when it listens, ends on SIGTERM.
+It takes one client at a time: a new one ends the session of the one before. Runs as root in a network namespace of
+its own, says "ready" when it listens, ends on SIGTERM.
 
 usage: python -m tests.support.serve [options] DIRECTORY, where a `Pki` has left its files
 """
@@ -11,22 +11,28 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from pathlib import Path
 from random import SystemRandom
 
+from pyroute2 import AsyncIPRoute
+
 from ovpn3._fast.pump import Pump
+from ovpn3.constants import OFFLOADS
 from ovpn3.datapath.engine import CIPHERS, EventKind, events
-from ovpn3.net.tun import Tun, open_tun
+from ovpn3.datapath.offloads import pump_offloads, tun_offloads
+from ovpn3.net.bypass import Bypasses
+from ovpn3.net.device import Device
+from ovpn3.net.plan import TunnelAddress, Wanted
+from ovpn3.net.tun import Tun
 from ovpn3.protocol.config import WrapConfig, WrapMode
 from ovpn3.protocol.keyring import MAX_INSTALLED
 from ovpn3.protocol.packet import Opcode, unpack_first
 from ovpn3.secret import Secret
 from ovpn3.transport.connect import BUFFER_BYTES
-from tests.support.netns import run
 from tests.support.peer import ALL_FLAGS, Identity, Peer
 from tests.support.pki import Credential
 
-OFFLOADS = ("tso", "uso", "gso", "gro", "ipsec-mb")
 ADDRESSES = ("10.8.0.1/24", "fd08::1/64")
 PUSH = (
     "PUSH_REPLY,topology subnet,route-gateway 10.8.0.1,ifconfig 10.8.0.2 255.255.255.0,"
@@ -45,7 +51,8 @@ class Options:
     wrap: WrapConfig
     cipher: str
     stream: bool
-    offloads: frozenset[str]
+    offloads: tuple[str, ...]
+    threads: int
     reneg_s: float
 
 
@@ -67,10 +74,11 @@ class Connection:
         self._keys: list[int] = []  # ids of the installed ones, newest last
         self._timer: asyncio.TimerHandle | None = None
         self._renegotiation: asyncio.TimerHandle | None = None
-        self._pump = Pump(sock.fileno(), stream=options.stream, offload={"gso", "gro"} <= options.offloads)
+        offloads = pump_offloads(options.offloads)
+        self._pump = Pump(sock.fileno(), stream=options.stream, offloads=offloads, threads=options.threads)
         sock.close()
         self._pump.set_keepalive(PING_S, 0.0)
-        self._pump.attach_tun(tun.fd, MTU)
+        self._pump.attach_tun(tun.fd, MTU, tun.offloads)
         self._pump.start()
         self._loop.add_reader(self._pump.event_fd, self._on_news)
 
@@ -166,11 +174,11 @@ async def clients(address: tuple[str, int], stream: bool) -> AsyncIterator[tuple
 
 
 async def serve(address: tuple[str, int], options: Options) -> None:
-    tun = open_tun("tun0")
-    for own in ADDRESSES:
-        run(["ip", "address", "add", own, "dev", tun.name, *(["nodad"] if ":" in own else [])])
-    run(["ip", "link", "set", tun.name, "mtu", str(MTU), "up"])
     connection: Connection | None = None
+    addresses = tuple(TunnelAddress(ip_interface(own)) for own in ADDRESSES)
+    async with AsyncIPRoute() as ipr:
+        device = Device(ipr, Bypasses(ipr))
+        tun = await device.establish(Wanted(addresses, mtu=MTU, offloads=tun_offloads(options.offloads)))
     async for sock, packet in clients(address, options.stream):
         if connection:
             connection.close()
@@ -195,7 +203,8 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true", help="TCP")
     parser.add_argument("--wrap", type=WrapMode, default=WrapMode.NONE)
     parser.add_argument("--cipher", choices=CIPHERS, default="AES-256-GCM")
-    parser.add_argument("--offloads", default=",".join(OFFLOADS), help="of the data path; the default is all")
+    parser.add_argument("--offloads", default="auto", help="auto, none, or a comma list")
+    parser.add_argument("--threads", type=int, choices=[1, 2], default=1)
     parser.add_argument("--reneg-sec", type=float, default=0.0)
     arguments = parser.parse_args()
     read = {name: (arguments.directory / name).read_text() for name in ("ca.crt", "server.crt", "server.key")}
@@ -205,7 +214,8 @@ def main() -> None:
         wrap=wrap_config(arguments.wrap, arguments.directory),
         cipher=arguments.cipher,
         stream=arguments.stream,
-        offloads=frozenset(filter(None, arguments.offloads.split(","))),
+        offloads=OFFLOADS if arguments.offloads == "auto" else tuple(arguments.offloads.split(",")),
+        threads=arguments.threads,
         reneg_s=arguments.reneg_sec,
     )
     asyncio.run(serve((arguments.address, arguments.port), options))
