@@ -1,4 +1,4 @@
-"""AES-GCM and ChaCha20-Poly1305 with a 12-byte nonce and a 16-byte tag, by ipsec-mb where it works, else by libcrypto."""
+"""AES-GCM and ChaCha20-Poly1305 with a 12-byte nonce and a 16-byte tag: by ipsec-mb where it works, or libcrypto."""
 
 from typing import final
 
@@ -14,7 +14,8 @@ IPSEC_MB_OBJECTION: str  # why ipsec-mb is not used on this machine; empty if it
 class Aead:
     """One direction of one key. The key is copied, and wiped when the object goes.
 
-    `fast`: by ipsec-mb where it works. ValueError if the cipher is unknown or a length is wrong. Sealing never checks that a nonce is fresh.
+    `fast`: by ipsec-mb where it works. ValueError if the cipher is unknown or a length is wrong. Sealing never checks
+    that a nonce is fresh.
     """
 
     def __new__(cls, cipher: int, key: Buffer, *, sealing: bool, fast: bool = True) -> Aead: ...

@@ -13,7 +13,7 @@ cdef enum:
 # `sum` plus that of `size` octets.
 cdef uint64_t add_octets(const uint8_t *data, int size, uint64_t sum) noexcept nogil
 
-# `sum` plus the pseudo-header of an IPv4 or IPv6 packet whose `size` octets from the transport header on are `protocol`.
+# `sum` plus the pseudo-header of an IPv4 or IPv6 packet that has `size` octets of `protocol`.
 cdef uint64_t add_pseudo_header(const uint8_t *packet, int size, int protocol, uint64_t sum) noexcept nogil
 
 # Whether the sums of an IPv4 header without options, and of the transport header at `l4` and all behind it, are right.

@@ -3,4 +3,4 @@
 from typing_extensions import Buffer
 
 def checksum(data: Buffer, initial: int = 0) -> int:
-    """The folded sum of the octets as a big-endian number of 16 bits, not complemented; `initial` (32 bits) is added."""
+    """The sum of the octets as a big-endian number of 16 bits, not complemented; `initial` (32 bits) is added to it."""

@@ -296,7 +296,8 @@ cdef void read_headers(const Joiner *joiner, const uint8_t *packet, int size, He
     l4 = headers.l4
     if headers.protocol == UDP:
         headers.push = False
-        if joiner.udp and size > l4 + 8 and get_u16(packet + l4 + 4) == <uint32_t> (size - l4) and get_u16(packet + l4 + 6):
+        if (joiner.udp and size > l4 + 8 and get_u16(packet + l4 + 4) == <uint32_t> (size - l4)
+                and get_u16(packet + l4 + 6)):
             headers.size = l4 + 8
     elif headers.protocol == TCP and (joiner.tcp_v4 if l4 == 20 else joiner.tcp_v6) and size > l4 + 20:
         headers.push = packet[l4 + 13] & PSH != 0

@@ -24,6 +24,7 @@ cdef struct Tunnel:
     int sock
     int command_fd  # eventfd: commands wait
     int event_fd  # eventfd: events wait
+    bint gso  # datagrams may go out in runs, where that works
     int queue_limit  # stream: packets that may wait before tunnel packets are dropped
     uint32_t stop  # atomic: set once
     CommandRing commands
@@ -53,6 +54,7 @@ cdef struct Tunnel:
     int64_t inactive_mark  # tunnel bytes when the peer was last active enough
     int64_t last_active
     int64_t last_sent
+    int64_t path_asked  # when we last asked what the path carries
     int64_t last_received
     int64_t socket_error_told
     int64_t tun_error_told

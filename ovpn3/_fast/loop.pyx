@@ -112,6 +112,7 @@ cdef enum:
     BUDGET = 64  # reads from the tun in one turn
     FLUSH_BYTES = 32768  # send once this much is sealed, while it is still warm in the cache
     MAX_PAYLOAD = 65535
+    PATH_NS = 60_000_000_000  # a path that has become wider, or takes runs again, is noticed after this time
     SMALLEST_MSS = 48  # we ask for, whatever the path claims to carry
     TCP_OVER_IPV4 = 40  # octets of headers
     NS_PER_S = 1_000_000_000
@@ -146,7 +147,8 @@ cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, 
     if tunnel.frame == NULL:
         tunnel_free(tunnel)
         return NULL
-    if gso and directions & SENDS and not stream:
+    tunnel.gso = gso and directions & SENDS and not stream
+    if tunnel.gso:
         outbox_segment(&tunnel.outbox, sock, &tunnel.counters)
     tunnel.sock = sock
     return tunnel
@@ -188,7 +190,7 @@ cdef void *tunnel_run(void *argument) noexcept nogil:
     cdef epoll_event events[3]
     cdef bint stopping, sock_ready = False, tun_ready = False
     cdef int count, i
-    tunnel.now = monotonic_ns()
+    tunnel.now = tunnel.path_asked = monotonic_ns()
     restart_clocks(tunnel)
     yield_to_wakers()
     while True:
@@ -439,6 +441,9 @@ cdef void send_run(Tunnel *tunnel) noexcept nogil:
     if not waiting(tunnel) or tunnel.blocked or tunnel.closed or tunnel.paused:
         return
     tunnel.last_sent = tunnel.now
+    if tunnel.gso and tunnel.now - tunnel.path_asked >= PATH_NS:
+        tunnel.path_asked = tunnel.now
+        outbox_segment(&tunnel.outbox, tunnel.sock, &tunnel.counters)
     if tunnel.stream:
         error = send_stream(&tunnel.outbox, tunnel.sock, &tunnel.counters)
     else:

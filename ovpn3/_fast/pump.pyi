@@ -17,7 +17,9 @@ class Pump:
     BufferError if 64 commands wait.
     """
 
-    def __new__(cls, sock_fd: int, *, stream: bool, queue_limit: int = 64, offloads: int = 28, threads: int = 1) -> Pump:
+    def __new__(
+        cls, sock_fd: int, *, stream: bool, queue_limit: int = 64, offloads: int = 28, threads: int = 1
+    ) -> Pump:
         """Take a copy of a connected UDP or TCP socket. `queue_limit`: packets that may wait for a full stream
         before tunnel packets are dropped (1..256). `offloads`: which may be used where they work; the counters that
         end in `_active` tell which are. With 2 `threads` each direction has one."""

@@ -83,6 +83,8 @@ class Rig:
         stream: bool = False,
         queue_limit: int = 64,
         peer_id: int = PEER_ID,
+        threads: int = 1,
+        tun_offloads: int = 0,
     ) -> None:
         own, self.peer = sockets
         fake_tun, self.tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -91,8 +93,8 @@ class Rig:
         self.stream = stream
         self.seen: list[Event] = []
         with own, fake_tun:
-            self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit)
-            self.pump.attach_tun(fake_tun.fileno(), 1500)
+            self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit, threads=threads)
+            self.pump.attach_tun(fake_tun.fileno(), 1500, tun_offloads)
         self.keys.install(self.pump, 0, peer_id)
         self.keys.mirrored().install(self.channel, 0, peer_id)
         self.pump.use_key(0)

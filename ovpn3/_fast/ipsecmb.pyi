@@ -1,0 +1,1 @@
+"""Intel's multi-buffer library, found at run time."""
