@@ -61,8 +61,9 @@ def _panel(rows: Sequence[Result]) -> Iterator[str]:
         yield f'<rect y="{y}" width="{max(median, 1):.1f}" height="{BAR}" rx="2" fill="{COLOURS[i]}"/>'
         whisker = f"M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"
         yield f'<path d="{whisker}" stroke="{INK}" stroke-opacity="0.6" fill="none"/>'
-        label = number(row.value.median) + (f"   {row.ratio.median:.2f}x" if i else "")
-        yield _text(high + 8, middle + 4.5, label, "white-space: pre")
+        yield _text(high + 8, middle + 4.5, number(row.value.median))
+        if i:
+            yield _text(BAR_WIDTH + 54, middle + 4.5, f"{number(row.ratio.median)}x", f"fill: {FAINT}")
 
 
 def _text(x: float, y: float, text: str, style: str = "") -> str:

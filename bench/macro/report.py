@@ -59,19 +59,24 @@ def results(samples: Sequence[Sample]) -> list[Result]:
 
 
 def table(rows: Sequence[Result]) -> str:
-    """Markdown that can be read as it is: median (lowest to highest) and the ratio to the first arm."""
+    """Each figure's median (lowest to highest), and the ratio to the first arm's."""
     arms = list(dict.fromkeys(r.arm for r in rows))
     lines = [["", *arms]]
     for load, figure in dict.fromkeys((r.load, r.figure) for r in rows):
         lines.append([f"{load}, {figure}", *(_cell(r, arms[0]) for r in rows if (r.load, r.figure) == (load, figure))])
+    return columns(lines)
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """Markdown that can be read as it is; the first line is the head."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
+    rule = ["-" * width for width in widths]
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _cell(result: Result, first: str) -> str:
     low, median, high = (number(v) for v in (result.value.min, result.value.median, result.value.max))
-    return f"{median} ({low} to {high})" + (f" {result.ratio.median:.2f}x" if result.arm != first else "")
+    return f"{median} ({low} to {high})" + (f" {number(result.ratio.median)}x" if result.arm != first else "")
 
 
 def number(value: float) -> str:
