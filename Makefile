@@ -58,12 +58,15 @@ fuzz: $(VENV)/.built
 bench: root $(VENV)/.built
 	mkdir -p bench/out
 	$(BIN)/python -m pytest bench/micro -q --benchmark-enable --benchmark-json=bench/out/micro.json
-	$(BIN)/python -m bench.macro.connect --json bench/out/connect.json
+	$(BIN)/python -m bench.macro.engine
 	$(BIN)/python -m bench.macro.tunnel --json bench/out/tunnel.json
+	$(BIN)/python -m bench.macro.tunnel --rounds 3 --loads up,down --no-offloads --json bench/out/no-offloads.json
+	$(BIN)/python -m bench.macro.tunnel --rounds 3 --loads up,down --offloads tso,uso,gso,gro \
+	  --server-offloads tso,uso,gso,gro --json bench/out/libcrypto.json
 
 bench-quick: root $(VENV)/.built
-	$(BIN)/python -m bench.macro.connect --rounds 3
-	$(BIN)/python -m bench.macro.tunnel --rounds 2 --seconds 2
+	$(BIN)/python -m bench.macro.engine
+	$(BIN)/python -m bench.macro.tunnel --rounds 2 --seconds 1
 
 run: profile-named root $(VENV)/.built
 	$(BIN)/openvpn3 run "$(PROFILE)"

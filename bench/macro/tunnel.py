@@ -1,113 +1,85 @@
-"""Throughput and CPU per gigabyte of each client against one real server, rounds alternating.
+"""Tunnels of different makers under the same loads, paired round by round.
 
-usage: python -m bench.macro.tunnel [--rounds N] [--seconds N] [--cipher NAME] [--no-offloads] [--json FILE]
+usage: python -m bench.macro.tunnel [--arms LIST] [--loads LIST] [--rounds N] [--seconds N] [--json FILE] ...
 """
 
 import argparse
-import json
-import statistics
-import subprocess
-from dataclasses import dataclass
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.macro.clients import CLIENTS, Lab, cpu_seconds, lab
-from bench.macro.report import machine, save, spread, spread_text
-from tests.support.netns import NamespacePair, end
-
-DIRECTIONS = {"up": [], "down": ["--reverse"]}
-BASELINE = "openvpn"
+from bench.macro.lab import ARMS, Lab, Setting, lab
+from bench.macro.loads import LOADS, Tunnel, way
+from bench.macro.plot import draw
+from bench.macro.report import Sample, machine, results, save, table
 
 
-@dataclass(frozen=True)
-class Sample:
-    client: str
-    direction: str
-    seconds: float
-    cpu_s: float
-    gb: float
-
-    @property
-    def gbit_per_s(self) -> float:
-        return self.gb * 8 / self.seconds
-
-    @property
-    def cpu_s_per_gb(self) -> float:
-        return self.cpu_s / self.gb
-
-    def __add__(self, other: "Sample") -> "Sample":
-        """One after the other."""
-        return Sample(self.client, "both", self.seconds + other.seconds, self.cpu_s + other.cpu_s, self.gb + other.gb)
+def visit(here: Lab, number: int, name: str, arguments: argparse.Namespace) -> Iterator[Sample]:
+    """One arm's turn: connect, load, disconnect."""
+    arm = ARMS[name]
+    with arm.server(here) as server:
+        address = server.TUNNEL_V6 if arguments.ipv6 else server.TUNNEL_V4
+        started = time.monotonic()
+        with arm.client(here, server) as pid:
+            yield Sample(name, number, "connect", "ms", (time.monotonic() - started) * 1e3)
+            device, own = way(here.pair.client, address)
+            tunnel = Tunnel(here.pair, pid, device, own, address, here.udpload, arguments.seconds, arguments.streams)
+            for load in arguments.loads:
+                for figure, value in LOADS[load](tunnel).items():
+                    yield Sample(name, number, load, figure, value)
+            ended = time.monotonic()
+        yield Sample(name, number, "disconnect", "ms", (time.monotonic() - ended) * 1e3)
 
 
-def measure(here: Lab, client: str, pid: int, direction: str, seconds: int) -> Sample:
-    """One TCP stream through the tunnel. The congestion control is named: machines differ in their default."""
-    address = here.server.TUNNEL_V4
-    command = ["iperf3", "--server", "--one-off", "--forceflush", "--bind", address]
-    sink = here.pair.server.popen(command, stdout=subprocess.PIPE)
-    try:
-        assert sink.stdout
-        while "listening" not in sink.stdout.readline():
-            if sink.poll() is not None:
-                raise SystemExit("iperf3 ended before it listened")
-        load = ["iperf3", "--client", address, "--time", str(seconds), "--congestion", "cubic", "--json"]
-        before = cpu_seconds(pid)
-        report = here.pair.client.run([*load, *DIRECTIONS[direction]], timeout=seconds + 30).stdout
-        cpu = cpu_seconds(pid) - before
-    finally:
-        end(sink)
-        sink.communicate()
-    received = json.loads(report)["end"]["sum_received"]
-    return Sample(client, direction, received["seconds"], cpu, received["bytes"] / 1e9)
-
-
-def without_offloads(pair: NamespacePair) -> None:
-    """Make the kernel cut large buffers before the link and join them after it, as with a real card."""
-    for side in (pair.client, pair.server):
-        features = ["tx", "off", "tso", "off", "tx-udp-segmentation", "off", "gro", "on"]
-        side.run(["ethtool", "-K", "eth0", *features])
-
-
-def ratios(samples: list[Sample], client: str, direction: str, figure: str) -> list[float]:
-    """The client's figure over the baseline's of the same round."""
-    ours, theirs = (
-        [getattr(s, figure) for s in samples if (s.client, s.direction) == (name, direction)]
-        for name in (client, BASELINE)
-    )
-    return [a / b for a, b in zip(ours, theirs, strict=True)]
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--arms", default="openvpn-openvpn,ovpn3-openvpn,ovpn3-ovpn3", help=f"of: {', '.join(ARMS)}")
+    parser.add_argument("--loads", default=",".join(LOADS), help=f"of: {', '.join(LOADS)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each load")
+    parser.add_argument("--cipher", default="AES-256-GCM")
+    parser.add_argument("--proto", choices=["udp", "tcp", "udp6", "tcp6"], default="udp")
+    parser.add_argument("--ipv6", action="store_true", help="inside the tunnel")
+    parser.add_argument("--streams", type=int, default=1, help="of TCP, at the same time")
+    parser.add_argument("--offloads", default="auto", help="of our client: auto, none, or a comma list")
+    parser.add_argument("--threads", type=int, choices=[1, 2], default=1, help="of our client")
+    parser.add_argument("--server-offloads", default="auto", help="of our server")
+    parser.add_argument("--server-threads", type=int, choices=[1, 2], default=1, help="of our server")
+    parser.add_argument("--no-offloads", action="store_true", help="the link cuts and joins packets as a card would")
+    parser.add_argument("--json", type=Path, help="the figures; a drawing of them is put beside it")
+    arguments = parser.parse_args()
+    arguments.arms = arguments.arms.split(",")
+    arguments.loads = arguments.loads.split(",")
+    if unknown := [*(a for a in arguments.arms if a not in ARMS), *(x for x in arguments.loads if x not in LOADS)]:
+        parser.error(f"no such arm or load: {', '.join(unknown)}")
+    return arguments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of load per direction")
-    parser.add_argument("--cipher", default="AES-256-GCM")
-    parser.add_argument("--no-offloads", action="store_true", help="veth cuts and joins packets as a card would")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parsed()
+    setting = Setting(
+        cipher=arguments.cipher,
+        proto=arguments.proto,
+        offloads=arguments.offloads,
+        threads=arguments.threads,
+        server_offloads=arguments.server_offloads,
+        server_threads=arguments.server_threads,
+        link_offloads=not arguments.no_offloads,
+    )
     samples: list[Sample] = []
-    prepare = without_offloads if arguments.no_offloads else lambda pair: None
-    with lab(cipher=arguments.cipher, prepare=prepare) as here:
+    with lab(setting) as here:
         for number in range(arguments.rounds):
             # Who goes first changes, so that drift of the machine falls on everybody.
-            for name in list(CLIENTS)[:: -1 if number % 2 else 1]:
-                with CLIENTS[name](here) as pid:
-                    up, down = (measure(here, name, pid, way, arguments.seconds) for way in DIRECTIONS)
-                    samples += [up, down, up + down]
-    print(", ".join(f"{what} {value}" for what, value in machine().items()), f", {arguments.cipher}", sep="")
-    print(f"{'client':<10}{'':<6}{'Gbit/s min / median / max':<30}{'CPU s/GB min / median / max':<32}CPU ratio")
-    results = []
-    for name in CLIENTS:
-        for direction in (*DIRECTIONS, "both"):
-            chosen = [s for s in samples if (s.client, s.direction) == (name, direction)]
-            rate, cpu = [s.gbit_per_s for s in chosen], [s.cpu_s_per_gb for s in chosen]
-            ratio = ratios(samples, name, direction, "cpu_s_per_gb")
-            print(
-                f"{name:<10}{direction:<6}{spread_text(rate):<30}{spread_text(cpu):<32}{statistics.median(ratio):.2f}"
-            )
-            row = {"client": name, "direction": direction, "gbit_per_s": spread(rate), "cpu_s_per_gb": spread(cpu)}
-            rate_ratio = ratios(samples, name, direction, "gbit_per_s")
-            results.append({**row, "cpu_ratio": spread(ratio), "rate_ratio": spread(rate_ratio)})
-    save(arguments.json, {"cipher": arguments.cipher, "rounds": arguments.rounds, "results": results})
+            for name in arguments.arms[:: -1 if number % 2 else 1]:
+                print(f"round {number + 1} of {arguments.rounds}: {name}", file=sys.stderr)
+                samples += visit(here, number, name, arguments)
+    rows = results(sorted(samples, key=lambda sample: arguments.arms.index(sample.arm)))
+    facts = {**machine(), **{k: v for k, v in vars(arguments).items() if k not in ("arms", "loads", "json")}}
+    print(", ".join(f"{what} {value}" for what, value in facts.items()), table(rows), sep="\n\n")
+    if arguments.json:
+        save(arguments.json, facts, rows)
+        arguments.json.with_suffix(".svg").write_text(draw(rows))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.machine import Machine
+from tests.support.ownserver import OwnServer
+from tests.support.pki import Pki
 from tests.support.server import OpenVpnServer
 from tests.support.transfer import transfer
 
@@ -55,6 +57,18 @@ def test_renegotiation_loses_nothing(machine: Machine, start_server: Callable[..
     assert len(times) == 600
     assert max(times) < 500
     assert server.log().count("TLS: soft reset") + server.log().count("VERIFY OK: depth=0") >= 5
+
+
+def test_our_own_data_path_at_the_other_end(machine: Machine, pki: Pki) -> None:
+    """And new keys every 4 s: twice as long as we wait before we send with ours."""
+    with OwnServer(machine.pair, pki, reneg_sec=4) as server:
+        machine.connect(server.profile())
+        transfer(machine.pair.client, machine.pair.server, server.TUNNEL_V4, SIZE)
+        transfer(machine.pair.server, machine.pair.client, server.CLIENT_V6, SIZE)
+        pings = machine.pair.client.run(["ping", "-i", "0.05", "-c", "240", "-W", "2", server.TUNNEL_V4], timeout=60)
+        assert pings.stdout.count(" time=") == 240
+        machine.disconnect()
+        assert not server.log()
 
 
 def test_a_redirected_gateway_keeps_the_way_to_the_server(

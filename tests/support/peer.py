@@ -183,7 +183,7 @@ class Peer:
         assert hello is not None
         return hello
 
-    def keys(self, key_id: int, *, ekm: bool = True) -> DataKeys:
+    def keys(self, key_id: int, *, ekm: bool = True, cipher: str = "AES-256-GCM") -> DataKeys:
         """A client's keys, as the server derives them."""
         generation = self.generations[key_id]
         if ekm:
@@ -191,7 +191,7 @@ class Peer:
         else:
             assert self.client_id is not None
             key2 = expand(self.hello(key_id).source, generation.source, self.client_id, self.session_id)
-        return data_keys(key2, "AES-256-GCM")
+        return data_keys(key2, cipher)
 
     def reply_push(self) -> None:
         if not self.pushed:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -102,6 +103,47 @@ class OpenVpnProcess:
         self._stack.close()
 
 
+@dataclass(frozen=True)
+class Access:
+    """What a client has to know of a server."""
+
+    pki: Pki
+    remote: str
+    port: int
+    proto: Proto
+    wrap: Wrap
+    cipher: str
+    asks_password: bool = False
+
+    def profile(self, *extra: str, inline: bool = True, remote: str = "", client: str = "client") -> str:
+        """A client profile for the server, its key material inline or as paths.
+
+        `extra` lines are added; `remote` replaces the server's address on the link; `client` names the
+        certificate of the Pki to use: client, expired or stranger.
+        """
+        lines = [
+            *("client", "dev tun", "nobind", "remote-cert-tls server", f"data-ciphers {self.cipher}"),
+            f"remote {remote or self.remote} {self.port} {self.proto}",
+        ]
+        if self.asks_password:
+            lines.append("auth-user-pass")
+        if self.wrap == "tls-auth":
+            lines.append("key-direction 1")
+        directory = self.pki.directory
+        files = {
+            "ca": directory / "ca.crt",
+            "cert": directory / f"{client}.crt",
+            "key": directory / f"{client}.key",
+        }
+        if self.wrap == "tls-crypt-v2":
+            files["tls-crypt-v2"] = self.pki.tls_crypt_v2_client_path
+        elif self.wrap != "none":
+            files[self.wrap] = directory / "static.key"
+        for option, path in files.items():
+            lines.append(f"<{option}>\n{path.read_text()}</{option}>" if inline else f'{option} "{path}"')
+        return "\n".join([*lines, *extra]) + "\n"
+
+
 class OpenVpnServer(OpenVpnProcess):
     """A server in the server namespace of a pair, ready when the constructor returns.
 
@@ -126,9 +168,7 @@ class OpenVpnServer(OpenVpnProcess):
         extra: Sequence[str] = (),
         port: int = 1194,
     ) -> None:
-        self._pki, self._proto, self._wrap, self._cipher, self._port = pki, proto, wrap, cipher, port
-        self._has_auth = auth is not None
-        self._remote = pair.SERVER_V6 if proto.endswith("6") else pair.SERVER_V4
+        self.profile = Access(pki, on_link(pair, proto), port, proto, wrap, cipher, auth is not None).profile
         config = [
             *("dev tun0", "dev-type tun", "topology subnet", "dh none", "disable-dco", "verb 3"),
             *("server 10.8.0.0 255.255.255.0", "server-ipv6 fd08::/64", "keepalive 10 60"),
@@ -149,33 +189,10 @@ class OpenVpnServer(OpenVpnProcess):
             self.close()
             raise
 
-    def profile(self, *extra: str, inline: bool = True, remote: str = "", client: str = "client") -> str:
-        """A client profile for this server, its key material inline or as paths.
 
-        `extra` lines are added; `remote` replaces the server's address on the link; `client` names the
-        certificate of the Pki to use: client, expired or stranger.
-        """
-        lines = [
-            *("client", "dev tun", "nobind", "remote-cert-tls server", f"data-ciphers {self._cipher}"),
-            f"remote {remote or self._remote} {self._port} {self._proto}",
-        ]
-        if self._has_auth:
-            lines.append("auth-user-pass")
-        if self._wrap == "tls-auth":
-            lines.append("key-direction 1")
-        directory = self._pki.directory
-        files = {
-            "ca": directory / "ca.crt",
-            "cert": directory / f"{client}.crt",
-            "key": directory / f"{client}.key",
-        }
-        if self._wrap == "tls-crypt-v2":
-            files["tls-crypt-v2"] = self._pki.tls_crypt_v2_client_path
-        elif self._wrap != "none":
-            files[self._wrap] = directory / "static.key"
-        for option, path in files.items():
-            lines.append(f"<{option}>\n{path.read_text()}</{option}>" if inline else f'{option} "{path}"')
-        return "\n".join([*lines, *extra]) + "\n"
+def on_link(pair: NamespacePair, proto: Proto) -> str:
+    """The server's address for this transport."""
+    return pair.SERVER_V6 if proto.endswith("6") else pair.SERVER_V4
 
 
 def password_script(user: str, password: str) -> str:

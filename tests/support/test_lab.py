@@ -9,6 +9,7 @@ from dbus_fast import Message, MessageType
 from tests.support.account import ALICE, BOB, ROOT, Account
 from tests.support.bus import SystemBusSandbox
 from tests.support.netns import CommandFailed, NamespacePair, run
+from tests.support.ownserver import OwnServer, OwnServerFailed
 from tests.support.pki import Pki
 from tests.support.server import (
     OpenVpnFailed,
@@ -48,6 +49,32 @@ def test_tunnel_carries_data_and_leaves_nothing(
         transfer(pair.client, pair.server, server.TUNNEL_V6, 100_000)
         transfer(pair.server, pair.client, "10.8.0.2", 100_000)
     assert pair.client.state() == before
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    ("proto", "wrap", "cipher"),
+    [
+        ("udp", "none", "AES-256-GCM"),
+        ("tcp6", "tls-crypt-v2", "CHACHA20-POLY1305"),
+        ("udp6", "tls-auth", "AES-128-GCM"),
+    ],
+)
+def test_own_server_takes_one_client_after_the_other(
+    pair: NamespacePair, pki: Pki, proto: Proto, wrap: Wrap, cipher: str
+) -> None:
+    with OwnServer(pair, pki, proto=proto, wrap=wrap, cipher=cipher) as server:
+        for _ in range(2):
+            with OpenVpnProcess(pair.client, [server.profile(), "disable-dco"]) as client:
+                client.wait_connected()
+                transfer(pair.client, pair.server, server.TUNNEL_V4, 100_000)
+                transfer(pair.server, pair.client, server.CLIENT_V4, 100_000)
+        assert not server.log()
+
+
+def test_own_server_that_cannot_start_says_why(pair: NamespacePair, pki: Pki) -> None:
+    with OwnServer(pair, pki, proto="tcp"), pytest.raises(OwnServerFailed, match="Address already in use"):
+        OwnServer(pair, pki, proto="tcp")
 
 
 @pytest.mark.interop

@@ -1,0 +1,121 @@
+"""Where a tunnel is measured: two machines made of namespaces, a link, the servers and the clients that meet there."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.bus import BIN, SystemBusSandbox
+from tests.support.machine import Machine
+from tests.support.netns import NamespacePair, run
+from tests.support.ownserver import OwnServer
+from tests.support.pki import Pki
+from tests.support.server import OpenVpnProcess, OpenVpnServer, Proto
+
+Server = OpenVpnServer | OwnServer
+_PROFILE = "bench"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all tunnels of a run have in common. Offloads and threads are values of the overrides of our client."""
+
+    cipher: str = "AES-256-GCM"
+    proto: Proto = "udp"
+    offloads: str = "auto"
+    threads: int = 1
+    server_offloads: str = "auto"  # of our own server
+    server_threads: int = 1
+    link_offloads: bool = True  # veth hands large buffers over uncut
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Our services are installed on the client's machine and warm; `udpload` is the program of that name, built."""
+
+    machine: Machine
+    pki: Pki
+    setting: Setting
+    udpload: Path
+
+    @property
+    def pair(self) -> NamespacePair:
+        return self.machine.pair
+
+
+@contextmanager
+def lab(setting: Setting) -> Iterator[Lab]:
+    with tempfile.TemporaryDirectory() as directory, NamespacePair() as pair:
+        pki, udpload = Pki(Path(directory)), Path(directory) / "udpload"
+        run(["gcc", "-O2", "-o", udpload, Path(__file__).with_name("udpload.c")])
+        if not setting.link_offloads:
+            cut_and_join(pair)
+        with SystemBusSandbox(pair.client, setup=[[BIN / "openvpn3-admin", "install"]]) as sandbox:
+            here = Lab(Machine(sandbox, pair), pki, setting, udpload)
+            with own_server(here) as server:
+                here.machine.bring_in(server.profile(), _PROFILE)  # the other server's is the same
+                overrides = ["--offloads", setting.offloads, "--data-threads", str(setting.threads)]
+                here.machine.openvpn3("config-manage", "--config", _PROFILE, *overrides)
+                with ours(here, server):
+                    pass
+            yield here
+
+
+def cut_and_join(pair: NamespacePair) -> None:
+    """Make the kernel cut large buffers before the link and join them after it, as with a real card."""
+    for side in (pair.client, pair.server):
+        features = ["tx", "off", "tso", "off", "tx-udp-segmentation", "off", "gro", "on"]
+        side.run(["ethtool", "-K", "eth0", *features])
+
+
+def openvpn_server(here: Lab) -> OpenVpnServer:
+    return OpenVpnServer(here.pair, here.pki, cipher=here.setting.cipher, proto=here.setting.proto)
+
+
+def own_server(here: Lab) -> OwnServer:
+    setting = here.setting
+    return OwnServer(
+        here.pair,
+        here.pki,
+        cipher=setting.cipher,
+        proto=setting.proto,
+        offloads=setting.server_offloads,
+        threads=setting.server_threads,
+    )
+
+
+@contextmanager
+def openvpn(here: Lab, server: Server) -> Iterator[int]:
+    """The distribution's client without a kernel data path; yields the id of its process when connected."""
+    with OpenVpnProcess(here.pair.client, [server.profile("disable-dco")]) as process:
+        process.wait_connected()
+        yield process.pid
+
+
+@contextmanager
+def ours(here: Lab, server: Server) -> Iterator[int]:
+    """Our client, through all services, as a user starts it from a shell."""
+    here.machine.openvpn3("session-start", "--config", _PROFILE)
+    try:
+        (pid,) = here.machine.clients()
+        yield pid
+    finally:
+        here.machine.disconnect(_PROFILE)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the tunnels compared. Its server starts before it is timed, and only while it is its turn."""
+
+    client: Callable[[Lab, Server], AbstractContextManager[int]]
+    server: Callable[[Lab], Server]
+
+
+# Named client-server; the first one of a run is what the others are compared to.
+ARMS = {
+    "openvpn-openvpn": Arm(openvpn, openvpn_server),
+    "ovpn3-openvpn": Arm(ours, openvpn_server),
+    "ovpn3-ovpn3": Arm(ours, own_server),
+    "openvpn-ovpn3": Arm(openvpn, own_server),
+}
