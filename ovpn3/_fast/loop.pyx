@@ -54,6 +54,8 @@ from ovpn3._fast.linux cimport (
     EPOLL_CTL_MOD,
     EPOLLIN,
     EPOLLOUT,
+    POLLIN,
+    PR_SET_TIMERSLACK,
     SCHED_BATCH,
     epoll_create1,
     epoll_ctl,
@@ -62,6 +64,9 @@ from ovpn3._fast.linux cimport (
     eventfd,
     eventfd_read,
     eventfd_write,
+    pollfd,
+    ppoll,
+    prctl,
     sched_param,
     sched_setscheduler,
 )
@@ -110,6 +115,12 @@ from ovpn3._fast.vnet cimport TUN_F_TSO4, TUN_F_USO4, VNET_BYTES, VnetHeader
 
 cdef enum:
     BUDGET = 64  # reads from the tun in one turn
+    TRICKLE_PACKETS = 16  # more in one batch are no trickle
+    TRICKLE_NS = 250_000  # nor are batches further apart
+    GATHER_NS = 150_000  # packets may have to wait for others
+    GATHER_LEAST = 3  # or it wasn't worth it,
+    REFRAIN_NS = 20_000_000  # and isn't tried again for so long: whoever waits for an answer isn't kept waiting
+    TIMER_SLACK_NS = 1_000
     FLUSH_BYTES = 32768  # send once this much is sealed, while it is still warm in the cache
     MAX_PAYLOAD = 65535
     PATH_NS = 60_000_000_000  # a path that has become wider, or takes runs again, is noticed after this time
@@ -205,6 +216,10 @@ cdef void *tunnel_run(void *argument) noexcept nogil:
         if stopping:
             return NULL
         watch(tunnel)
+        if not (sock_ready or tun_ready) and gathers(tunnel):
+            tun_ready = gather(tunnel)
+            sock_ready = True
+            continue
         count = epoll_wait(tunnel.epoll, events, 3, 0 if sock_ready or tun_ready else until_next_timer(tunnel))
         for i in range(count):
             if events[i].data.u32 == FROM_TUN:
@@ -224,6 +239,28 @@ cdef void yield_to_wakers() noexcept nogil:
     cdef sched_param param
     param.sched_priority = 0
     sched_setscheduler(0, SCHED_BATCH, &param)
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS)
+
+
+cdef bint gathers(const Tunnel *tunnel) noexcept nogil:
+    return tunnel.trickle and tunnel.now - tunnel.last_batch < GATHER_NS and not tunnel.blocked
+
+
+# Under a steady trickle of packets sleep on for a moment, as a network card holds its interrupt back: to wake for each
+# packet costs more than the packet. The tun and commands are not kept waiting. Whether the tun is ready.
+cdef bint gather(Tunnel *tunnel) noexcept nogil:
+    cdef pollfd others[2]
+    cdef timespec pause
+    pause.tv_sec = 0
+    pause.tv_nsec = GATHER_NS - (tunnel.now - tunnel.last_batch)
+    others[0].fd = tunnel.command_fd
+    others[1].fd = tunnel.tun if wants_tun(tunnel) else -1
+    others[0].events = others[1].events = POLLIN
+    others[0].revents = others[1].revents = 0
+    tunnel.gathered = ppoll(others, 2, &pause, NULL) == 0
+    if others[0].revents:
+        drain(tunnel.command_fd)
+    return others[1].revents != 0
 
 
 cdef int64_t monotonic_ns() noexcept nogil:
@@ -459,6 +496,7 @@ cdef void send_run(Tunnel *tunnel) noexcept nogil:
 cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
     cdef int more = receive(&tunnel.inbox, tunnel.sock, &tunnel.counters)
     cdef const uint8_t *packet = NULL
+    cdef uint64_t before = tunnel.counters.transport_packets_in
     cdef int size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters) if more >= 0 else 0
     while size > 0:
         if is_data(packet[0]):
@@ -470,6 +508,7 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
             tunnel.counters.control_dropped += 1
         size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters)
     join_flush(&tunnel.joiner)
+    note_batch(tunnel, tunnel.counters.transport_packets_in - before)
     if size < 0:
         tunnel.counters.frame_errors += 1
         socket_failed(tunnel, -size)
@@ -480,6 +519,16 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
         tunnel.counters.receive_errors += 1
         socket_failed(tunnel, -more)
     return more > 0
+
+
+cdef void note_batch(Tunnel *tunnel, uint64_t packets) noexcept nogil:
+    if packets:
+        if tunnel.gathered and packets < GATHER_LEAST:
+            tunnel.refrain_until = tunnel.now + REFRAIN_NS
+        tunnel.gathered = False
+        tunnel.trickle = (packets <= TRICKLE_PACKETS and tunnel.now - tunnel.last_batch < TRICKLE_NS
+                          and tunnel.now >= tunnel.refrain_until)
+        tunnel.last_batch = tunnel.now
 
 
 cdef void take_data(Tunnel *tunnel, const uint8_t *packet, int size) noexcept nogil:

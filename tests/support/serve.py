@@ -29,7 +29,7 @@ from ovpn3.protocol.config import WrapConfig, WrapMode
 from ovpn3.protocol.keyring import MAX_INSTALLED
 from ovpn3.protocol.packet import Opcode, unpack_first
 from ovpn3.secret import Secret
-from ovpn3.transport.connect import BUFFER_BYTES
+from ovpn3_services.netcfg.protect import protect_socket
 from tests.support.peer import ALL_FLAGS, Identity, Peer
 from tests.support.pki import Credential
 
@@ -146,9 +146,7 @@ def bound(address: tuple[str, int], stream: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if not stream:
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+    protect_socket(sock.fileno())  # large buffers, as the client's
     sock.bind(address)
     return sock
 
