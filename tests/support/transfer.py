@@ -11,14 +11,18 @@ from tests.support.netns import Namespace
 _TIMEOUT = 60.0
 
 
-def transfer(source: Namespace, sink: Namespace, address: str, size: int) -> float:
+def transfer(source: Namespace, sink: Namespace, address: str, size: int, *, window: int = 0) -> float:
     """Send `size` random bytes over TCP from `source` to `address`, which `sink` has; the seconds it took.
+
+    At most `window` bytes are under way at once; 0 leaves that to the kernel.
 
     AssertionError if what arrives isn't what was sent.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with sink.entered():
         listener = socket.create_server((address, 0), family=family)
+    if window:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     with source.entered():
         sender = socket.socket(family)
     payload = os.urandom(size)
