@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ovpn3._fast.checksum import checksum
 
+from ovpn3._fast.checksum import checksum
 from ovpn3.datapath import reference_offload as reference
 
 sums = st.integers(0, 0xFFFF)

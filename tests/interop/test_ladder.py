@@ -1,4 +1,4 @@
-"""Every step of the offloads' ladder, through all services: what arrives is what was sent, and nothing was sent twice."""
+"""Every step of the offloads' ladder, through all services: what arrives is what was sent, and nothing was lost."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,4 +85,6 @@ def test_step(machine: Machine, pki: Pki, pytestconfig: pytest.Config, name: str
         machine.disconnect()
     assert shown <= ALL - step.missing
     assert shown >= ALL - step.missing - {"OFFLOAD_IPSEC_MB"}  # the one that not every machine has
-    assert "ERROR" not in statistics.replace("KEY_STATE_ERROR", "")  # our server's first packets may come before our keys
+    assert "ERROR" not in statistics.replace(
+        "KEY_STATE_ERROR", ""
+    )  # our server's first packets may come before our keys
