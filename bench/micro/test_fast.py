@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from bench.micro.frames import OFFLOADS, frame, tcp_run, udp_run
 from ovpn3._fast.aead import IPSEC_MB_OBJECTION, Aead
 from ovpn3._fast.channel import DataChannel
 from ovpn3._fast.checksum import checksum
@@ -16,13 +15,14 @@ from ovpn3._fast.packet import pack_data_header, unpack_data_header
 from ovpn3._fast.replay import Replay
 from ovpn3._fast.segment import segments
 from ovpn3.datapath.engine import CIPHERS
+from tests.support.packets import EVERYTHING, datagrams, stream
 
 ROUNDS = {"rounds": 50, "iterations": 2000, "warmup_rounds": 2}
 BATCHES = {"rounds": 50, "iterations": 50, "warmup_rounds": 2}
 SIZES = [64, 1400]
 SYN = bytes.fromhex("4500002c00010000400600000a0800020a080001" + "1f90005000000001000000006002ffff00000000020405b4")
 
-RUNS = {"tcp": tcp_run(44, 1388), "udp": udp_run(44, 1388), "small udp": udp_run(40, 64)}
+RUNS = {"tcp": stream([1388] * 44), "udp": datagrams([1388] * 44), "small udp": datagrams([64] * 40)}
 each_size = pytest.mark.parametrize("size", SIZES)
 each_cipher = pytest.mark.parametrize("name", list(CIPHERS))
 each_run = pytest.mark.parametrize("kind", list(RUNS))
@@ -99,14 +99,14 @@ def test_checksum(benchmark: Any, size: int) -> None:
 @each_run
 def test_segmentation(benchmark: Any, kind: str) -> None:
     """A super packet of the tun, its making of Python objects included."""
-    packets = benchmark.pedantic(segments, (frame(RUNS[kind]),), **BATCHES)
+    packets = benchmark.pedantic(segments, (coalesce(RUNS[kind], EVERYTHING)[0],), **BATCHES)
     assert len(packets) == len(RUNS[kind])
 
 
 @each_run
 def test_coalescing(benchmark: Any, kind: str) -> None:
     """A super packet for the tun, all checksums verified."""
-    frames = benchmark.pedantic(coalesce, (RUNS[kind], OFFLOADS), **BATCHES)
+    frames = benchmark.pedantic(coalesce, (RUNS[kind], EVERYTHING), **BATCHES)
     assert len(frames) == 1
 
 
@@ -115,4 +115,4 @@ def test_coalescing(benchmark: Any, kind: str) -> None:
 def test_engine(benchmark: Any, fast: bool, kind: str) -> None:
     """A super packet from one tun to the other, without tun and socket; `bench.macro.engine` prints it by direction."""
     engine = Engine(CIPHERS["AES-256-GCM"].number, fast=fast)
-    benchmark.pedantic(engine.run, (frame(RUNS[kind]), 1), **BATCHES)
+    benchmark.pedantic(engine.run, (coalesce(RUNS[kind], EVERYTHING)[0], 1), **BATCHES)

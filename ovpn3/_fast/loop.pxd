@@ -57,6 +57,7 @@ cdef struct Tunnel:
     int64_t last_batch  # when the socket last had packets
     bint trickle  # they come one after the other, each just too late for the batch before
     bint gathered  # we have waited for more of them
+    int64_t refrain_ns  # from that, when it was in vain
     int64_t refrain_until
     int64_t path_asked  # when we last asked what the path carries
     int64_t last_received

@@ -118,8 +118,9 @@ cdef enum:
     TRICKLE_PACKETS = 16  # more in one batch are no trickle
     TRICKLE_NS = 250_000  # nor are batches further apart
     GATHER_NS = 150_000  # packets may have to wait for others
-    GATHER_LEAST = 3  # or it wasn't worth it,
-    REFRAIN_NS = 20_000_000  # and isn't tried again for so long: whoever waits for an answer isn't kept waiting
+    GATHER_LEAST = 2  # or it wasn't worth it, and isn't tried again
+    LEAST_REFRAIN_NS = 1_000_000  # for so long, or twice as long as the last time:
+    MOST_REFRAIN_NS = 64_000_000  # whoever sends one packet and waits for the answer isn't kept waiting
     TIMER_SLACK_NS = 1_000
     FLUSH_BYTES = 32768  # send once this much is sealed, while it is still warm in the cache
     MAX_PAYLOAD = 65535
@@ -204,6 +205,7 @@ cdef void *tunnel_run(void *argument) noexcept nogil:
     tunnel.now = tunnel.path_asked = monotonic_ns()
     restart_clocks(tunnel)
     yield_to_wakers()
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS)  # a short pause is to be as short as asked for
     while True:
         tunnel.now = monotonic_ns()
         stopping = load_acquire(&tunnel.stop)  # first: what was ordered before it is still done
@@ -239,8 +241,20 @@ cdef void yield_to_wakers() noexcept nogil:
     cdef sched_param param
     param.sched_priority = 0
     sched_setscheduler(0, SCHED_BATCH, &param)
-    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS)
 
+
+cdef int64_t monotonic_ns() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return <int64_t> time.tv_sec * NS_PER_S + time.tv_nsec
+
+
+cdef void drain(int fd) noexcept nogil:
+    cdef uint64_t value
+    eventfd_read(fd, &value)
+
+
+# ---- waiting for more packets ----
 
 cdef bint gathers(const Tunnel *tunnel) noexcept nogil:
     return tunnel.trickle and tunnel.now - tunnel.last_batch < GATHER_NS and not tunnel.blocked
@@ -263,15 +277,17 @@ cdef bint gather(Tunnel *tunnel) noexcept nogil:
     return others[1].revents != 0
 
 
-cdef int64_t monotonic_ns() noexcept nogil:
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return <int64_t> time.tv_sec * NS_PER_S + time.tv_nsec
-
-
-cdef void drain(int fd) noexcept nogil:
-    cdef uint64_t value
-    eventfd_read(fd, &value)
+cdef void note_batch(Tunnel *tunnel, uint64_t packets) noexcept nogil:
+    if packets:
+        if tunnel.gathered and packets < GATHER_LEAST:
+            tunnel.refrain_ns = min(max(2 * tunnel.refrain_ns, <int64_t> LEAST_REFRAIN_NS), <int64_t> MOST_REFRAIN_NS)
+            tunnel.refrain_until = tunnel.now + tunnel.refrain_ns
+        elif tunnel.gathered:
+            tunnel.refrain_ns = 0
+        tunnel.gathered = False
+        tunnel.trickle = (packets <= TRICKLE_PACKETS and tunnel.now - tunnel.last_batch < TRICKLE_NS
+                          and tunnel.now >= tunnel.refrain_until)
+        tunnel.last_batch = tunnel.now
 
 
 # ---- commands ----
@@ -519,16 +535,6 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
         tunnel.counters.receive_errors += 1
         socket_failed(tunnel, -more)
     return more > 0
-
-
-cdef void note_batch(Tunnel *tunnel, uint64_t packets) noexcept nogil:
-    if packets:
-        if tunnel.gathered and packets < GATHER_LEAST:
-            tunnel.refrain_until = tunnel.now + REFRAIN_NS
-        tunnel.gathered = False
-        tunnel.trickle = (packets <= TRICKLE_PACKETS and tunnel.now - tunnel.last_batch < TRICKLE_NS
-                          and tunnel.now >= tunnel.refrain_until)
-        tunnel.last_batch = tunnel.now
 
 
 cdef void take_data(Tunnel *tunnel, const uint8_t *packet, int size) noexcept nogil:

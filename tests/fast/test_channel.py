@@ -27,11 +27,20 @@ WIRE_NONE = -1
 
 
 def channel(
-    cipher: Cipher = GCM, key_id: int = 0, peer_id: int | None = 5, key: bytes = KEY, **spent: int
+    cipher: Cipher = GCM,
+    key_id: int = 0,
+    peer_id: int | None = 5,
+    key: bytes = KEY,
+    *,
+    fast: bool = True,
+    packets_sent: int = 0,
+    units_used: int = 0,
 ) -> DataChannel:
     """Sends to itself: one key for both directions."""
     made, key = DataChannel(), key[: cipher.key_bytes]
-    made.install(key_id, cipher.number, key, IV, key, IV, WIRE_NONE if peer_id is None else peer_id, **spent)
+    number = WIRE_NONE if peer_id is None else peer_id
+    spent = {"packets_sent": packets_sent, "units_used": units_used}
+    made.install(key_id, cipher.number, key, IV, key, IV, number, **spent, fast=fast)
     made.use(key_id)
     return made
 
@@ -75,9 +84,12 @@ def test_forged_packets(case: dict[str, Any]) -> None:
         made.open(bytes.fromhex(case["packet"]), 0)
 
 
+@pytest.mark.parametrize("fast", [True, False], ids=["ipsec-mb if there", "libcrypto"])
 @given(ciphers, ids, peers, st.integers(0, 0xFFFFFFFD), st.binary(max_size=2000))
-def test_agrees_with_the_reference(cipher: Cipher, key_id: int, peer_id: int | None, sent: int, plain: bytes) -> None:
-    made = channel(cipher, key_id, peer_id, packets_sent=sent)
+def test_agrees_with_the_reference(
+    fast: bool, cipher: Cipher, key_id: int, peer_id: int | None, sent: int, plain: bytes
+) -> None:
+    made = channel(cipher, key_id, peer_id, packets_sent=sent, fast=fast)
     key = KEY[: cipher.key_bytes]
     packet = reference.seal_aead(cipher.name, key, IV, key_id, peer_id, sent + 1, plain)
     assert made.seal(plain) == packet

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from ovpn3.errors import ConfigurationRefused, NetworkError
 
-BUFFER_BYTES = 8 << 20  # in each direction; the kernel doubles it for its own needs
+BUFFER_BYTES = 2 << 20  # in each direction; the kernel doubles it for its own needs
 
 # asm-generic/socket.h: beyond net.core.[rw]mem_max, with CAP_NET_ADMIN
 _SO_SNDBUFFORCE = 32
