@@ -28,7 +28,8 @@ def test_bits(names: tuple[str, ...], tun: TunOffload, pumped: int) -> None:
 def test_summary_names_what_is_used_and_why_not_the_rest() -> None:
     text = summary(("tso", "uso", "gso", "gro"), TSO, {"gso_active": 0, "gro_active": 1}, stream=False)
     assert text == (
-        "data path: tso gro; without uso (not granted by the kernel), gso (refused by the kernel), ipsec-mb (switched off)"
+        "data path: tso gro; without uso (not granted by the kernel), gso (refused by the kernel), "
+        "ipsec-mb (switched off)"
     )
 
 
