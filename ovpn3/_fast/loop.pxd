@@ -25,6 +25,7 @@ cdef struct Tunnel:
     int command_fd  # eventfd: commands wait
     int event_fd  # eventfd: events wait
     bint gso  # datagrams may go out in runs, where that works
+    int64_t gather_ns  # a trickle of packets may have to wait
     int queue_limit  # stream: packets that may wait before tunnel packets are dropped
     uint32_t stop  # atomic: set once
     CommandRing commands

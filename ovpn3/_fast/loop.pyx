@@ -116,8 +116,9 @@ from ovpn3._fast.vnet cimport TUN_F_TSO4, TUN_F_USO4, VNET_BYTES, VnetHeader
 cdef enum:
     BUDGET = 64  # reads from the tun in one turn
     TRICKLE_PACKETS = 16  # more in one batch are no trickle
-    TRICKLE_NS = 250_000  # nor are batches further apart
-    GATHER_NS = 150_000  # packets may have to wait for others
+    GATHER_NS = 150_000  # packets may have to wait for others,
+    STREAM_GATHER_NS = 300_000  # and in a stream, which delays them more than that anyway
+    TRICKLE_NS = 100_000  # batches further apart than this, and a pause, are no trickle
     GATHER_LEAST = 2  # or it wasn't worth it, and isn't tried again
     LEAST_REFRAIN_NS = 1_000_000  # for so long, or twice as long as the last time:
     MOST_REFRAIN_NS = 64_000_000  # whoever sends one packet and waits for the answer isn't kept waiting
@@ -143,6 +144,7 @@ cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, 
         return NULL
     tunnel.directions = directions
     tunnel.stream = stream
+    tunnel.gather_ns = STREAM_GATHER_NS if stream else GATHER_NS
     tunnel.queue_limit = queue_limit
     tunnel.sock = tunnel.tun = -1
     tunnel.command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
@@ -257,7 +259,7 @@ cdef void drain(int fd) noexcept nogil:
 # ---- waiting for more packets ----
 
 cdef bint gathers(const Tunnel *tunnel) noexcept nogil:
-    return tunnel.trickle and tunnel.now - tunnel.last_batch < GATHER_NS and not tunnel.blocked
+    return tunnel.trickle and tunnel.now - tunnel.last_batch < tunnel.gather_ns and not tunnel.blocked
 
 
 # Under a steady trickle of packets sleep on for a moment, as a network card holds its interrupt back: to wake for each
@@ -266,7 +268,7 @@ cdef bint gather(Tunnel *tunnel) noexcept nogil:
     cdef pollfd others[2]
     cdef timespec pause
     pause.tv_sec = 0
-    pause.tv_nsec = GATHER_NS - (tunnel.now - tunnel.last_batch)
+    pause.tv_nsec = tunnel.gather_ns - (tunnel.now - tunnel.last_batch)
     others[0].fd = tunnel.command_fd
     others[1].fd = tunnel.tun if wants_tun(tunnel) else -1
     others[0].events = others[1].events = POLLIN
@@ -285,7 +287,8 @@ cdef void note_batch(Tunnel *tunnel, uint64_t packets) noexcept nogil:
         elif tunnel.gathered:
             tunnel.refrain_ns = 0
         tunnel.gathered = False
-        tunnel.trickle = (packets <= TRICKLE_PACKETS and tunnel.now - tunnel.last_batch < TRICKLE_NS
+        tunnel.trickle = (packets <= TRICKLE_PACKETS
+                          and tunnel.now - tunnel.last_batch < tunnel.gather_ns + TRICKLE_NS
                           and tunnel.now >= tunnel.refrain_until)
         tunnel.last_batch = tunnel.now
 
