@@ -34,7 +34,7 @@ class Pump:
     def stats(self) -> dict[str, int]:
         """A snapshot of the counters, the last one if stopped; see `ovpn3.datapath.stats`."""
     def send_control(self, packet: Buffer) -> None:
-        """Queue a control packet (at most 2560 bytes). It is dropped, and counted, only if 320 packets wait."""
+        """Queue a control packet (at most 2560 bytes). It is dropped, and counted, only if 512 packets wait."""
     def send_exit(self) -> None:
         """Say good-bye inside the data channel."""
     def attach_tun(self, fd: int, mtu: int, offloads: int = 0) -> None:

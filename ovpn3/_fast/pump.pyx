@@ -171,14 +171,21 @@ cdef class Pump:
 
     def attach_tun(self, int fd, int mtu, int offloads=0):
         cdef int copies[MAX_THREADS]
-        cdef int i
+        cdef int made = 0, i
         if not MIN_MTU <= mtu <= MAX_MTU:
             raise ValueError("MTU out of range")
         if not 0 <= offloads <= 0xFFFF:
             raise ValueError("offloads out of range")
         self.check_room()
+        try:
+            while made < self.count:
+                copies[made] = own_copy(fd)
+                made += 1
+        except OSError:  # out of descriptors: no thread gets one
+            for i in range(made):
+                close(copies[i])
+            raise
         for i in range(self.count):
-            copies[i] = own_copy(fd)
             post(self.tunnels[i], ORDER_ATTACH_TUN, copies[i], mtu | <int64_t> offloads << 16, NULL)
 
     def detach_tun(self):

@@ -3,6 +3,8 @@
 import ctypes
 import errno
 import gc
+import os
+import resource
 import socket
 import subprocess
 import sys
@@ -527,6 +529,24 @@ def test_what_was_ordered_before_the_start_is_freed_without_one() -> None:
         pump.attach_tun(peer.fileno(), 1500)
         pump.send_control(CONTROL)
         Keys.fresh().install(pump, 0)
+        pump.stop()
+
+
+def test_a_tun_is_attached_to_both_threads_or_to_none() -> None:
+    own, peer = udp_pair()
+    with own, peer, same_descriptors():
+        pump = Pump(own.fileno(), stream=False, threads=2)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = os.dup(peer.fileno())  # the lowest free number, so what may be opened ends right behind it
+        os.close(spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                pump.attach_tun(peer.fileno(), 1500)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert os.dup(peer.fileno()) == spare
+        os.close(spare)
         pump.stop()
 
 
