@@ -46,6 +46,7 @@ cdef struct Joiner:
     uint8_t *place  # of the packet expected
     bint at_end  # the place is at the end of `current`, over the octets in `saved`
     uint32_t clock
+    uint32_t superseded  # acknowledgements not passed on, for the owner to count and clear
     uint8_t saved[MAX_HEADERS]
 
 cdef bint join_open(Joiner *joiner, Emit emit, void *owner) noexcept nogil
