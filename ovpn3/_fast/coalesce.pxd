@@ -27,6 +27,7 @@ cdef struct Flow:
     uint8_t *packet
     int size
     int packets  # 0: free
+    int superseded  # acknowledgements that this one stands for
     bint sound  # the sums of all packets are known to be right; else only that of the first is not known
     Headers headers
     int segment  # payload of the first packet, and of all but the last

@@ -8,8 +8,8 @@ more than one packet. A packet is decrypted to where its payload belongs, right 
 
 While the payload so far is shorter than the headers, and when the flow changes, the packet is moved there instead.
 
-Of bare acknowledgements of one flow that came together only the last goes on, as cards with LRO do it: had the data
-they acknowledge been joined, there would have been one only. The kernel spends most of an upload's time on them.
+Of a few bare acknowledgements of one flow that came together only the last goes on, as cards with LRO do it: had the
+data they acknowledge been joined, there would have been one only. The kernel spends most of an upload's time on them.
 
 The kernel trusts the sums of a super packet, so all sums of its parts are checked before: what is wrong goes on alone.
 Packets of one flow never overtake each other; those of different flows may.
@@ -37,6 +37,7 @@ from ovpn3._fast.vnet cimport (
 cdef enum:
     MAX_PACKET = 65535
     MAX_UDP_PACKETS = 64  # of one super packet, as the kernel's own
+    MAX_SUPERSEDED = 3  # by one acknowledgement: the sender answers it with a burst, for which others have to wait
     ACK = 0x10
     PSH = 0x08
     DONT_FRAGMENT = 0x4000
@@ -132,6 +133,7 @@ cdef void join_take(Joiner *joiner, int size) noexcept nogil:
             return
         if supersedes(flow, joiner.spare.packet, size, &headers):
             memcpy(flow.packet, joiner.spare.packet, size)
+            flow.superseded += 1
             joiner.superseded += 1
             return
     if flow != NULL:
@@ -158,6 +160,7 @@ cdef void begin(Joiner *joiner, int size, const Headers *headers) noexcept nogil
     cdef Flow *flow = joiner.spare
     flow.size = size
     flow.packets = 1
+    flow.superseded = 0
     flow.sound = False
     flow.headers = headers[0]
     flow.segment = size - headers.size
@@ -341,7 +344,7 @@ cdef bint continues(const Flow *flow, const uint8_t *packet, int size, const Hea
 cdef bint supersedes(const Flow *flow, const uint8_t *packet, int size, const Headers *headers) noexcept nogil:
     cdef const uint8_t *first = flow.packet
     cdef int l4 = headers.l4
-    return (headers.protocol == TCP and not headers.push
+    return (flow.superseded < MAX_SUPERSEDED and headers.protocol == TCP and not headers.push
             and size == headers.size == flow.headers.size == flow.size
             and (size == l4 + 20
                  or size == l4 + 32 and get_u32(packet + l4 + 20) == get_u32(first + l4 + 20) == TIMESTAMPS_ONLY)

@@ -150,6 +150,13 @@ def test_only_the_last_of_several_acknowledgements_goes_on(version: int, options
     assert coalesce([acks[0], later], EVERYTHING) == [plain_frame(later)]
 
 
+@either
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 9])
+def test_but_one_stands_for_four_at_most(version: int, count: int) -> None:
+    acks = acknowledgements(range(1000, 1000 + count), version=version)
+    assert coalesce(acks, EVERYTHING) == [plain_frame(acks[min(at + 3, count - 1)]) for at in range(0, count, 4)]
+
+
 NEWS: dict[str, dict[str, Any]] = {
     "a repeated one": {"ack": 1000},
     "an older one": {"ack": 999},
