@@ -42,6 +42,7 @@ class Call:
         self.sender = message.sender or ""
         self.path = message.path or ""
         self.member = message.member or ""
+        self.target = self.member  # what a refusal names: the method, or Get or Set with the property's name
         self.fds = list(message.unix_fds)  # closed after the call but for those taken
         self._peers = peers
 
@@ -55,6 +56,12 @@ class Call:
     def take_fd(self) -> int | None:
         """The descriptor that came along; the caller of this owns it. None if there was none."""
         return self.fds.pop(0) if self.fds else None
+
+    def keep_fd(self, index: int) -> None:
+        """Have only that one of the descriptors which came along; none if there is no such."""
+        kept = [self.fds.pop(index)] if index < len(self.fds) else []
+        self.close_fds()
+        self.fds = kept
 
     def close_fds(self) -> None:
         while self.fds:
@@ -93,7 +100,7 @@ class Property:
 def method(
     name: str, takes: str = "", gives: str = "", *, rule: Rule, fd: str = ""
 ) -> Callable[[Callable[..., Any]], Method]:
-    """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd).
+    """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd), with or without `h`.
 
     `fd="out"`: the coroutine returns a descriptor or None, before what it gives else; the descriptor is sent without
     `h` in the signature, then closed.
@@ -224,7 +231,12 @@ class Dispatcher:
         member = obj.methods.get(m.member or "")
         if member is None:
             raise _Refusal(errors.UNKNOWN_METHOD, f"No such method “{m.member}”")
-        if m.signature != member.in_signature:
+        args = m.body
+        if member.fd == "in" and m.signature == f"{member.in_signature}h":
+            # For callers whose library sends no descriptor without naming it.
+            *args, index = m.body
+            call.keep_fd(index)
+        elif m.signature != member.in_signature:
             expected = f"({member.in_signature})"
             raise _Refusal(
                 errors.INVALID_ARGS,
@@ -234,7 +246,7 @@ class Dispatcher:
             call.close_fds()
         try:
             await member.rule(obj, call)
-            result = await member.function(obj, call, *m.body)
+            result = await member.function(obj, call, *args)
         except Exception as e:
             raise self._refusal(errors.method_error(e, obj.domain), e, f"{m.path} {m.member}") from e
         if member.fd == "out":
@@ -262,6 +274,7 @@ class Dispatcher:
         return Variant(p.wire, await value if asyncio.iscoroutine(value) else value)
 
     async def _get(self, obj: DBusObject, p: Property, call: Call) -> Variant:
+        call.target = f"Get({p.name})"
         try:
             return await self._read(obj, p, call)
         except Exception as e:
@@ -288,6 +301,7 @@ class Dispatcher:
                 errors.INVALID_ARGS,
                 f"Property “{p.name}” has type “{p.type}”, a value of type “{value.signature}” was given",
             )
+        call.target = f"Set({p.name})"
         try:
             await p.write(obj, call)
             done = p.set_value(obj, call, value.value)

@@ -19,9 +19,10 @@ from ovpn3.constants import (
     StatusMajor,
     StatusMinor,
 )
+from ovpn3.dbus.access import refusal, same_uid
 from ovpn3.dbus.describe import Signal
-from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused, ProfileError, ServiceError
+from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, method, prop
+from ovpn3.errors import ConfigurationRefused, ProfileError, ServiceError
 from ovpn3.profile import Profile, apply, build, missing, parse
 from ovpn3.protocol import actions as act
 from ovpn3.proxies.config import Configuration
@@ -29,6 +30,7 @@ from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3_services.backend.login import Login
 from ovpn3_services.backend.queue import InputQueue
+from ovpn3_services.common.text import stripped
 
 if TYPE_CHECKING:
     from ovpn3_services.backend.service import BackendClient
@@ -40,7 +42,7 @@ ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
 async def session_manager(client: "ClientObject", call: Call) -> None:
     """The present owner of net.openvpn.v3.sessions."""
     if call.sender != client.service.log.session_manager:
-        raise AccessDenied(f"{call.sender} is not the session manager")
+        raise refusal(call, f"{call.sender} is not the session manager")
 
 
 class ClientObject(DBusObject):
@@ -157,7 +159,7 @@ class ClientObject(DBusObject):
         driver = self._running()
         if driver.paused:
             raise ConfigurationRefused("the session is paused already")
-        self.status(StatusMinor.CONN_PAUSING, f"Reason: {reason}")
+        self.status(StatusMinor.CONN_PAUSING, f"Reason: {stripped(reason)}")
         driver.pause()
 
     @method("Resume", rule=session_manager)
@@ -284,11 +286,11 @@ class ClientObject(DBusObject):
             return ["", "", "", 0]
         return [endpoint.protocol, endpoint.host, endpoint.address, endpoint.port]
 
-    @prop("session_path", "o", read=anyone)
+    @prop("session_path", "o", read=same_uid)
     def path_of_session(self, call: Call) -> str:
         return self.session_path
 
-    @prop("dco", "b", read=anyone, write=session_manager)
+    @prop("dco", "b", read=same_uid, write=session_manager)
     def dco(self, call: Call) -> bool:
         return False
 
@@ -297,7 +299,7 @@ class ClientObject(DBusObject):
         if value:
             raise ConfigurationRefused("data channel offload to the kernel is not available here")
 
-    @prop("device_path", "o", read=anyone)
+    @prop("device_path", "o", read=same_uid)
     def device_path(self, call: Call) -> str:
         return self._driver.device.path if self._driver else "/"
 
@@ -305,7 +307,7 @@ class ClientObject(DBusObject):
     def device_name(self, call: Call) -> str:
         return self._driver.device.name if self._driver else ""
 
-    @prop("log_level", "u", read=anyone, write=session_manager)
+    @prop("log_level", "u", read=same_uid, write=session_manager)
     def log_level(self, call: Call) -> int:
         return self.service.log.level
 
@@ -319,7 +321,7 @@ class ClientObject(DBusObject):
     def session_name(self, call: Call) -> str:
         return str(self._connection()[1])
 
-    @prop("connection", "(sssu)", read=anyone)
+    @prop("connection", "(sssu)", read=same_uid)
     def connection(self, call: Call) -> list[Any]:
         return self._connection()
 
@@ -327,7 +329,7 @@ class ClientObject(DBusObject):
     def statistics(self, call: Call) -> dict[str, int]:
         return self._driver.statistics() if self._driver else {}
 
-    @prop("status", "(uus)", read=anyone)
+    @prop("status", "(uus)", read=same_uid)
     def status_now(self, call: Call) -> list[Any]:
         return list(self._status)
 

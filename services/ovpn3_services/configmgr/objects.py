@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 from dbus_fast import Variant
 
 from ovpn3.constants import API_VERSION, CONFIG_INTERFACE, OVERRIDES, SECRET_OVERRIDES
-from ovpn3.dbus.access import Governed, owner, owner_or_granted, root, same_uid, service_uid, user, user_or_service
+from ovpn3.dbus.access import (
+    Governed,
+    owner,
+    owner_or_granted,
+    refusal,
+    root,
+    same_uid,
+    service_uid,
+    user,
+    user_or_service,
+)
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused
+from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile import check_name, to_json, to_text
 from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import clean
+from ovpn3_services.common.text import stripped
 from ovpn3_services.configmgr.record import Record
 
 if TYPE_CHECKING:
@@ -37,7 +48,7 @@ class Manager(DBusObject):
     @method("Import", "name:s config_str:s single_use:b persistent:b", "config_path:o", rule=anyone)
     async def bring_in(self, call: Call, name: str, text: str, single_use: bool, persistent: bool) -> str:
         uid = await call.uid()
-        profile = self.library.bring_in(name, text, uid, single_use=single_use, persistent=persistent)
+        profile = self.library.bring_in(name.rstrip("\n"), text, uid, single_use=single_use, persistent=persistent)
         return profile.record.path
 
     @method("FetchAvailableConfigs", "", "paths:ao", rule=anyone)
@@ -78,24 +89,27 @@ def _uid(who: str) -> int:
         raise ConfigurationRefused(f"there is no user '{clean(who[:64])}'") from None
 
 
-def _refuse_if_sealed(profile: "ProfileObject") -> None:
+def _refuse_if_sealed(profile: "ProfileObject", call: Call) -> None:
     if profile.record.readonly:
-        raise AccessDenied("the profile is sealed: it is read-only")
+        raise refusal(call, "the profile is sealed: it is read-only")
 
 
 async def unsealed_owner(profile: "ProfileObject", call: Call) -> None:
+    """The owner, while the profile isn't sealed."""
     await owner(profile, call)
-    _refuse_if_sealed(profile)
+    _refuse_if_sealed(profile, call)
 
 
 async def unsealed_owner_or_granted(profile: "ProfileObject", call: Call) -> None:
+    """Owner and ACL, while the profile isn't sealed."""
     await owner_or_granted(profile, call)
-    _refuse_if_sealed(profile)
+    _refuse_if_sealed(profile, call)
 
 
 async def reader(profile: "ProfileObject", call: Call) -> None:
+    """Owner and service account; granted users unless the profile is locked down."""
     if not profile.readable_by(await call.uid()):
-        raise AccessDenied(f"{call.sender} may not read this profile")
+        raise refusal(call, "you may not read this profile")
 
 
 class ProfileObject(DBusObject, Governed):
@@ -164,22 +178,24 @@ class ProfileObject(DBusObject, Governed):
 
     @method("SetOverride", "name:s value:v", rule=unsealed_owner)
     async def set_override(self, call: Call, name: str, value: Variant) -> None:
+        name = stripped(name)
         self.record.set_override(name, value.signature, value.value)
         self._note(f"override '{name}' set by user id {await call.uid()}")
 
     @method("UnsetOverride", "name:s", rule=unsealed_owner)
     async def unset_override(self, call: Call, name: str) -> None:
+        name = stripped(name)
         self.record.unset_override(name)
         self._note(f"override '{name}' unset by user id {await call.uid()}")
 
     @method("AddTag", "tag:s", rule=unsealed_owner)
     async def add_tag(self, call: Call, tag: str) -> None:
-        self.record.add_tag(tag)
+        self.record.add_tag(stripped(tag))
         self.save()
 
     @method("RemoveTag", "tag:s", rule=unsealed_owner)
     async def remove_tag(self, call: Call, tag: str) -> None:
-        self.record.remove_tag(tag)
+        self.record.remove_tag(stripped(tag))
         self.save()
 
     @method("AccessGrant", "uid:u", rule=unsealed_owner)

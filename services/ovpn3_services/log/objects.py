@@ -11,41 +11,36 @@ from ovpn3.constants import (
     MAX_LOG_LEVEL,
     SESSIONS_NAME,
 )
-from ovpn3.dbus.access import service_uid
+from ovpn3.dbus.access import administrator, refusal, root, same_uid, service_uid
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.peers import Peer
-from ovpn3.errors import AccessDenied, ConfigurationRefused
+from ovpn3.errors import ConfigurationRefused
 from ovpn3_services.common.clients import is_client
+from ovpn3_services.common.text import stripped
 
 if TYPE_CHECKING:
     from ovpn3_services.log.senders import Senders
     from ovpn3_services.log.service import LogService
 
 
-async def administrator(obj: object, call: Call) -> None:
-    """Root and the service account; the bus policy lets nobody else call these either."""
-    if await call.uid() not in (0, service_uid()):
-        raise AccessDenied(f"{call.sender} may not use {call.member} on {call.path}")
-
-
 async def _is_session_manager(bus: Bus, call: Call) -> bool:
     return await call.uid() == service_uid() and await bus.name_owner(SESSIONS_NAME) == call.sender
 
 
-async def session_manager(root: "Root", call: Call) -> None:
-    if not await _is_session_manager(root.service.bus, call):
-        raise AccessDenied("log forwarding is for the session manager to ask for")
+async def session_manager(obj: "Root", call: Call) -> None:
+    if not await _is_session_manager(obj.service.bus, call):
+        raise refusal(call, "log forwarding is for the session manager to ask for")
 
 
-async def client_process(root: "Root", call: Call) -> None:
-    if not await is_client(root.service.bus, await call.peer()):
-        raise AccessDenied("only client processes have a session to be assigned to")
+async def client_process(obj: "Root", call: Call) -> None:
+    if not await is_client(obj.service.bus, await call.peer()):
+        raise refusal(call, "only client processes have a session to be assigned to")
 
 
 async def receiver_or_session_manager(proxy: "ProxyObject", call: Call) -> None:
     if await call.uid() != proxy.target.uid and not await _is_session_manager(proxy.senders.bus, call):
-        raise AccessDenied("this forwarding is somebody else's")
+        raise refusal(call, "this forwarding is somebody else's")
 
 
 def checked_level(level: int) -> int:
@@ -61,25 +56,25 @@ class Root(DBusObject):
     def __init__(self, service: "LogService") -> None:
         self.service = service
 
-    @method("Attach", "interface:s", rule=administrator)
+    @method("Attach", "interface:s", rule=same_uid)
     async def attach(self, call: Call, interface: str) -> None:
-        await self.service.senders.attach(await call.peer(), interface)
+        await self.service.senders.attach(await call.peer(), stripped(interface))
 
     @method("AssignSession", "session_path:o interface:s", rule=client_process)
     async def assign_session(self, call: Call, session_path: str, interface: str) -> None:
         self.service.senders.assign(call.sender, session_path, interface)
 
-    @method("Detach", "interface:s", rule=anyone)
+    @method("Detach", "interface:s", rule=same_uid)
     async def detach(self, call: Call, interface: str) -> None:
-        self.service.senders.detach(call.sender, interface)
+        self.service.senders.detach(call.sender, stripped(interface))
 
-    @method("GetSubscriberList", "", "subscribers:a(ssss)", rule=administrator)
+    @method("GetSubscriberList", "", "subscribers:a(ssss)", rule=root)
     async def subscribers(self, call: Call) -> list[list[str]]:
         return [[str(s.tag), s.peer.name, s.interface, ""] for s in self.service.senders.attached.values()]
 
     @method("ProxyLogEvents", "target_address:s session_path:o", "proxy_path:o", rule=session_manager)
     async def proxy_log_events(self, call: Call, target: str, session_path: str) -> str:
-        receiver = await self.service.dispatcher.peers.peer(target)
+        receiver = await self.service.dispatcher.peers.peer(stripped(target))
         return self.service.senders.forward(session_path, receiver, call.sender)
 
     @prop("version", "s", read=anyone)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, TunOffload
-from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.dbus.access import administrator, same_uid
+from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.device import Device
 from ovpn3.net.plan import Wanted
@@ -56,75 +57,75 @@ class NetDevice(DBusObject):
         return self._device.index
 
     # -- methods ----------------------------------------------------------------------------------
-    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=anyone)
+    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=same_uid)
     async def add_ip_address(self, call: Call, text: str, prefix_size: int, gateway: str, ipv6: bool) -> None:
         address = checked.tunnel_address(text, prefix_size, gateway, ipv6)
         if len(self._wanted.addresses) >= MAX_ADDRESSES:
             raise ConfigurationRefused(f"more than {MAX_ADDRESSES} addresses")
         self._wanted = replace(self._wanted, addresses=(*self._wanted.addresses, address))
 
-    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=anyone)
+    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=same_uid)
     async def set_remote_address(self, call: Call, text: str, ipv6: bool) -> None:
         self._wanted = replace(self._wanted, remote=checked.host(text, ipv6))
 
-    @method("AddNetworks", "networks:a(suibb)", rule=anyone)
+    @method("AddNetworks", "networks:a(suibb)", rule=same_uid)
     async def add_networks(self, call: Call, networks: list[tuple[str, int, int, bool, bool]]) -> None:
         if len(self._wanted.routes) + len(networks) > MAX_ROUTES:
             raise ConfigurationRefused(f"more than {MAX_ROUTES} networks")
         routes = [checked.route(*network) for network in networks]
         self._wanted = replace(self._wanted, routes=(*self._wanted.routes, *routes))
 
-    @method("AddDNS", "server_list:as", rule=anyone)
+    @method("AddDNS", "server_list:as", rule=same_uid)
     async def add_dns(self, call: Call, servers: list[str]) -> None:
         self._dns.add_servers(servers)
         self._no_resolver(call)
 
-    @method("AddDNSSearch", "domains:as", rule=anyone)
+    @method("AddDNSSearch", "domains:as", rule=same_uid)
     async def add_dns_search(self, call: Call, domains: list[str]) -> None:
         self._dns.add_search_domains(domains)
         self._no_resolver(call)
 
-    @method("SetDNSSEC", "mode:s", rule=anyone)
+    @method("SetDNSSEC", "mode:s", rule=same_uid)
     async def set_dnssec(self, call: Call, mode: str) -> None:
         self._dns.set_dnssec(mode)
         self._no_resolver(call)
 
-    @method("SetDNSTransport", "mode:s", rule=anyone)
+    @method("SetDNSTransport", "mode:s", rule=same_uid)
     async def set_dns_transport(self, call: Call, mode: str) -> None:
         self._dns.set_transport(mode)
         self._no_resolver(call)
 
-    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=anyone)
+    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=same_uid)
     async def enable_dco(self, call: Call, name: str) -> str:
         raise ConfigurationRefused("data channel offload is not available")
 
-    @method("Establish", rule=anyone, fd="out")
+    @method("Establish", rule=same_uid, fd="out")
     async def establish(self, call: Call) -> int:
         return (await self._establish()).fd
 
-    @method("EstablishOffloads", "wanted:u", "granted:u", rule=anyone, fd="out")
+    @method("EstablishOffloads", "wanted:u", "granted:u", rule=same_uid, fd="out")
     async def establish_offloads(self, call: Call, wanted: int) -> tuple[int, int]:
         tun = await self._establish(TunOffload(wanted))
         return tun.fd, int(tun.offloads)
 
-    @method("Disable", rule=anyone)
+    @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
         async with self.caller.working():
             self._dns = DnsSettings()
             await self._tear_down()
 
-    @method("Destroy", rule=anyone)
+    @method("Destroy", rule=same_uid)
     async def on_destroy(self, call: Call) -> None:
         async with self.caller.working():
             if self._tools.dispatcher.get(self.path) is self:
                 await self.destroy()
 
     # -- properties -------------------------------------------------------------------------------
-    @prop("device_name", "s", read=anyone)
+    @prop("device_name", "s", read=administrator)
     def device_name(self, call: Call) -> str:
         return self._name
 
-    @prop("mtu", "q", read=anyone, write=anyone)
+    @prop("mtu", "q", read=administrator, write=administrator)
     def mtu(self, call: Call) -> int:
         return self._wanted.mtu
 
@@ -134,7 +135,7 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"an MTU is {MIN_MTU} at least, not {value}")
         self._wanted = replace(self._wanted, mtu=value)
 
-    @prop("layer", "u", read=anyone, write=anyone)
+    @prop("layer", "u", read=administrator, write=administrator)
     def layer(self, call: Call) -> int:
         return self._layer
 
@@ -144,7 +145,7 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"not a layer: {value}")
         self._layer = value
 
-    @prop("txqueuelen", "q", read=anyone, write=anyone)
+    @prop("txqueuelen", "q", read=administrator, write=administrator)
     def txqueuelen(self, call: Call) -> int:
         return self._wanted.txqueuelen
 
@@ -152,7 +153,7 @@ class NetDevice(DBusObject):
     def set_txqueuelen(self, call: Call, value: int) -> None:
         self._wanted = replace(self._wanted, txqueuelen=value)
 
-    @prop("reroute_ipv4", "b", read=anyone, write=anyone)
+    @prop("reroute_ipv4", "b", read=administrator, write=administrator)
     def reroute_ipv4(self, call: Call) -> bool:
         return self._wanted.reroute_ipv4
 
@@ -160,7 +161,7 @@ class NetDevice(DBusObject):
     def set_reroute_ipv4(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv4=value)
 
-    @prop("reroute_ipv6", "b", read=anyone, write=anyone)
+    @prop("reroute_ipv6", "b", read=administrator, write=administrator)
     def reroute_ipv6(self, call: Call) -> bool:
         return self._wanted.reroute_ipv6
 
@@ -168,15 +169,15 @@ class NetDevice(DBusObject):
     def set_reroute_ipv6(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv6=value)
 
-    @prop("owner", "u", read=anyone)
+    @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
         return self.caller.peer.uid
 
-    @prop("acl", "au", read=anyone)
+    @prop("acl", "au", read=administrator)
     def acl(self, call: Call) -> list[int]:
         return []
 
-    @prop("dns_scope", "s", read=anyone, write=anyone)
+    @prop("dns_scope", "s", read=administrator, write=administrator)
     def dns_scope(self, call: Call) -> str:
         return ""
 
@@ -185,15 +186,15 @@ class NetDevice(DBusObject):
         raise ConfigurationRefused("there is no resolver back end")
 
     # These two are announced as one text by the original, and sent as a list.
-    @prop("dns_name_servers", "s", wire="as", read=anyone)
+    @prop("dns_name_servers", "s", wire="as", read=administrator)
     def dns_name_servers(self, call: Call) -> list[str]:
         return self._dns.servers
 
-    @prop("dns_search_domains", "s", wire="as", read=anyone)
+    @prop("dns_search_domains", "s", wire="as", read=administrator)
     def dns_search_domains(self, call: Call) -> list[str]:
         return self._dns.search_domains
 
-    @prop("dnssec_mode", "s", read=anyone)
+    @prop("dnssec_mode", "s", read=administrator)
     def dnssec_mode(self, call: Call) -> str:
         return self._dns.dnssec
 

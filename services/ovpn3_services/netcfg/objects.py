@@ -4,10 +4,10 @@ from collections.abc import Collection
 from ipaddress import ip_network
 
 from ovpn3.constants import API_VERSION, DOMAIN_NETCFG, MAX_LOG_LEVEL, NETCFG_INTERFACE, NETCFG_PATH
-from ovpn3.dbus.access import root
+from ovpn3.dbus.access import administrator, refusal, root, same_uid
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused, NetworkError
+from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.plan import Network
 from ovpn3.net.route import best_hop
 from ovpn3_services.netcfg import checked, notify
@@ -38,9 +38,9 @@ class NetCfg(DBusObject):
         return bool(self._devices or self._protecting or self._tools.subscribers.list())
 
     # -- methods ----------------------------------------------------------------------------------
-    @method("CreateVirtualInterface", "device_name:s", "device_path:o", rule=anyone)
+    @method("CreateVirtualInterface", "device_name:s", "device_path:o", rule=same_uid)
     async def create_virtual_interface(self, call: Call, name: str) -> str:
-        checked.device_name(name)
+        name = checked.device_name(name)
         caller = await self.callers.of(call)
         async with caller.working():
             if len(self._devices) >= MAX_DEVICES:
@@ -52,11 +52,11 @@ class NetCfg(DBusObject):
         self._tools.log.debug(f"device {name} created for process {caller.peer.pid}", path=path)
         return path
 
-    @method("FetchInterfaceList", "", "device_paths:ao", rule=anyone)
+    @method("FetchInterfaceList", "", "device_paths:ao", rule=root)
     async def fetch_interface_list(self, call: Call) -> list[str]:
         return list(self._devices)
 
-    @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=anyone, fd="in")
+    @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=same_uid, fd="in")
     async def protect_socket(self, call: Call, remote: str, ipv6: bool, device_path: str) -> bool:
         server = ip_network(checked.host(remote, ipv6))
         caller = await self.callers.of(call)
@@ -75,11 +75,11 @@ class NetCfg(DBusObject):
                 await self._route_around(caller, server, avoid)
         return True
 
-    @method("DcoAvailable", "", "available:b", rule=anyone)
+    @method("DcoAvailable", "", "available:b", rule=same_uid)
     async def dco_available(self, call: Call) -> bool:
         return False
 
-    @method("Cleanup", rule=anyone)
+    @method("Cleanup", rule=same_uid)
     async def cleanup(self, call: Call) -> None:
         peer = await call.peer()
         for caller in self.callers.known():
@@ -87,13 +87,13 @@ class NetCfg(DBusObject):
                 async with caller.lock:
                     await self._clear(caller)
 
-    @method("NotificationSubscribe", "filter:u", rule=anyone)
+    @method("NotificationSubscribe", "filter:u", rule=administrator)
     async def notification_subscribe(self, call: Call, mask: int) -> None:
         caller = await self.callers.of(call)
         async with caller.working():
             self._tools.subscribers.add(call.sender, mask)
 
-    @method("NotificationUnsubscribe", "subscriber:s", rule=anyone)
+    @method("NotificationUnsubscribe", "subscriber:s", rule=administrator)
     async def notification_unsubscribe(self, call: Call, subscriber: str) -> None:
         if await call.uid() == 0:
             if not subscriber:
@@ -102,7 +102,7 @@ class NetCfg(DBusObject):
         elif subscriber in ("", call.sender):
             self._tools.subscribers.remove(call.sender)
         else:
-            raise AccessDenied("only root may end somebody else's subscription")
+            raise refusal(call, "only root may end somebody else's subscription")
 
     @method("NotificationSubscriberList", "", "subscriptions:a(su)", rule=root)
     async def notification_subscriber_list(self, call: Call) -> list[list[object]]:
@@ -117,7 +117,7 @@ class NetCfg(DBusObject):
     def global_dns_search(self, call: Call) -> list[str]:
         return []
 
-    @prop("log_level", "u", read=anyone, write=anyone)
+    @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
         return self._tools.log.level
 
