@@ -32,7 +32,6 @@ from ovpn3_services.configmgr.record import Record
 if TYPE_CHECKING:
     from ovpn3_services.configmgr.library import Library
 
-LOG = Signal("Log", "group:u level:u message:s")
 MAX_USED_COUNT = 2**32 - 1
 
 
@@ -40,7 +39,7 @@ class Manager(DBusObject):
     """The root object."""
 
     interface = CONFIG_INTERFACE
-    signals = (LOG, Signal("ConfigurationManagerEvent", "path:o type:q owner:u"))
+    signals = (Signal("Log", "group:u level:u message:s"), Signal("ConfigurationManagerEvent", "path:o type:q owner:u"))
 
     def __init__(self, library: "Library") -> None:
         self.library = library
@@ -114,7 +113,6 @@ async def reader(profile: "ProfileObject", call: Call) -> None:
 
 class ProfileObject(DBusObject, Governed):
     interface = CONFIG_INTERFACE
-    signals = (LOG,)
 
     def __init__(self, library: "Library", record: Record) -> None:
         self.library, self.record = library, record
