@@ -55,6 +55,11 @@ _OPEN = '<busconfig><policy context="default"><allow own="*"/><allow send_destin
 _WITHOUT_MANAGER = ("log.root", "log.proxy", "client.session")
 
 
+async def leave(bus: MessageBus) -> None:
+    bus.disconnect()
+    await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+
+
 class Scene:
     """`service` and `path` are of the object in question; `make` puts a new one in its place."""
 
@@ -93,8 +98,7 @@ class Scene:
             yield
         finally:
             for bus in self.buses.values():
-                bus.disconnect()
-                await bus.wait_for_disconnect()
+                await leave(bus)
 
     async def call(
         self,
@@ -220,22 +224,13 @@ class Monitor:
     async def listening(cls, scene: Scene) -> AsyncIterator["Monitor"]:
         bus = await scene.machine.sandbox.connect(ROOT)
         monitor = cls(bus)
-        rules = ["type='signal'"]
-        await bus.call(
-            Message(
-                destination=DBUS,
-                path=DBUS_PATH,
-                interface=f"{DBUS}.Monitoring",
-                member="BecomeMonitor",
-                signature="asu",
-                body=[rules, 0],
-            )
-        )
+        become = Message(DBUS, DBUS_PATH, f"{DBUS}.Monitoring", "BecomeMonitor")
+        become.signature, become.body = "asu", [["type='signal'"], 0]
+        await bus.call(become)
         try:
             yield monitor
         finally:
-            bus.disconnect()
-            await bus.wait_for_disconnect()
+            await leave(bus)
 
     def _on_message(self, m: Message) -> None:
         if m.interface == "net.example.Mark":

@@ -101,7 +101,7 @@ class Walk:
             return await self.scene.call(who, *what, *args, fds=[s.fileno()])
 
     def check_answer(self, reply: Message, who: Who, method: Method, answer: exp.Answer) -> None:
-        error = answer.error.get(who, "") if isinstance(answer.error, dict) else answer.error
+        error = answer.error if isinstance(answer.error, str) else answer.error.get(who, "")
         where = f"{method.name} by {who.value}: {reply.error_name} {reply.body}"
         if error:
             domain = error.partition(":")[0]
