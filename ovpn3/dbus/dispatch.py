@@ -58,10 +58,10 @@ class Call:
         return self.fds.pop(0) if self.fds else None
 
     def keep_fd(self, index: int) -> None:
-        """Have only that one of the descriptors which came along; none if there is no such."""
-        kept = [self.fds.pop(index)] if index < len(self.fds) else []
+        """Of the descriptors that came along, keep this one alone."""
+        kept = self.fds.pop(index)
         self.close_fds()
-        self.fds = kept
+        self.fds = [kept]
 
     def close_fds(self) -> None:
         while self.fds:
@@ -235,6 +235,8 @@ class Dispatcher:
         if member.fd == "in" and m.signature == f"{member.in_signature}h":
             # For callers whose library sends no descriptor without naming it.
             *args, index = m.body
+            if index >= len(call.fds):
+                raise _Refusal(errors.INVALID_ARGS, f"There is no descriptor {index} with the message")
             call.keep_fd(index)
         elif m.signature != member.in_signature:
             expected = f"({member.in_signature})"

@@ -186,6 +186,24 @@ async def test_set_is_announced(client: Bus, server: Bus, thing: Thing) -> None:
     assert (interface, changed, gone) == (IFACE, {"mood": Variant("s", "gay")}, [])
 
 
+async def test_a_descriptor_may_be_named(client: Bus, server: Bus, thing: Thing) -> None:
+    """By an index at the end, which not every library can do without."""
+    fds = [os.memfd_create(str(size)) for size in (1, 2)]
+    for size, fd in enumerate(fds, 1):
+        os.ftruncate(fd, size)
+    before = len(os.listdir("/proc/self/fd"))
+    for index, size in enumerate((1, 2)):
+        assert await client.call(server.unique_name, PATH, IFACE, "TakeFd", "h", index, fds=fds) == [size]
+    with pytest.raises(RemoteError, match="There is no descriptor 2"):
+        await client.call(server.unique_name, PATH, IFACE, "TakeFd", "h", 2, fds=fds)
+    with pytest.raises(RemoteError, match="does not match expected type") as e:
+        await client.call(server.unique_name, PATH, IFACE, "GiveFd", "h", 0, fds=fds)
+    assert e.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    assert len(os.listdir("/proc/self/fd")) == before
+    for fd in fds:
+        os.close(fd)
+
+
 async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus, thing: Thing) -> None:
     fd = os.memfd_create("sent")
     os.ftruncate(fd, 4711)

@@ -396,6 +396,10 @@ async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> N
     with socket.socket(type=socket.SOCK_DGRAM) as s:
         await netcfg.protect_socket(s.fileno(), SERVER, ipv6=False)
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 77
+        options.set_somark = 78
+        named = ("ProtectSocket", "sboh", SERVER, False, "/", 0)
+        assert await client.call(NETCFG_NAME, NETCFG_PATH, NETCFG_NAME, *named, fds=[s.fileno()]) == [True]
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 78
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
     assert "no socket was passed" in await refused(client, NETCFG_PATH, "ProtectSocket", "sbo", SERVER, False, "/")
     read, write = os.pipe()

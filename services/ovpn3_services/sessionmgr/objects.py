@@ -18,7 +18,7 @@ from ovpn3.dbus.access import AccessList, Governed, insider, owner, owner_or_gra
 from ovpn3.dbus.bus import Subscription
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import ConfigurationRefused, RemoteError, ServiceError
+from ovpn3.errors import ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.log import LogProxy
@@ -243,7 +243,7 @@ class SessionObject(DBusObject, Governed):
             self._closed = asyncio.get_running_loop().create_future()
             try:
                 await self.backend.disconnect()
-            except RemoteError as e:
+            except Ovpn3Error as e:
                 self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
                 self.backend.force_shutdown()
             await self._finish(StatusMinor.PROC_STOPPED)
