@@ -8,7 +8,6 @@ from ovpn3.errors import ConfigurationRefused, RemoteError
 from ovpn3.proxies.proxy import Proxy
 from ovpn3.proxies.tunnel import Tunnel
 
-
 # How a bus says that who was called is no longer there: error names, and the text of one that also means a time-out.
 _GONE = ("org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner")
 _GONE_MEANWHILE = "Message recipient disconnected"
