@@ -48,40 +48,40 @@ def refusal(call: Call, reason: str = "") -> AccessDenied:
 
 
 async def owner(obj: Governed, call: Call) -> None:
-    """The owner alone."""
+    """The owner."""
     if await call.uid() != obj.access.owner:
         raise refusal(call)
 
 
 async def owner_or_granted(obj: Governed, call: Call) -> None:
-    """Owner and ACL; public access doesn't help."""
+    """Owner and granted users; public access doesn't help."""
     uid = await call.uid()
     if uid != obj.access.owner and uid not in obj.access.granted:
         raise refusal(call)
 
 
 async def user(obj: Governed, call: Call) -> None:
-    """Owner, ACL, and everybody once the object is public."""
+    """Owner and granted users, everybody once the object is public."""
     if not obj.access.may_use(await call.uid()):
         raise refusal(call)
 
 
 async def user_or_service(obj: Governed, call: Call) -> None:
-    """As `user`, and the service account."""
+    """Owner, granted users, service account, everybody once the object is public."""
     uid = await call.uid()
     if uid != service_uid() and not obj.access.may_use(uid):
         raise refusal(call)
 
 
 async def insider(obj: Governed, call: Call) -> None:
-    """Root, owner, service account, ACL; public access doesn't help."""
+    """Root, owner, granted users, service account; public access doesn't help."""
     uid = await call.uid()
     if uid not in (0, obj.access.owner, service_uid()) and uid not in obj.access.granted:
         raise refusal(call)
 
 
 async def same_uid(obj: object, call: Call) -> None:
-    """The service account alone."""
+    """The service account."""
     if await call.uid() != service_uid():
         raise refusal(call)
 
@@ -93,6 +93,6 @@ async def administrator(obj: object, call: Call) -> None:
 
 
 async def root(obj: object, call: Call) -> None:
-    """Root alone."""
+    """Root."""
     if await call.uid() != 0:
         raise refusal(call)

@@ -72,7 +72,7 @@ Rule = Callable[[Any, Call], Awaitable[None]]
 
 
 async def anyone(obj: Any, call: Call) -> None:
-    """The bus policy alone decides."""
+    """Everybody: it is for all, or what it does depends on who calls."""
 
 
 class Method:

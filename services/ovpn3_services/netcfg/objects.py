@@ -21,7 +21,7 @@ MAX_DEVICES = 1024
 
 
 class NetCfg(DBusObject):
-    """The root. It knows all devices, and whose they are."""
+    """The root object. It knows all devices, and whose they are."""
 
     interface = NETCFG_INTERFACE
     domain = DOMAIN_NETCFG
@@ -40,6 +40,7 @@ class NetCfg(DBusObject):
     # -- methods ----------------------------------------------------------------------------------
     @method("CreateVirtualInterface", "device_name:s", "device_path:o", rule=same_uid)
     async def create_virtual_interface(self, call: Call, name: str) -> str:
+        """Make an object for a device of the caller's. The device itself is made by Establish."""
         name = checked.device_name(name)
         caller = await self.callers.of(call)
         async with caller.working():
@@ -54,10 +55,12 @@ class NetCfg(DBusObject):
 
     @method("FetchInterfaceList", "", "device_paths:ao", rule=root)
     async def fetch_interface_list(self, call: Call) -> list[str]:
+        """All devices' objects, whosever they are."""
         return list(self._devices)
 
     @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=same_uid, fd="in")
     async def protect_socket(self, call: Call, remote: str, ipv6: bool, device_path: str) -> bool:
+        """Keep packets to the server out of the tunnels, in the way netcfg was told. The socket comes along."""
         server = ip_network(checked.host(remote, ipv6))
         caller = await self.callers.of(call)
         async with caller.working():
@@ -77,10 +80,12 @@ class NetCfg(DBusObject):
 
     @method("DcoAvailable", "", "available:b", rule=same_uid)
     async def dco_available(self, call: Call) -> bool:
+        """Whether the kernel has a data channel. False."""
         return False
 
     @method("Cleanup", rule=same_uid)
     async def cleanup(self, call: Call) -> None:
+        """Remove everything that the caller's process has had made."""
         peer = await call.peer()
         for caller in self.callers.known():
             if caller.peer == peer or caller.peer.pid == peer.pid != 0:
@@ -89,12 +94,14 @@ class NetCfg(DBusObject):
 
     @method("NotificationSubscribe", "filter:u", rule=administrator)
     async def notification_subscribe(self, call: Call, mask: int) -> None:
+        """Send the caller NetworkChange signals of the types in the mask, 1 to 65535, which replaces an earlier one."""
         caller = await self.callers.of(call)
         async with caller.working():
             self._tools.subscribers.add(call.sender, mask)
 
     @method("NotificationUnsubscribe", "subscriber:s", rule=administrator)
     async def notification_unsubscribe(self, call: Call, subscriber: str) -> None:
+        """End the caller's subscription; root names whose."""
         if await call.uid() == 0:
             if not subscriber:
                 raise ConfigurationRefused("root has to name the subscriber")
@@ -106,19 +113,23 @@ class NetCfg(DBusObject):
 
     @method("NotificationSubscriberList", "", "subscriptions:a(su)", rule=root)
     async def notification_subscriber_list(self, call: Call) -> list[list[object]]:
+        """Unique bus names and masks."""
         return [[name, mask] for name, mask in self._tools.subscribers.list()]
 
     # -- properties -------------------------------------------------------------------------------
     @prop("global_dns_servers", "as", read=anyone)
     def global_dns_servers(self, call: Call) -> list[str]:
+        """Name servers of devices with global scope."""
         return []
 
     @prop("global_dns_search", "as", read=anyone)
     def global_dns_search(self, call: Call) -> list[str]:
+        """Search domains of devices with global scope."""
         return []
 
     @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
+        """How much it logs: 0 to 6."""
         return self._tools.log.level
 
     @log_level.setter
@@ -129,10 +140,12 @@ class NetCfg(DBusObject):
 
     @prop("config_file", "s", read=anyone)
     def config_file(self, call: Call) -> str:
+        """The settings file; empty without a state directory."""
         return config_file(self._tools.options)
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
+        """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
 
     # -- the caller's things ----------------------------------------------------------------------
