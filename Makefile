@@ -47,7 +47,7 @@ check: $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint ovpn3/_fast
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/conformance tests/unit/client tests/conftest.py tests/demo.py bench/macro
+	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/conformance tests/unit/client tests/conftest.py tests/demo.py bench/macro docs
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest.allow --ignore-unused-allowlist $(FAST_MODULES)
 
