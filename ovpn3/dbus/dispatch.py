@@ -223,11 +223,11 @@ class Dispatcher:
             case "Set", "ssv":
                 await self._set(obj, self._property(obj, *m.body[:2]), m.body[2], call)
                 return "", [], []
-        raise _Refusal(errors.INVALID_ARGS, f"No such call: {m.member}({m.signature})")
+        raise _no_interface(m)
 
     async def _method(self, obj: DBusObject, m: Message, call: Call) -> tuple[str, list[Any], list[int]]:
         if m.interface not in (None, obj.interface):
-            raise _Refusal(errors.UNKNOWN_METHOD, f"No such interface “{m.interface}” on object at path {m.path}")
+            raise _no_interface(m)
         member = obj.methods.get(m.member or "")
         if member is None:
             raise _Refusal(errors.UNKNOWN_METHOD, f"No such method “{m.member}”")
@@ -284,7 +284,7 @@ class Dispatcher:
 
     async def _get_all(self, obj: DBusObject, interface: str, call: Call) -> dict[str, Variant]:
         if interface not in ("", obj.interface):
-            return {}
+            raise _Refusal(errors.INVALID_ARGS, f"No such interface “{interface}”")
         values: dict[str, Variant] = {}
         for p in obj.properties.values():
             try:
@@ -301,7 +301,7 @@ class Dispatcher:
         if value.signature != p.type:
             raise _Refusal(
                 errors.INVALID_ARGS,
-                f"Property “{p.name}” has type “{p.type}”, a value of type “{value.signature}” was given",
+                f"Error setting property “{p.name}”: Expected type “{p.type}” but got “{value.signature}”",
             )
         call.target = f"Set({p.name})"
         try:
@@ -324,8 +324,6 @@ class Dispatcher:
         for other, child in self.objects():
             if other.startswith(prefix) and await child.visible(call):
                 children.add(other[len(prefix) :].split("/")[0])
-        if obj is None and not children:
-            raise _Refusal(errors.UNKNOWN_METHOD, f"Object does not exist at path “{path}”")
         return describe.node([obj.describe()] if obj else [], children)
 
     def _refusal(self, answer: tuple[str, str], error: Exception, where: str) -> "_Refusal":
@@ -339,6 +337,10 @@ class _Refusal(Exception):
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.text = name, text
+
+
+def _no_interface(m: Message) -> _Refusal:
+    return _Refusal(errors.UNKNOWN_METHOD, f"No such interface “{m.interface}” on object at path {m.path}")
 
 
 def machine_id() -> str:

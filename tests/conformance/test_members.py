@@ -179,7 +179,7 @@ class Walk:
                 # Before anybody is asked who he is.
                 reply = await self.set(who, p.name, "d", 0.5)
                 assert reply.error_name == f"{ERRORS}InvalidArgs"
-                assert ("has type" if p.write else "is not writable") in reply.body[0]
+                assert (f"Expected type “{p.type}” but got “d”" if p.write else "is not writable") in reply.body[0]
                 if p.write:
                     await self.write(who, p)
 
