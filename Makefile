@@ -20,13 +20,14 @@ FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fas
 ASAN := build/asan
 SECONDS ?= 60
 
-.PHONY: help demo test test-all check fuzz bench bench-quick run install clean packages build-packages profile-named root
+.PHONY: help demo test test-all check docs fuzz bench bench-quick run install clean packages build-packages profile-named root
 
 help:
 	@echo "make demo               two machines, a real server, a user's session, data, figures"
 	@echo "make test               checks and all tests (root)"
 	@echo "make test-all           the same with the whole product of modes"
 	@echo "make check              lint, types, import floors"
+	@echo "make docs               the reference in docs/dbus.md, from the code"
 	@echo "make fuzz               hostile packets into the data path under AddressSanitizer, for SECONDS=$(SECONDS)"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
 	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
@@ -46,9 +47,12 @@ check: $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint ovpn3/_fast
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/unit/client tests/conftest.py tests/demo.py bench/macro
+	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/conformance tests/unit/client tests/conftest.py tests/demo.py bench/macro docs
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest.allow --ignore-unused-allowlist $(FAST_MODULES)
+
+docs: $(VENV)/.built
+	$(BIN)/python -m docs.dbus
 
 # Python's own allocator would hide small overruns. The package found first is the one beside the working directory.
 fuzz: $(VENV)/.built

@@ -42,6 +42,7 @@ class Call:
         self.sender = message.sender or ""
         self.path = message.path or ""
         self.member = message.member or ""
+        self.target = self.member  # what a refusal names: the method, or Get or Set with the property's name
         self.fds = list(message.unix_fds)  # closed after the call but for those taken
         self._peers = peers
 
@@ -56,6 +57,12 @@ class Call:
         """The descriptor that came along; the caller of this owns it. None if there was none."""
         return self.fds.pop(0) if self.fds else None
 
+    def keep_fd(self, index: int) -> None:
+        """Of the descriptors that came along, keep this one alone."""
+        kept = self.fds.pop(index)
+        self.close_fds()
+        self.fds = [kept]
+
     def close_fds(self) -> None:
         while self.fds:
             os.close(self.fds.pop())
@@ -65,7 +72,7 @@ Rule = Callable[[Any, Call], Awaitable[None]]
 
 
 async def anyone(obj: Any, call: Call) -> None:
-    """The bus policy alone decides."""
+    """Everybody: it is for all, or what it does depends on who calls."""
 
 
 class Method:
@@ -93,7 +100,7 @@ class Property:
 def method(
     name: str, takes: str = "", gives: str = "", *, rule: Rule, fd: str = ""
 ) -> Callable[[Callable[..., Any]], Method]:
-    """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd).
+    """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd), with or without `h`.
 
     `fd="out"`: the coroutine returns a descriptor or None, before what it gives else; the descriptor is sent without
     `h` in the signature, then closed.
@@ -216,15 +223,22 @@ class Dispatcher:
             case "Set", "ssv":
                 await self._set(obj, self._property(obj, *m.body[:2]), m.body[2], call)
                 return "", [], []
-        raise _Refusal(errors.INVALID_ARGS, f"No such call: {m.member}({m.signature})")
+        raise _no_interface(m)
 
     async def _method(self, obj: DBusObject, m: Message, call: Call) -> tuple[str, list[Any], list[int]]:
         if m.interface not in (None, obj.interface):
-            raise _Refusal(errors.UNKNOWN_METHOD, f"No such interface “{m.interface}” on object at path {m.path}")
+            raise _no_interface(m)
         member = obj.methods.get(m.member or "")
         if member is None:
             raise _Refusal(errors.UNKNOWN_METHOD, f"No such method “{m.member}”")
-        if m.signature != member.in_signature:
+        args = m.body
+        if member.fd == "in" and m.signature == f"{member.in_signature}h":
+            # For callers whose library sends no descriptor without naming it.
+            *args, index = m.body
+            if index >= len(call.fds):
+                raise _Refusal(errors.INVALID_ARGS, f"There is no descriptor {index} with the message")
+            call.keep_fd(index)
+        elif m.signature != member.in_signature:
             expected = f"({member.in_signature})"
             raise _Refusal(
                 errors.INVALID_ARGS,
@@ -234,7 +248,7 @@ class Dispatcher:
             call.close_fds()
         try:
             await member.rule(obj, call)
-            result = await member.function(obj, call, *m.body)
+            result = await member.function(obj, call, *args)
         except Exception as e:
             raise self._refusal(errors.method_error(e, obj.domain), e, f"{m.path} {m.member}") from e
         if member.fd == "out":
@@ -262,6 +276,7 @@ class Dispatcher:
         return Variant(p.wire, await value if asyncio.iscoroutine(value) else value)
 
     async def _get(self, obj: DBusObject, p: Property, call: Call) -> Variant:
+        call.target = f"Get({p.name})"
         try:
             return await self._read(obj, p, call)
         except Exception as e:
@@ -269,7 +284,7 @@ class Dispatcher:
 
     async def _get_all(self, obj: DBusObject, interface: str, call: Call) -> dict[str, Variant]:
         if interface not in ("", obj.interface):
-            return {}
+            raise _Refusal(errors.INVALID_ARGS, f"No such interface “{interface}”")
         values: dict[str, Variant] = {}
         for p in obj.properties.values():
             try:
@@ -286,8 +301,9 @@ class Dispatcher:
         if value.signature != p.type:
             raise _Refusal(
                 errors.INVALID_ARGS,
-                f"Property “{p.name}” has type “{p.type}”, a value of type “{value.signature}” was given",
+                f"Error setting property “{p.name}”: Expected type “{p.type}” but got “{value.signature}”",
             )
+        call.target = f"Set({p.name})"
         try:
             await p.write(obj, call)
             done = p.set_value(obj, call, value.value)
@@ -308,8 +324,6 @@ class Dispatcher:
         for other, child in self.objects():
             if other.startswith(prefix) and await child.visible(call):
                 children.add(other[len(prefix) :].split("/")[0])
-        if obj is None and not children:
-            raise _Refusal(errors.UNKNOWN_METHOD, f"Object does not exist at path “{path}”")
         return describe.node([obj.describe()] if obj else [], children)
 
     def _refusal(self, answer: tuple[str, str], error: Exception, where: str) -> "_Refusal":
@@ -323,6 +337,10 @@ class _Refusal(Exception):
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.text = name, text
+
+
+def _no_interface(m: Message) -> _Refusal:
+    return _Refusal(errors.UNKNOWN_METHOD, f"No such interface “{m.interface}” on object at path {m.path}")
 
 
 def machine_id() -> str:

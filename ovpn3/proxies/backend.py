@@ -1,9 +1,16 @@
 """Clients of net.openvpn.v3.backends and of a client process, net.openvpn.v3.backends.be<pid>."""
 
+from typing import Any
+
 from ovpn3.constants import BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, CLIENT_PATH
 from ovpn3.dbus.bus import Bus
+from ovpn3.errors import ConfigurationRefused, RemoteError
 from ovpn3.proxies.proxy import Proxy
 from ovpn3.proxies.tunnel import Tunnel
+
+# How a bus says that who was called is no longer there: error names, and the text of one that also means a time-out.
+_GONE = ("org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner")
+_GONE_MEANWHILE = "Message recipient disconnected"
 
 
 class BackendStarter(Proxy):
@@ -18,13 +25,21 @@ class BackendStarter(Proxy):
 
 
 class BackendClient(Tunnel):
-    """One client process, addressed by its unique bus name."""
+    """One client process, addressed by its unique bus name. Once it is gone, calls end with ConfigurationRefused."""
 
     interface = BACKENDS_INTERFACE
 
     def __init__(self, bus: Bus, unique_name: str) -> None:
         super().__init__(bus, CLIENT_PATH)
         self.service = unique_name
+
+    async def call(self, member: str, signature: str = "", *args: Any, **how: Any) -> list[Any]:
+        try:
+            return await super().call(member, signature, *args, **how)
+        except RemoteError as e:
+            if e.name in _GONE or str(e).startswith(_GONE_MEANWHILE):
+                raise ConfigurationRefused("VPN session is stopped") from None
+            raise
 
     async def confirm(self, token: str, session_path: str, config_path: str) -> str:
         """Tell the client what it is for; the name of its profile."""

@@ -155,7 +155,7 @@ async def test_only_the_session_manager_gives_orders(world: World, exit_code: "a
         for name, (takes, _) in facts.methods.items():
             signature = "".join(argument.split(":")[1] for argument in takes.split())
             work = client.call(name, signature, *(samples[type_] for type_ in signature))
-            await refused(work, DOMAIN_CLIENT, "not the session manager")
+            await refused(work, DOMAIN_DEFAULT, "not the session manager")
     assert await BackendClient(world.manager, NAME).call("Ping") == [True]
 
 

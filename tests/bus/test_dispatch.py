@@ -173,6 +173,48 @@ async def test_refusals(
     assert e.value.name == name
 
 
+@pytest.mark.parametrize(
+    ("path", "iface", "member", "signature", "args", "text"),
+    [
+        ("/nowhere", IFACE, "Echo", "s", ("",), "Object does not exist at path “/nowhere”"),
+        (PATH, "a.b", "Echo", "s", ("",), f"No such interface “a.b” on object at path {PATH}"),
+        (PATH, IFACE, "Nothing", "", (), "No such method “Nothing”"),
+        (PATH, IFACE, "Echo", "u", (1,), "Type of message, “(u)”, does not match expected type “(s)”"),
+        (PATH, PROPERTIES, "Get", "s", (IFACE,), f"No such interface “{PROPERTIES}” on object at path {PATH}"),
+        (PATH, PROPERTIES, "Get", "ss", ("a.b", "mood"), "No such interface “a.b”"),
+        (PATH, PROPERTIES, "GetAll", "s", ("a.b",), "No such interface “a.b”"),
+        (PATH, PROPERTIES, "Get", "ss", (IFACE, "none"), "No such property “none”"),
+        (PATH, PROPERTIES, "Set", "ssv", (IFACE, "odd", Variant("s", "x")), "Property “odd” is not writable"),
+        (
+            *(PATH, PROPERTIES, "Set", "ssv", (IFACE, "mood", Variant("u", 1))),
+            "Error setting property “mood”: Expected type “s” but got “u”",
+        ),
+    ],
+)
+async def test_errors_are_worded_as_gdbus_does(
+    client: Bus,
+    server: Bus,
+    thing: Thing,
+    path: str,
+    iface: str,
+    member: str,
+    signature: str,
+    args: tuple[object, ...],
+    text: str,
+) -> None:
+    """As seen of a service on GLib 2.74: front-ends look for some of these."""
+    with pytest.raises(RemoteError) as e:
+        await client.call(server.unique_name, path, iface, member, signature, *args)
+    assert str(e.value) == text
+
+
+async def test_an_object_that_is_not_there_has_nothing_to_show(client: Bus, server: Bus, thing: Thing) -> None:
+    body = await client.call(server.unique_name, "/nowhere", "org.freedesktop.DBus.Introspectable", "Introspect")
+    found = Node.parse(body[0])
+    assert all(interface.name.startswith("org.freedesktop.DBus.") for interface in found.interfaces)
+    assert not found.nodes
+
+
 async def test_get_all_leaves_out_what_is_refused(client: Bus, server: Bus, thing: Thing) -> None:
     body = await client.call(server.unique_name, PATH, PROPERTIES, "GetAll", "s", IFACE)
     assert {k: (v.signature, v.value) for k, v in body[0].items()} == {"mood": ("s", "calm"), "odd": ("o", "/")}
@@ -184,6 +226,24 @@ async def test_set_is_announced(client: Bus, server: Bus, thing: Thing) -> None:
     await client.call(server.unique_name, PATH, PROPERTIES, "Set", "ssv", IFACE, "mood", Variant("s", "gay"))
     interface, changed, gone = await asyncio.wait_for(seen, 5)
     assert (interface, changed, gone) == (IFACE, {"mood": Variant("s", "gay")}, [])
+
+
+async def test_a_descriptor_may_be_named(client: Bus, server: Bus, thing: Thing) -> None:
+    """By an index at the end, which not every library can do without."""
+    fds = [os.memfd_create(str(size)) for size in (1, 2)]
+    for size, fd in enumerate(fds, 1):
+        os.ftruncate(fd, size)
+    before = len(os.listdir("/proc/self/fd"))
+    for index, size in enumerate((1, 2)):
+        assert await client.call(server.unique_name, PATH, IFACE, "TakeFd", "h", index, fds=fds) == [size]
+    with pytest.raises(RemoteError, match="There is no descriptor 2"):
+        await client.call(server.unique_name, PATH, IFACE, "TakeFd", "h", 2, fds=fds)
+    with pytest.raises(RemoteError, match="does not match expected type") as e:
+        await client.call(server.unique_name, PATH, IFACE, "GiveFd", "h", 0, fds=fds)
+    assert e.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    assert len(os.listdir("/proc/self/fd")) == before
+    for fd in fds:
+        os.close(fd)
 
 
 async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus, thing: Thing) -> None:

@@ -90,6 +90,12 @@ class Client(DBusObject):
     async def connect(self, call: Call) -> None:
         raise ConfigurationRefused("required user input has not been provided")
 
+    @method("Restart", rule=anyone)
+    async def restart(self, call: Call) -> None:
+        """Never done."""
+        self.asked.put_nowait(call.member)
+        await asyncio.Event().wait()
+
     @method("Disconnect", rule=anyone)
     async def disconnect(self, call: Call) -> None:
         self.asked.put_nowait(call.member)
@@ -280,6 +286,15 @@ async def test_a_client_s_refusals_reach_the_user_in_its_words(world: World) -> 
         session = await world.session(client)
         await refused(session.ready(), DOMAIN_READY, "^Missing user credentials$")
         await refused(session.connect(), DOMAIN_REQUEST, "required user input has not been provided")
+
+
+async def test_a_client_that_goes_while_it_is_asked(world: World) -> None:
+    async with world.client() as client:
+        session = await world.session(client)
+        restart = asyncio.create_task(session.restart())
+        assert await asyncio.wait_for(client.asked.get(), 5) == "Restart"
+        client.bus.close()
+        await refused(restart, DOMAIN_DEFAULT, "^VPN session is stopped$")
 
 
 # -- start ----------------------------------------------------------------------------------------

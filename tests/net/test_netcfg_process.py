@@ -20,11 +20,12 @@ from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from tests.support import privatebus
+from tests.support.account import Account
 from tests.support.netns import Namespace
 
 pytestmark = pytest.mark.netns
 
-ACCOUNT = "nobody"
+ACCOUNT = Account("nobody", 65534)
 ROOT = Path(__file__).parents[2]
 SERVER = "203.0.113.1"
 
@@ -56,7 +57,9 @@ def bus_for_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 async def log_service(address: str) -> Bus:
-    bus = await Bus.connect(address)
+    """On a connection of the account's, which is whom netcfg works for."""
+    with ACCOUNT.assumed():
+        bus = await Bus.connect(address)
     Dispatcher(bus, failed=lambda where, error: None, active=lambda: None).export(LOG_PATH, LogService())
     await bus.request_name(LOG_NAME)
     return bus
@@ -72,7 +75,7 @@ async def bus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bu
         await bus.lost()
 
 
-def start(*options: str, account: str = ACCOUNT) -> subprocess.Popen[str]:
+def start(*options: str, account: str = ACCOUNT.name) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ovpn3_services.netcfg", "--user", account, *options],
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'services'}"},

@@ -226,7 +226,7 @@ async def test_refusals_of_properties_are_plain(machine: Machine) -> None:
         (theirs.set("public_access", "b", True), "AccessDenied", "may not use Set"),
         (session.set("log_verbosity", "u", 7), "Failed", "a log level is 0 to 6"),
         (session.set("dco", "b", True), "Failed", "not available"),
-        (session.set("dco", "s", "yes"), "InvalidArgs", "has type"),
+        (session.set("dco", "s", "yes"), "InvalidArgs", "Expected type"),
         (session.set("owner", "u", 0), "InvalidArgs", "not writable"),
         (session.get("receive_log_events"), "InvalidArgs", "No such property"),
         (session.call("TransferOwnership", "ou", profile.path, 0), "AccessDenied", "Rejected send message"),

@@ -13,6 +13,8 @@ from ovpn3_services.common.service import Service
 
 
 class Starter(DBusObject):
+    """The root object."""
+
     interface = BACKENDS_INTERFACE
     signals = (
         Signal("Log", "group:u level:u message:s"),
@@ -24,7 +26,7 @@ class Starter(DBusObject):
 
     @method("StartClient", "token:s", "pid:u", rule=same_uid)
     async def start_client(self, call: Call, token: str) -> int:
-        """Fork a client. Unlike the original's, this pid is that of the lasting process."""
+        """Fork a client, which registers by the token; its pid."""
         try:
             pid = await self.service.nursery.start(["--", token])
         except OSError as e:
@@ -35,6 +37,7 @@ class Starter(DBusObject):
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
+        """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
 
 

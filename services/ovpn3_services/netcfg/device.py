@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, TunOffload
-from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.dbus.access import administrator, same_uid
+from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.device import Device
 from ovpn3.net.plan import Wanted
@@ -56,76 +57,90 @@ class NetDevice(DBusObject):
         return self._device.index
 
     # -- methods ----------------------------------------------------------------------------------
-    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=anyone)
+    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=same_uid)
     async def add_ip_address(self, call: Call, text: str, prefix_size: int, gateway: str, ipv6: bool) -> None:
+        """Address of ours, with the size of its network; the gateway may be empty."""
         address = checked.tunnel_address(text, prefix_size, gateway, ipv6)
         if len(self._wanted.addresses) >= MAX_ADDRESSES:
             raise ConfigurationRefused(f"more than {MAX_ADDRESSES} addresses")
         self._wanted = replace(self._wanted, addresses=(*self._wanted.addresses, address))
 
-    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=anyone)
+    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=same_uid)
     async def set_remote_address(self, call: Call, text: str, ipv6: bool) -> None:
+        """The server's, which is reached around the tunnel."""
         self._wanted = replace(self._wanted, remote=checked.host(text, ipv6))
 
-    @method("AddNetworks", "networks:a(suibb)", rule=anyone)
+    @method("AddNetworks", "networks:a(suibb)", rule=same_uid)
     async def add_networks(self, call: Call, networks: list[tuple[str, int, int, bool, bool]]) -> None:
+        """Routes: address, prefix size, metric or -1, whether IPv6, whether around the tunnel instead of into it."""
         if len(self._wanted.routes) + len(networks) > MAX_ROUTES:
             raise ConfigurationRefused(f"more than {MAX_ROUTES} networks")
         routes = [checked.route(*network) for network in networks]
         self._wanted = replace(self._wanted, routes=(*self._wanted.routes, *routes))
 
-    @method("AddDNS", "server_list:as", rule=anyone)
+    @method("AddDNS", "server_list:as", rule=same_uid)
     async def add_dns(self, call: Call, servers: list[str]) -> None:
+        """Name servers. Those there already are left out."""
         self._dns.add_servers(servers)
         self._no_resolver(call)
 
-    @method("AddDNSSearch", "domains:as", rule=anyone)
+    @method("AddDNSSearch", "domains:as", rule=same_uid)
     async def add_dns_search(self, call: Call, domains: list[str]) -> None:
+        """Search domains. Those there already are left out."""
         self._dns.add_search_domains(domains)
         self._no_resolver(call)
 
-    @method("SetDNSSEC", "mode:s", rule=anyone)
+    @method("SetDNSSEC", "mode:s", rule=same_uid)
     async def set_dnssec(self, call: Call, mode: str) -> None:
+        """yes, no or optional."""
         self._dns.set_dnssec(mode)
         self._no_resolver(call)
 
-    @method("SetDNSTransport", "mode:s", rule=anyone)
+    @method("SetDNSTransport", "mode:s", rule=same_uid)
     async def set_dns_transport(self, call: Call, mode: str) -> None:
+        """plain, dot or doh."""
         self._dns.set_transport(mode)
         self._no_resolver(call)
 
-    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=anyone)
+    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=same_uid)
     async def enable_dco(self, call: Call, name: str) -> str:
+        """Refused: there is no data channel in the kernel."""
         raise ConfigurationRefused("data channel offload is not available")
 
-    @method("Establish", rule=anyone, fd="out")
+    @method("Establish", rule=same_uid, fd="out")
     async def establish(self, call: Call) -> int:
+        """Make the device with all that was set; its descriptor comes with the reply."""
         return (await self._establish()).fd
 
-    @method("EstablishOffloads", "wanted:u", "granted:u", rule=anyone, fd="out")
+    @method("EstablishOffloads", "wanted:u", "granted:u", rule=same_uid, fd="out")
     async def establish_offloads(self, call: Call, wanted: int) -> tuple[int, int]:
+        """As Establish, with those of the wanted offloads (bits of TunOffload) that the kernel grants."""
         tun = await self._establish(TunOffload(wanted))
         return tun.fd, int(tun.offloads)
 
-    @method("Disable", rule=anyone)
+    @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
+        """Take device and DNS settings down; the object stays."""
         async with self.caller.working():
             self._dns = DnsSettings()
             await self._tear_down()
 
-    @method("Destroy", rule=anyone)
+    @method("Destroy", rule=same_uid)
     async def on_destroy(self, call: Call) -> None:
+        """Take everything down, the object too."""
         async with self.caller.working():
             if self._tools.dispatcher.get(self.path) is self:
                 await self.destroy()
 
     # -- properties -------------------------------------------------------------------------------
-    @prop("device_name", "s", read=anyone)
+    @prop("device_name", "s", read=administrator)
     def device_name(self, call: Call) -> str:
+        """As asked for; once established, the kernel's."""
         return self._name
 
-    @prop("mtu", "q", read=anyone, write=anyone)
+    @prop("mtu", "q", read=administrator, write=administrator)
     def mtu(self, call: Call) -> int:
+        """68 to 65535 octets."""
         return self._wanted.mtu
 
     @mtu.setter
@@ -134,8 +149,9 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"an MTU is {MIN_MTU} at least, not {value}")
         self._wanted = replace(self._wanted, mtu=value)
 
-    @prop("layer", "u", read=anyone, write=anyone)
+    @prop("layer", "u", read=administrator, write=administrator)
     def layer(self, call: Call) -> int:
+        """3 is TUN, 2 is TAP, which Establish refuses, 0 is unset."""
         return self._layer
 
     @layer.setter
@@ -144,40 +160,46 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"not a layer: {value}")
         self._layer = value
 
-    @prop("txqueuelen", "q", read=anyone, write=anyone)
+    @prop("txqueuelen", "q", read=administrator, write=administrator)
     def txqueuelen(self, call: Call) -> int:
+        """Packets; 0 is the kernel's default."""
         return self._wanted.txqueuelen
 
     @txqueuelen.setter
     def set_txqueuelen(self, call: Call, value: int) -> None:
         self._wanted = replace(self._wanted, txqueuelen=value)
 
-    @prop("reroute_ipv4", "b", read=anyone, write=anyone)
+    @prop("reroute_ipv4", "b", read=administrator, write=administrator)
     def reroute_ipv4(self, call: Call) -> bool:
+        """Whether all IPv4 traffic goes into the tunnel."""
         return self._wanted.reroute_ipv4
 
     @reroute_ipv4.setter
     def set_reroute_ipv4(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv4=value)
 
-    @prop("reroute_ipv6", "b", read=anyone, write=anyone)
+    @prop("reroute_ipv6", "b", read=administrator, write=administrator)
     def reroute_ipv6(self, call: Call) -> bool:
+        """Whether all IPv6 traffic goes into the tunnel."""
         return self._wanted.reroute_ipv6
 
     @reroute_ipv6.setter
     def set_reroute_ipv6(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv6=value)
 
-    @prop("owner", "u", read=anyone)
+    @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
+        """uid of whom it was made for."""
         return self.caller.peer.uid
 
-    @prop("acl", "au", read=anyone)
+    @prop("acl", "au", read=administrator)
     def acl(self, call: Call) -> list[int]:
+        """Empty: nobody else can be let in."""
         return []
 
-    @prop("dns_scope", "s", read=anyone, write=anyone)
+    @prop("dns_scope", "s", read=administrator, write=administrator)
     def dns_scope(self, call: Call) -> str:
+        """global or tunnel; empty without a resolver back end, and then it can't be set."""
         return ""
 
     @dns_scope.setter
@@ -185,16 +207,19 @@ class NetDevice(DBusObject):
         raise ConfigurationRefused("there is no resolver back end")
 
     # These two are announced as one text by the original, and sent as a list.
-    @prop("dns_name_servers", "s", wire="as", read=anyone)
+    @prop("dns_name_servers", "s", wire="as", read=administrator)
     def dns_name_servers(self, call: Call) -> list[str]:
+        """As added."""
         return self._dns.servers
 
-    @prop("dns_search_domains", "s", wire="as", read=anyone)
+    @prop("dns_search_domains", "s", wire="as", read=administrator)
     def dns_search_domains(self, call: Call) -> list[str]:
+        """As added."""
         return self._dns.search_domains
 
-    @prop("dnssec_mode", "s", read=anyone)
+    @prop("dnssec_mode", "s", read=administrator)
     def dnssec_mode(self, call: Call) -> str:
+        """As set; unset before."""
         return self._dns.dnssec
 
     # -- the kernel device --------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ovpn3.dbus.access import AccessList, Governed, insider, owner, owner_or_gra
 from ovpn3.dbus.bus import Subscription
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import ConfigurationRefused, RemoteError, ServiceError
+from ovpn3.errors import ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.log import LogProxy
@@ -44,22 +44,27 @@ class Manager(DBusObject):
 
     @method("NewTunnel", "config_path:o", "session_path:o", rule=anyone)
     async def new_tunnel(self, call: Call, config_path: str) -> str:
+        """Start a client that reads the profile, and doesn't connect yet. SessionManagerEvent follows the reply."""
         return await self.registry.new_tunnel(config_path, await call.uid())
 
     @method("FetchAvailableSessions", "", "paths:ao", rule=anyone)
     async def fetch_available(self, call: Call) -> list[str]:
+        """Sessions that the caller may use."""
         return [s.path for s in self.registry.visible_to(await call.uid())]
 
     @method("FetchManagedInterfaces", "", "devices:as", rule=anyone)
     async def fetch_interfaces(self, call: Call) -> list[str]:
+        """Network interfaces of those; empty text for one that has none yet."""
         return [s.device_name for s in self.registry.visible_to(await call.uid())]
 
     @method("LookupConfigName", "config_name:s", "session_paths:ao", rule=anyone)
     async def lookup_config_name(self, call: Call, config_name: str) -> list[str]:
+        """Those among them whose profile had this name when they were started."""
         return [s.path for s in self.registry.visible_to(await call.uid()) if s.config_name == config_name]
 
     @method("LookupInterface", "device_name:s", "session_path:o", rule=anyone)
     async def lookup_interface(self, call: Call, device_name: str) -> str:
+        """The one among them with this network interface."""
         found = [s.path for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
         if not device_name or not found:
             raise ConfigurationRefused(f"no session has the interface {device_name!r}")
@@ -69,11 +74,12 @@ class Manager(DBusObject):
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
+        """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
 
 
 async def log_access(session: "SessionObject", call: Call) -> None:
-    """The owner, and everybody with access once the owner doesn't restrict it."""
+    """The owner; who has access, too, once restrict_log_access is off."""
     await (owner if session.restrict_log_access else user)(session, call)
 
 
@@ -121,6 +127,7 @@ class SessionObject(DBusObject, Governed):
     # -- control ----------------------------------------------------------------------------------
     @method("Ready", rule=user)
     async def ready(self, call: Call) -> None:
+        """An error names what is missing before Connect: `Missing user credentials` or `Pending web authentication`."""
         try:
             await self.backend.ready()
         except RemoteError as e:
@@ -129,39 +136,47 @@ class SessionObject(DBusObject, Governed):
 
     @method("Connect", rule=user)
     async def connect(self, call: Call) -> None:
+        """Begin to connect; how it goes is told by StatusChange."""
         self._connect_asked = True
         self.log_level = await self.backend.get("log_level")
         await self.backend.connect()
 
     @method("Restart", rule=user)
     async def restart(self, call: Call) -> None:
+        """Connect anew at once."""
         await self.backend.restart()
 
     @method("Pause", "reason:s", rule=user)
     async def pause(self, call: Call, reason: str) -> None:
+        """Take the tunnel down, keeping the session. The reason is shown in the status."""
         await self.backend.pause(reason)
 
     @method("Resume", rule=user)
     async def resume(self, call: Call) -> None:
+        """Connect again after a pause."""
         await self.backend.resume()
 
     @method("Disconnect", rule=user)
     async def disconnect(self, call: Call) -> None:
+        """End the session. When this returns, nothing of the tunnel is left."""
         await self.close()
 
     @method("AccessGrant", "uid:u", rule=owner)
     async def access_grant(self, call: Call, uid: int) -> None:
+        """Let a user manage the session."""
         self.access.grant(uid)
         self.registry.log.info(f"access granted to user id {uid} by user id {await call.uid()}", path=self.path)
 
     @method("AccessRevoke", "uid:u", rule=owner)
     async def access_revoke(self, call: Call, uid: int) -> None:
+        """Take that away again."""
         self.access.revoke(uid)
         self.registry.log.info(f"access revoked from user id {uid} by user id {await call.uid()}", path=self.path)
 
     # -- user input -------------------------------------------------------------------------------
     @method("UserInputQueueGetTypeGroup", "", "type_group_list:a(uu)", rule=user)
     async def type_groups(self, call: Call) -> list[Any]:
+        """(type, group) of every question that is still open, in the order in which they were asked."""
         return await self.backend.type_groups()
 
     @method(
@@ -171,19 +186,23 @@ class SessionObject(DBusObject, Governed):
         rule=user,
     )
     async def fetch(self, call: Call, type_: int, group: int, number: int) -> list[Any]:
+        """One question: its variable's name, what to show the user, and whether the answer is to be hidden."""
         return await self.backend.fetch(type_, group, number)
 
     @method("UserInputQueueCheck", "type:u group:u", "indexes:au", rule=user)
     async def check(self, call: Call, type_: int, group: int) -> list[int]:
+        """Numbers of a group's questions that are still open."""
         return await self.backend.check(type_, group)
 
     @method("UserInputProvide", "type:u group:u id:u value:s", rule=user)
     async def provide(self, call: Call, type_: int, group: int, number: int, value: str) -> None:
+        """Answer a question. Control characters are dropped; an empty answer is refused."""
         await self.backend.provide(type_, group, number, value)
 
     # -- log forwarding ---------------------------------------------------------------------------
     @method("LogForward", "enable:b", rule=log_access)
     async def log_forward(self, call: Call, enable: bool) -> None:
+        """Send the caller, or no longer, Log and StatusChange of the session, which come from the log service."""
         async with self._forwarding:
             await self._stop_forward(call.sender)
             if enable:
@@ -243,7 +262,7 @@ class SessionObject(DBusObject, Governed):
             self._closed = asyncio.get_running_loop().create_future()
             try:
                 await self.backend.disconnect()
-            except RemoteError as e:
+            except Ovpn3Error as e:
                 self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
                 self.backend.force_shutdown()
             await self._finish(StatusMinor.PROC_STOPPED)
@@ -276,18 +295,22 @@ class SessionObject(DBusObject, Governed):
     # -- properties -------------------------------------------------------------------------------
     @prop("owner", "u", read=insider)
     def owner_uid(self, call: Call) -> int:
+        """uid."""
         return self.access.owner
 
     @prop("session_created", "t", read=insider)
     def session_created(self, call: Call) -> int:
+        """Seconds since 1970."""
         return self.created
 
     @prop("acl", "au", read=insider)
     def acl(self, call: Call) -> list[int]:
+        """uids that access was granted to; not the owner's."""
         return self.access.granted
 
     @prop("public_access", "b", read=insider, write=owner)
     def public_access(self, call: Call) -> bool:
+        """Whether everybody may manage the session."""
         return self.access.public
 
     @public_access.setter
@@ -296,18 +319,22 @@ class SessionObject(DBusObject, Governed):
 
     @prop("status", "(uus)", read=insider)
     def status(self, call: Call) -> list[Any]:
+        """Major and minor code and text, as by the last StatusChange; (0, 0, '') before the first."""
         return list(self.status_now)
 
     @prop("last_log", "a{sv}", read=insider)
     def last_log(self, call: Call) -> dict[str, Any]:
+        """The last line logged: log_group, log_category, log_message; empty before the first."""
         return self.last_log_entry
 
     @prop("statistics", "a{sx}", read=insider)
     async def statistics(self, call: Call) -> dict[str, int]:
+        """Counters by name, those that aren't zero."""
         return await self.backend.statistics()
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
+        """Whether the kernel's data channel is in use."""
         return False
 
     @dco.setter
@@ -319,35 +346,43 @@ class SessionObject(DBusObject, Governed):
 
     @prop("device_path", "s", read=insider, wire="o")
     def device_object(self, call: Call) -> str:
+        """The network service's object of the interface; / while there is none."""
         return self.device_path
 
     @prop("device_name", "s", read=insider)
     def device(self, call: Call) -> str:
+        """The network interface; empty while there is none."""
         return self.device_name
 
     @prop("config_path", "o", read=insider)
     def config(self, call: Call) -> str:
+        """The profile it was started with, which may be gone."""
         return self.config_path
 
     @prop("config_name", "s", read=insider)
     def name_of_config(self, call: Call) -> str:
+        """The profile's name at that time."""
         return self.config_name
 
     @prop("connected_to", "(ssu)", read=insider)
     def connected_to(self, call: Call) -> list[Any]:
+        """Protocol, address and port of the server; ('', '', 0) unless connected."""
         protocol, _, address, port = self.connection
         return [protocol, address, port]
 
     @prop("session_name", "s", read=insider)
     def name_of_session(self, call: Call) -> str:
+        """The server's name as the profile has it; empty unless connected."""
         return self.session_name
 
     @prop("backend_pid", "u", read=insider)
     def backend_pid(self, call: Call) -> int:
+        """Process id of the client."""
         return self.pid
 
     @prop("restrict_log_access", "b", read=insider, write=owner)
     def restricts_log(self, call: Call) -> bool:
+        """Whether the log is forwarded to the owner alone."""
         return self.restrict_log_access
 
     @restricts_log.setter
@@ -356,10 +391,12 @@ class SessionObject(DBusObject, Governed):
 
     @prop("log_forwards", "ao", read=insider)
     def log_forwards(self, call: Call) -> list[str]:
+        """The log service's objects of its forwardings."""
         return [proxy.path for proxy in self._forwards.values()]
 
     @prop("log_verbosity", "u", read=insider, write=owner_or_granted)
     def log_verbosity(self, call: Call) -> int:
+        """How much the client logs: 0 to 6."""
         return self.log_level
 
     @log_verbosity.setter
