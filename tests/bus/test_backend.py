@@ -149,12 +149,12 @@ async def test_a_client_is_as_the_original(world: World, exit_code: "asyncio.Tas
 async def test_only_the_session_manager_gives_orders(world: World, exit_code: "asyncio.Task[int]") -> None:
     await world.next("RegistrationRequest")
     facts = Facts("client.session")
-    samples = {"s": "x", "o": "/", "u": 1}
+    samples = {"s": "x", "o": "/", "u": 1, "a{sv}": {}}
     for caller in (world.alice, world.account):
         client = BackendClient(caller, NAME)
         for name, (takes, _) in facts.methods.items():
-            signature = "".join(argument.split(":")[1] for argument in takes.split())
-            work = client.call(name, signature, *(samples[type_] for type_ in signature))
+            types = [argument.split(":")[1] for argument in takes.split()]
+            work = client.call(name, "".join(types), *(samples[type_] for type_ in types))
             await refused(work, DOMAIN_CLIENT, "not the session manager")
     assert await BackendClient(world.manager, NAME).call("Ping") == [True]
 
