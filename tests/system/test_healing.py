@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ovpn3.constants import SESSIONS_NAME, StatusMinor
+from ovpn3.constants import NETCFG_NAME, SESSIONS_NAME, StatusMinor
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager
 from tests.support.account import ALICE, BOB
@@ -52,4 +52,24 @@ async def test_a_killed_session_manager_s_sessions(machine: Machine, start_serve
         machine.openvpn3("session-stats", "--config", "vpn")
         machine.disconnect()
         await asyncio.wait_for(end, 5)
+    nothing_is_left(machine, before)
+
+
+async def test_a_killed_netcfg_s_devices(machine: Machine, start_server: StartServer) -> None:
+    """The device stays the same, traffic goes on, and the successor removes all of it in the end."""
+    server = start_server(push=["redirect-gateway def1"])
+    before = machine.pair.client.state()
+    async with bus_of(machine) as bus:
+        life = await new_session(bus, server.profile())
+        await life.connect()
+        up = machine.pair.client.state()
+        back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await kill(bus, machine, "netcfg", NETCFG_NAME)
+        await bus.watch_name(NETCFG_NAME, lambda owner: None if back.done() else back.set_result(None))
+        if not await bus.name_owner(NETCFG_NAME):
+            await asyncio.wait_for(back, 10)
+        ping(machine, server)
+        assert machine.pair.client.state() == up
+        assert (await life.session.status())[1] == StatusMinor.CONN_CONNECTED
+        await life.session.disconnect()
     nothing_is_left(machine, before)
