@@ -12,7 +12,7 @@ from pyroute2 import AsyncIPRoute
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.plan import Network
-from ovpn3.net.route import Hop, add_route, best_hop, remove_route
+from ovpn3.net.route import Hop, add_route, best_hop, remove_ours, remove_route
 
 Holders = Mapping[Hashable, frozenset[int]]  # and devices that each is not to go through
 Note = Callable[[Network, Hop, Holders], None]
@@ -40,6 +40,8 @@ class Bypasses:
         somebody else stays as it is. NetworkError if there is no way.
         """
         async with self._lock:
+            if not self._held:
+                await remove_ours(self._ipr)  # a predecessor's, which had to stay as long as there was its tunnel
             held = self._held.get(network)
             around = frozenset(avoid).union(*(held.holders.values() if held else ()))
             hop = await best_hop(self._ipr, network, avoid=around, moving=held is not None)

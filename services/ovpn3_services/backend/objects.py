@@ -81,7 +81,7 @@ class ClientObject(DBusObject):
         bus = self.service.bus
         self.session_path = session_path
         await self._assign_log()
-        self.service.log.renewed = self._renew_log
+        self.service.log.renewed = self._assign_log
         config = Configuration(bus, config_path)
         # The text comes last: fetching it removes a single-use profile.
         name = str(await config.get("name"))
@@ -97,10 +97,7 @@ class ClientObject(DBusObject):
     async def _assign_log(self) -> None:
         await LogService(self.service.bus).assign_session(self.session_path, BACKENDS_INTERFACE)
         self._log_service = self.service.log.receiver
-
-    async def _renew_log(self) -> None:
-        """To a new log service; the session manager can have it forward our log when it is told of this."""
-        await self._assign_log()
+        # From now on the session manager can have it forward our log.
         self._push({"log_service": Variant("s", self._log_service)})
 
     # -- custody ----------------------------------------------------------------------------------

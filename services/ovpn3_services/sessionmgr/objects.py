@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dbus_fast import Message, Variant
@@ -9,6 +10,7 @@ from dbus_fast import Message, Variant
 from ovpn3.constants import (
     API_VERSION,
     DOMAIN_READY,
+    LOG_NAME,
     MAX_LOG_LEVEL,
     SESSIONS_INTERFACE,
     StatusMajor,
@@ -26,6 +28,7 @@ from ovpn3_services.sessionmgr.record import MAX_RECEIVERS, Record
 if TYPE_CHECKING:
     from ovpn3_services.sessionmgr.registry import Registry
 
+LOG_TIMEOUT_S = 5.0  # for a log service that was killed to be there again
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
@@ -119,6 +122,7 @@ class SessionObject(DBusObject, Governed):
         # By unique name of the receiver; None while there is no log service that could forward.
         self._forwards: dict[str, LogProxy | None] = {}
         self._forwarding = asyncio.Lock()
+        self._log_changed = asyncio.Event()  # set with the next change of `log_service`
         self._closed: asyncio.Future[None] | None = None
         self._connect_asked = False
 
@@ -226,10 +230,22 @@ class SessionObject(DBusObject, Governed):
             if enable:
                 if len(self._forwards) >= MAX_RECEIVERS:
                     raise ConfigurationRefused(f"the log is forwarded to {MAX_RECEIVERS} receivers already")
-                self._forwards[call.sender] = await LogService(self.registry.bus).proxy_log_events(
-                    call.sender, self.path
-                )
+                self._forwards[call.sender] = await self._forward(call.sender)
         self.entrust()
+
+    async def _forward(self, receiver: str) -> LogProxy:
+        """A log service that has just started may have to hear of the session first, from the client."""
+        bus = self.registry.bus
+        try:
+            return await LogService(bus).proxy_log_events(receiver, self.path)
+        except RemoteError:
+            if self.log_service == await bus.name_owner(LOG_NAME):
+                raise
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOG_TIMEOUT_S):
+                while self.log_service != await bus.name_owner(LOG_NAME):
+                    await self._log_changed.wait()
+        return await LogService(bus).proxy_log_events(receiver, self.path)
 
     async def _stop_forward(self, receiver: str) -> None:
         if proxy := self._forwards.pop(receiver, None):
@@ -282,6 +298,8 @@ class SessionObject(DBusObject, Governed):
         log_service = self.log_service
         self._take(changed)
         if self.log_service != log_service:
+            self._log_changed.set()
+            self._log_changed = asyncio.Event()
             self._forwards = dict.fromkeys(self._forwards)
             self.registry.spawn(self.renew_forwards())
 
