@@ -286,6 +286,8 @@ async def test_killed_under_traffic(machine: Machine, start_server: StartServer,
                 for service in SERVICES:
                     await rounds.kill_during(service, asyncio.sleep(0), 0.2)
                     assert await rounds.bus.bring_back(SERVICES[service], 10)
+                    if service in ("log", "sessionmgr"):
+                        await life.until(StatusMinor.CONN_CONNECTED)  # is said again once forwarding is
                     assert await comparable(life.session) == told
                     assert (await theirs.status())[:2] == CONNECTED
                     with pytest.raises(RemoteError, match="may not use AccessGrant"):

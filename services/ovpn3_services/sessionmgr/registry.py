@@ -243,6 +243,9 @@ class Registry:
         self.log.info(f"session taken back from {name}", path=session.path)
         for m in pending:
             session.on_signal(m)
+        for receiver in record.receivers:
+            if not await self.bus.name_owner(receiver):
+                session.receiver_gone(receiver)
         await session.renew_forwards()
 
     def _restored(
