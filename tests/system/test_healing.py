@@ -160,6 +160,24 @@ async def killed_and_back(bus: Bus, machine: Machine, service: str) -> None:
     assert await bus.bring_back(name, 10)
 
 
+async def test_a_front_end_that_waits_goes_on_waiting(machine: Machine, start_server: StartServer) -> None:
+    """What it was not told while nobody could, it is told in the end."""
+    server = start_server()
+    machine.bring_in(server.profile(), "vpn")
+    command = ["sh", "-c", "exec openvpn3 session-start --config vpn 2>&1"]
+    async with bus_of(machine) as bus:
+        for service in ("sessionmgr", "log"):
+            os.kill(server.pid, signal.SIGSTOP)
+            with machine.sandbox.popen(command, account=ALICE, stdout=-1) as process:
+                assert process.stdout
+                while "Connecting" not in (line := await asyncio.to_thread(process.stdout.readline)):
+                    assert line
+                await kill(bus, machine, service, SERVICES[service])
+                os.kill(server.pid, signal.SIGCONT)
+                assert await asyncio.to_thread(process.wait, 10) == 0, process.stdout.read()
+            machine.disconnect()
+
+
 # -- at random moments ------------------------------------------------------------------------------
 class Traffic:
     """A packet every PING_S there and back through the tunnel."""

@@ -31,7 +31,7 @@ class BackendClient(Service):
 
     async def start(self) -> None:
         self.dispatcher.export(self.path, self.client)
-        await self.bus.follow_name(SESSIONS_NAME, self._manager_changed)
+        await self.bus.follow_name(SESSIONS_NAME, self._on_manager)
 
     async def named(self) -> None:
         if not self.log.session_manager:
@@ -41,6 +41,10 @@ class BackendClient(Service):
         )
 
     # -- the session manager ----------------------------------------------------------------------
+    def _on_manager(self, owner: str) -> None:
+        """In its turn: a call that arrived before the news, such as the last of a lost manager, is answered before."""
+        asyncio.get_running_loop().call_soon(self._manager_changed, owner)
+
     def _manager_changed(self, owner: str) -> None:
         lost, self.log.session_manager = self.log.session_manager, owner
         if not lost:
