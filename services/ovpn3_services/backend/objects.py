@@ -21,7 +21,7 @@ from ovpn3.constants import (
 )
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused, ProfileError, ServiceError
+from ovpn3.errors import AccessDenied, ConfigurationRefused, ProfileError, RemoteError, ServiceError
 from ovpn3.profile import Profile, apply, build, missing, parse
 from ovpn3.protocol import actions as act
 from ovpn3.proxies.config import Configuration
@@ -80,8 +80,11 @@ class ClientObject(DBusObject):
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
         bus = self.service.bus
         self.session_path = session_path
-        await self._assign_log()
         self.service.log.renewed = self._assign_log
+        try:
+            await self._assign_log()
+        except RemoteError as e:
+            self.log(LogCategory.WARN, f"the log service doesn't know the session: {e}")  # its successor will
         config = Configuration(bus, config_path)
         # The text comes last: fetching it removes a single-use profile.
         name = str(await config.get("name"))
