@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,11 @@ from ovpn3.errors import NetworkError, RemoteError
 DAEMON_NAME = "org.freedesktop.DBus"
 DAEMON_PATH = "/org/freedesktop/DBus"
 CALL_TIMEOUT_S = 25.0  # as libdbus
+NO_REPLY = "org.freedesktop.DBus.Error.NoReply"  # in time, or before the other end was gone
 DISCONNECTED = "org.freedesktop.DBus.Error.Disconnected"
 GONE = "the message bus is gone"
 MAX_CALLS_IN_FLIGHT = 100  # a system bus hangs up on the 129th
+RETRY_DELAYS_S = (0.1, 5.0)  # between attempts to start a service: the first, doubled up to the last
 
 SignalHandler = Callable[[Message], None]
 CallHandler = Callable[[Message], None]
@@ -239,9 +242,7 @@ class Bus:
                 async with asyncio.timeout(timeout_s):
                     reply = await self._connection.call(message)
             except TimeoutError as e:
-                raise RemoteError(
-                    "org.freedesktop.DBus.Error.NoReply", f"{destination} did not answer {member} in time"
-                ) from e
+                raise RemoteError(NO_REPLY, f"{destination} did not answer {member} in time") from e
             except (OSError, EOFError) as e:
                 raise RemoteError(DISCONNECTED, GONE) from e
         if reply is None:
@@ -326,6 +327,37 @@ class Bus:
         """
         match = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg0=name)
         return await self.subscribe(match, lambda m: changed(m.body[2]))
+
+    async def follow_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
+        """As `watch_name`; the owner at the start, or "" for none, is told before this returns."""
+        told = False
+
+        def on_change(owner: str) -> None:
+            nonlocal told
+            told = True
+            changed(owner)
+
+        subscription = await self.watch_name(name, on_change)
+        owner = await self.name_owner(name)
+        if not told:  # else this answer may be older than the news
+            changed(owner)
+        return subscription
+
+    async def bring_back(self, name: str, within_s: float) -> bool:
+        """Have the daemon start the service `name`, again and again until it owns its name. False: not in time."""
+        delay, longest = RETRY_DELAYS_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while True:
+                    try:
+                        await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "StartServiceByName", "su", name, 0)
+                        return True
+                    except RemoteError as e:
+                        if e.name == DISCONNECTED:
+                            return False
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, longest)
+        return False
 
     async def subscribe(self, match: Match, handler: SignalHandler) -> Subscription:
         """Have `handler` called with every matching signal; in force when this returns."""

@@ -154,6 +154,8 @@ class Dispatcher:
         self._objects: dict[str, DBusObject] = {}
         self._failed, self._active = failed, active
         self._tasks: set[asyncio.Task[None]] = set()
+        self._released = asyncio.Event()
+        self._released.set()
         bus.serve(self._on_call)
 
     def export(self, path: str, obj: DBusObject) -> None:
@@ -176,6 +178,13 @@ class Dispatcher:
         announced = next(s for s in obj.signals if s.name == signal)
         self.bus.emit(path, obj.interface, signal, announced.signature, *args, destination=destination)
 
+    def hold(self) -> None:
+        """Let calls wait until `release`: objects that they may be meant for are still to come."""
+        self._released.clear()
+
+    def release(self) -> None:
+        self._released.set()
+
     async def drain(self) -> None:
         """Let the calls in hand finish."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -190,6 +199,7 @@ class Dispatcher:
 
     async def _answer(self, m: Message, call: Call) -> None:
         fds: list[int] = []
+        await self._released.wait()
         try:
             signature, body, fds = await self._run(m, call)
             reply = Message.new_method_return(m, signature, body, fds)

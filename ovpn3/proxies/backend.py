@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from dbus_fast import Variant
+
 from ovpn3.constants import BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, CLIENT_PATH
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import ConfigurationRefused, RemoteError
-from ovpn3.proxies.proxy import Proxy
+from ovpn3.proxies.proxy import PROPERTIES, Proxy
 from ovpn3.proxies.tunnel import Tunnel
 
 # How a bus says that who was called is no longer there: error names, and the text of one that also means a time-out.
@@ -45,6 +47,25 @@ class BackendClient(Tunnel):
         """Tell the client what it is for; the name of its profile."""
         body = await self.call("RegistrationConfirmation", "soo", token, session_path, config_path)
         return str(body[0])
+
+    def keep_record(self, record: dict[str, Variant]) -> None:
+        """Have the client keep what a successor of ours needs to take the session back, in place of the last record.
+
+        Nobody waits for this: the bus delivers it before whatever we send next, to whomever.
+        """
+        self.bus.call_no_reply(self.service, self.path, self.interface, "KeepRecord", "a{sv}", record)
+
+    async def fetch_record(self) -> dict[str, Variant]:
+        """What the client keeps, as it is; empty if it was never given anything."""
+        record: dict[str, Variant] = (await self.call("FetchRecord"))[0]
+        return record
+
+    async def state(self) -> dict[str, Variant]:
+        """All properties, as they are."""
+        values: dict[str, Variant] = (
+            await self.bus.call(self.service, self.path, PROPERTIES, "GetAll", "s", self.interface)
+        )[0]
+        return values
 
     def force_shutdown(self) -> None:
         """Have the process end, without waiting for it."""

@@ -584,6 +584,16 @@ async def test_forwarding_ends_with_its_receiver(world: World) -> None:
         assert await session.get("log_forwards") == []
 
 
+async def test_sessions_and_receivers_need_no_match_rules(world: World) -> None:
+    """Of which a connection has 512 at most."""
+    async with world.client() as client:
+        await world.manager.available()
+        before = len(world.service.bus._subscriptions)
+        session = await world.session(client)
+        await session.log_forward(True)
+        assert len(world.service.bus._subscriptions) == before
+
+
 async def test_the_receiver_hears_of_the_end_first(world: World) -> None:
     async with world.client() as client:
         session = await world.session(client)

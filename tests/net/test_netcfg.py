@@ -5,6 +5,7 @@ import json
 import os
 import select
 import socket
+import time
 from argparse import Namespace as Options
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -330,6 +331,22 @@ async def test_cleanup_is_for_the_caller_s_process(net: Namespace, client: Bus) 
     await netcfg.cleanup()
     await netcfg.cleanup()
     assert net.state() == before
+
+
+async def test_cleanup_doesn_t_wait_for_what_it_undoes(net: Namespace, client: Bus) -> None:
+    """A device that takes seconds is given up half-way, and what waits behind it isn't begun."""
+    before = net.state()
+    device = await make_device(client)
+    rows = [[f"172.{16 + n // 65536}.{n // 256 % 256}.{n % 256}", 32, -1, False, False] for n in range(20_000)]
+    await device.call("AddNetworks", "a(suibb)", rows)
+    calls = [asyncio.create_task(refused(client, device.path, "Establish")) for _ in range(3)]
+    while "tun0" not in net.run(["ip", "link"]).stdout:
+        await NetworkConfiguration(client).get("version")  # until the first is at work
+    started = time.monotonic()
+    await NetworkConfiguration(client).cleanup()
+    assert time.monotonic() - started < 1
+    assert net.state() == before
+    assert await asyncio.gather(*calls) == ["cut short"] + ["cut short by Cleanup"] * 2
 
 
 async def test_a_device_that_cannot_be(net: Namespace, client: Bus, lines: list[str]) -> None:

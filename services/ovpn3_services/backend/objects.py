@@ -22,7 +22,7 @@ from ovpn3.constants import (
 from ovpn3.dbus.access import refusal, same_uid
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, method, prop
-from ovpn3.errors import ConfigurationRefused, ProfileError, ServiceError
+from ovpn3.errors import ConfigurationRefused, ProfileError, RemoteError, ServiceError
 from ovpn3.profile import Profile, apply, build, missing, parse
 from ovpn3.protocol import actions as act
 from ovpn3.proxies.config import Configuration
@@ -68,6 +68,9 @@ class ClientObject(DBusObject):
         self._driver: Driver | None = None
         self._web_auth = False
         self._last_log: dict[str, Variant] = {}
+        self._log_service = ""  # unique name of the one that knows our session
+        # In custody for the session manager, which alone knows what it means; empty until there is a session.
+        self.record: dict[str, Variant] = {}
 
     # -- registration -----------------------------------------------------------------------------
     @method(
@@ -82,8 +85,11 @@ class ClientObject(DBusObject):
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
         bus = self.service.bus
         self.session_path = session_path
-        await self._assign_log()
         self.service.log.renewed = self._assign_log
+        try:
+            await self._assign_log()
+        except RemoteError as e:
+            self.log(LogCategory.WARN, f"the log service doesn't know the session: {e}")  # its successor will
         config = Configuration(bus, config_path)
         # The text comes last: fetching it removes a single-use profile.
         name = str(await config.get("name"))
@@ -98,6 +104,21 @@ class ClientObject(DBusObject):
 
     async def _assign_log(self) -> None:
         await LogService(self.service.bus).assign_session(self.session_path, BACKENDS_INTERFACE)
+        self._log_service = self.service.log.receiver
+        # From now on the session manager can have it forward our log.
+        self._push({"log_service": Variant("s", self._log_service)})
+
+    # -- custody ----------------------------------------------------------------------------------
+    @method("KeepRecord", "record:a{sv}", rule=session_manager)
+    async def keep_record(self, call: Call, record: dict[str, Variant]) -> None:
+        """Keep what a later session manager has to know of the session: the present one knows it."""
+        self.record = record
+        self.service.managed()
+
+    @method("FetchRecord", "", "record:a{sv}", rule=session_manager)
+    async def fetch_record(self, call: Call) -> dict[str, Variant]:
+        """What KeepRecord left here; empty if there is no session."""
+        return self.record
 
     def _evaluate(self, text: str, name: str) -> None:
         """Read the profile; ask for what it doesn't hold."""
@@ -258,18 +279,30 @@ class ClientObject(DBusObject):
 
     def changed(self) -> None:
         """Push what the session manager keeps for its readers."""
-        driver, connection, manager = self._driver, self._connection(), self.service.log.session_manager
-        if driver is None or not manager:
-            return
-        values = {
-            "device_name": Variant("s", driver.device.name),
-            "device_path": Variant("o", driver.device.path),
-            "session_name": Variant("s", connection[1]),
-            "connection": Variant("(sssu)", connection),
-        }
-        self.service.bus.emit(
-            CLIENT_PATH, PROPERTIES, "PropertiesChanged", "sa{sv}as", self.interface, values, [], destination=manager
-        )
+        driver, connection = self._driver, self._connection()
+        if driver is not None:
+            self._push(
+                {
+                    "device_name": Variant("s", driver.device.name),
+                    "device_path": Variant("o", driver.device.path),
+                    "session_name": Variant("s", connection[1]),
+                    "connection": Variant("(sssu)", connection),
+                }
+            )
+
+    def _push(self, values: dict[str, Variant]) -> None:
+        """To the session manager; one that comes later asks for all."""
+        if manager := self.service.log.session_manager:
+            self.service.bus.emit(
+                CLIENT_PATH,
+                PROPERTIES,
+                "PropertiesChanged",
+                "sa{sv}as",
+                self.interface,
+                values,
+                [],
+                destination=manager,
+            )
 
     def challenge(self, challenge: act.Challenge) -> None:
         assert self._login is not None
@@ -356,6 +389,11 @@ class ClientObject(DBusObject):
     def status_now(self, call: Call) -> list[Any]:
         """Major and minor code and text of the last StatusChange."""
         return list(self._status)
+
+    @prop("log_service", "s", read=session_manager)
+    def log_service(self, call: Call) -> str:
+        """Unique name of the log service that knows the session; empty before."""
+        return self._log_service
 
     @prop("last_log_line", "a{sv}", read=session_manager)
     def last_log_line(self, call: Call) -> dict[str, Variant]:

@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`, on the disk when this returns; mode 0600. OSError leaves the old file."""
+def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replace `path` by `text`, on the disk when this returns; mode 0600. OSError leaves the old file.
+
+    Without `sync` a crash of the whole machine, unlike one of ours, may leave anything.
+    """
     # Always the same name: what a crash leaves is overwritten by the next write.
     temporary = path.with_name(f".{path.name}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -13,11 +16,14 @@ def write_atomically(path: Path, text: str) -> None:
         with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if not sync:
+        return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -1,7 +1,8 @@
 """The D-Bus object of one device: settings are collected, Establish applies them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, TunOffload
 from ovpn3.dbus.access import administrator, same_uid
@@ -14,6 +15,7 @@ from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller
 from ovpn3_services.netcfg.dns import DnsSettings
+from ovpn3_services.netcfg.journal import pack_steps, pack_wanted, unpack_steps, unpack_wanted
 from ovpn3_services.netcfg.settings import RedirectMethod
 from ovpn3_services.netcfg.tools import Tools
 
@@ -49,7 +51,7 @@ class NetDevice(DBusObject):
         self._layer = 0
         self._wanted = Wanted()
         self._dns = DnsSettings()
-        self._device = Device(tools.ipr, tools.bypasses, open_privileged)
+        self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
 
     @property
     def index(self) -> int:
@@ -237,7 +239,8 @@ class NetDevice(DBusObject):
                 raise ConfigurationRefused("the device was destroyed")
             await self._tear_down()
             try:
-                tun = await self._device.establish(replace(self._applicable(), offloads=offloads))
+                wanted = replace(self._applicable(), offloads=offloads)
+                tun = await self._device.establish(wanted, lambda: self.caller.may_go_on)
             except NetworkError as e:
                 self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
                 raise
@@ -245,6 +248,8 @@ class NetDevice(DBusObject):
             for problem in self._device.problems:
                 self._tools.log.warn(f"{tun.name}: {problem}", path=self.path)
             self._tell(notify.added(self._device.applied))
+            # Before the caller has the descriptor: until then the device goes with us, and needs no entry.
+            self._tools.journal.put("device", self.path, **self._packed())
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
 
@@ -254,8 +259,32 @@ class NetDevice(DBusObject):
             await self._device.remove()
         except NetworkError as e:
             self._tools.log.error(f"{self._name}: {e}", path=self.path)
+        self._tools.journal.drop("device", self.path)
         if applied:
             self._tell(notify.removed(applied))
+
+    # -- for a successor ----------------------------------------------------------------------------
+    def _packed(self) -> dict[str, Any]:
+        """What `take_over` needs of a device that is established."""
+        return {
+            "owner": [self.caller.peer.name, self.caller.peer.uid, self.caller.peer.pid],
+            "name": self._name,
+            "index": self._device.index,
+            "layer": self._layer,
+            "wanted": pack_wanted(self._wanted),
+            "applied": pack_steps(self._device.applied),
+            "dns": asdict(self._dns),
+        }
+
+    def take_over(self, packed: dict[str, Any]) -> None:
+        """Be as a predecessor's device was; the kernel still has it."""
+        self._name, self._layer = str(packed["name"]), int(packed["layer"])
+        self._wanted = unpack_wanted(packed["wanted"])
+        dns = DnsSettings(**packed["dns"])
+        self._dns.add_servers(dns.servers)
+        self._dns.add_search_domains(dns.search_domains)
+        self._dns.dnssec, self._dns.transport = str(dns.dnssec), str(dns.transport)
+        self._device.take_over(int(packed["index"]), unpack_steps(packed["applied"]))
 
     def _applicable(self) -> Wanted:
         """What is wanted, as far as the redirect method has netcfg do it."""

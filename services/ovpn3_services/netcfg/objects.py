@@ -2,11 +2,13 @@
 
 from collections.abc import Collection
 from ipaddress import ip_network
+from typing import Any
 
 from ovpn3.constants import API_VERSION, DOMAIN_NETCFG, MAX_LOG_LEVEL, NETCFG_INTERFACE, NETCFG_PATH
 from ovpn3.dbus.access import administrator, refusal, root, same_uid
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.dbus.peers import Peer
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.plan import Network
 from ovpn3.net.route import best_hop
@@ -47,9 +49,7 @@ class NetCfg(DBusObject):
             if len(self._devices) >= MAX_DEVICES:
                 raise ConfigurationRefused(f"there are {MAX_DEVICES} devices already")
             path = f"{NETCFG_PATH}/{caller.peer.pid}_{name}"
-            device = NetDevice(self._tools, caller, path, name, destroyed=self._forget)
-            self._tools.dispatcher.export(path, device)
-            self._devices[path] = device
+            self._add(NetDevice(self._tools, caller, path, name, destroyed=self._forget))
         self._tools.log.debug(f"device {name} created for process {caller.peer.pid}", path=path)
         return path
 
@@ -89,7 +89,7 @@ class NetCfg(DBusObject):
         peer = await call.peer()
         for caller in self.callers.known():
             if caller.peer == peer or caller.peer.pid == peer.pid != 0:
-                async with caller.lock:
+                async with caller.clearing():
                     await self._clear(caller)
 
     @method("NotificationSubscribe", "filter:u", rule=administrator)
@@ -148,14 +148,40 @@ class NetCfg(DBusObject):
         """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
 
+    # -- a predecessor's things: see `ovpn3_services.netcfg.succession` -----------------------------
+    async def take_over_device(self, path: str, owner: Peer, packed: dict[str, Any]) -> None:
+        caller = await self.callers.behind(owner)
+        async with caller.working():
+            device = NetDevice(self._tools, caller, path, "", destroyed=self._forget)
+            device.take_over(packed)
+            self._add(device)
+
+    async def take_over_protection(self, owner: Peer) -> None:
+        """There is a route that leads around the owner's tunnel, held by its name."""
+        caller = await self.callers.behind(owner)
+        async with caller.working():
+            self._protecting.add(caller)
+
+    async def take_over_subscription(self, subscriber: Peer, mask: int) -> None:
+        caller = await self.callers.behind(subscriber)
+        async with caller.working():
+            self._tools.subscribers.add(subscriber.name, mask)
+
+    def has_device(self, path: str) -> bool:
+        return path in self._devices
+
     # -- the caller's things ----------------------------------------------------------------------
     async def _route_around(self, caller: Caller, server: Network, avoid: Collection[int]) -> None:
         """Lead packets to the server around the caller's devices; its earlier server's route goes."""
-        hop = await self._tools.bypasses.hold(caller, server, avoid)
+        hop = await self._tools.bypasses.hold(caller.peer.name, server, avoid)
         self._protecting.add(caller)
-        await self._tools.bypasses.release(caller, keep=server)
+        await self._tools.bypasses.release(caller.peer.name, keep=server)
         way = f"by {hop.gateway or 'link'}" if hop else "on this machine"
         self._tools.log.verb1(f"server {server.network_address} is reached around the tunnel, {way}")
+
+    def _add(self, device: NetDevice) -> None:
+        self._tools.dispatcher.export(device.path, device)
+        self._devices[device.path] = device
 
     def _forget(self, device: NetDevice) -> None:
         del self._devices[device.path]
@@ -166,7 +192,7 @@ class NetCfg(DBusObject):
             await device.destroy()
         self._protecting.discard(caller)
         try:
-            await self._tools.bypasses.release(caller)
+            await self._tools.bypasses.release(caller.peer.name)
         except NetworkError as e:
             self._tools.log.error(f"process {caller.peer.pid}: {e}")
 

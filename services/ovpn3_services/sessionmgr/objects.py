@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dbus_fast import Message, Variant
@@ -9,28 +10,38 @@ from dbus_fast import Message, Variant
 from ovpn3.constants import (
     API_VERSION,
     DOMAIN_READY,
+    LOG_NAME,
     MAX_LOG_LEVEL,
     SESSIONS_INTERFACE,
     StatusMajor,
     StatusMinor,
 )
 from ovpn3.dbus.access import AccessList, Governed, insider, owner, owner_or_granted, user
-from ovpn3.dbus.bus import Subscription
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.errors import ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.log import LogProxy
+from ovpn3_services.sessionmgr.record import MAX_RECEIVERS, Record
 
 if TYPE_CHECKING:
     from ovpn3_services.sessionmgr.registry import Registry
 
+LOG_TIMEOUT_S = 5.0  # for a log service that was killed to be there again
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
-# Properties that the client process pushes, kept in attributes of these names.
-PUSHED = {"device_name": "s", "device_path": "o", "session_name": "s", "connection": "(sssu)"}
+# Properties of the client process that are kept here: their types, and the attributes they are kept in.
+KEPT = {
+    "device_name": ("s", "device_name"),
+    "device_path": ("o", "device_path"),
+    "session_name": ("s", "session_name"),
+    "connection": ("(sssu)", "connection"),
+    "log_service": ("s", "log_service"),
+    "status": ("(uus)", "status_now"),
+    "last_log_line": ("a{sv}", "last_log_entry"),
+}
 
 
 class Manager(DBusObject):
@@ -107,22 +118,49 @@ class SessionObject(DBusObject, Governed):
         self.config_name = ""
         self.created = int(time.time())
         self.restrict_log_access = True
-        self.watch: Subscription | None = None
         self.status_now: tuple[int, int, str] = (0, 0, "")
         self.last_log_entry: dict[str, Any] = {}
         # As pushed by the client process, in the client's own spelling.
         self.device_name, self.device_path, self.session_name = "", "/", ""
         self.connection: tuple[str, str, str, int] = ("", "", "", 0)
+        self.log_service = ""  # unique name of the one that knows the session
         self.log_level = MAX_LOG_LEVEL  # until Connect, then the client's
-        self._forwards: dict[str, LogProxy] = {}  # by unique name of the receiver
-        self._receivers: dict[str, Subscription] = {}
+        # By unique name of the receiver; None while there is no log service that could forward.
+        self._forwards: dict[str, LogProxy | None] = {}
         self._forwarding = asyncio.Lock()
+        self._log_changed = asyncio.Event()  # set with the next change of `log_service`
         self._closed: asyncio.Future[None] | None = None
         self._connect_asked = False
 
     async def visible(self, call: Call) -> bool:
         uid = await call.uid()
         return uid == 0 or self.access.may_use(uid)
+
+    # -- custody: see `record` --------------------------------------------------------------------
+    def entrust(self) -> None:
+        """Have the client keep our record as it now is: due whenever something in it has changed."""
+        record = Record(
+            path=self.path,
+            config_path=self.config_path,
+            config_name=self.config_name,
+            owner=self.access.owner,
+            granted=self.access.granted,
+            public=self.access.public,
+            restrict_log_access=self.restrict_log_access,
+            created=self.created,
+            log_level=self.log_level,
+            connect_asked=self._connect_asked,
+            receivers=list(self._forwards),
+        )
+        self.backend.keep_record(record.pack())
+
+    def restore(self, record: Record, state: dict[str, Variant]) -> None:
+        """Go on where a predecessor ended; `state` are the client's properties."""
+        self.config_name, self.created = record.config_name, record.created
+        self.restrict_log_access, self.log_level = record.restrict_log_access, record.log_level
+        self._connect_asked = record.connect_asked
+        self._forwards = dict.fromkeys(record.receivers)
+        self._take(state)
 
     # -- control ----------------------------------------------------------------------------------
     @method("Ready", rule=user)
@@ -139,6 +177,7 @@ class SessionObject(DBusObject, Governed):
         """Begin to connect; how it goes is told by StatusChange."""
         self._connect_asked = True
         self.log_level = await self.backend.get("log_level")
+        self.entrust()
         await self.backend.connect()
 
     @method("Restart", rule=user)
@@ -165,12 +204,14 @@ class SessionObject(DBusObject, Governed):
     async def access_grant(self, call: Call, uid: int) -> None:
         """Let a user manage the session."""
         self.access.grant(uid)
+        self.entrust()
         self.registry.log.info(f"access granted to user id {uid} by user id {await call.uid()}", path=self.path)
 
     @method("AccessRevoke", "uid:u", rule=owner)
     async def access_revoke(self, call: Call, uid: int) -> None:
         """Take that away again."""
         self.access.revoke(uid)
+        self.entrust()
         self.registry.log.info(f"access revoked from user id {uid} by user id {await call.uid()}", path=self.path)
 
     # -- user input -------------------------------------------------------------------------------
@@ -206,20 +247,54 @@ class SessionObject(DBusObject, Governed):
         async with self._forwarding:
             await self._stop_forward(call.sender)
             if enable:
-                proxy = await LogService(self.registry.bus).proxy_log_events(call.sender, self.path)
-                self._forwards[call.sender] = proxy
-                self._receivers[call.sender] = await self.registry.bus.watch_name(
-                    call.sender, lambda _: self.registry.spawn(self._stop_forward(call.sender))
-                )
+                if len(self._forwards) >= MAX_RECEIVERS:
+                    raise ConfigurationRefused(f"the log is forwarded to {MAX_RECEIVERS} receivers already")
+                self._forwards[call.sender] = await self._forward(call.sender)
+        self.entrust()
+
+    async def _forward(self, receiver: str) -> LogProxy:
+        """A log service that has just started may have to hear of the session first, from the client."""
+        bus = self.registry.bus
+        try:
+            return await LogService(bus).proxy_log_events(receiver, self.path)
+        except RemoteError:
+            if self.log_service == await bus.name_owner(LOG_NAME):
+                raise
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOG_TIMEOUT_S):
+                while self.log_service != await bus.name_owner(LOG_NAME):
+                    await self._log_changed.wait()
+        return await LogService(bus).proxy_log_events(receiver, self.path)
 
     async def _stop_forward(self, receiver: str) -> None:
-        if watch := self._receivers.pop(receiver, None):
-            watch.cancel()
         if proxy := self._forwards.pop(receiver, None):
             try:
                 await proxy.remove()
             except RemoteError as e:
                 self.registry.log.debug(f"log forwarding to {receiver} had ended already: {e}", path=self.path)
+
+    def receiver_gone(self, name: str) -> None:
+        """A bus name has no owner any more; the log service notices that by itself."""
+        if name in self._forwards:
+            del self._forwards[name]
+            self.entrust()
+
+    async def renew_forwards(self) -> None:
+        """Have a new log service do what the last one did; or the same one, which forgot it with our predecessor."""
+        async with self._forwarding:
+            for receiver in [r for r, proxy in self._forwards.items() if proxy is None]:
+                try:
+                    proxy = await LogService(self.registry.bus).proxy_log_events(receiver, self.path)
+                except RemoteError as e:
+                    self.registry.log.debug(f"log forwarding to {receiver} not renewed: {e}", path=self.path)
+                    continue
+                if receiver in self._forwards:
+                    self._forwards[receiver] = proxy
+        # What was said meanwhile has reached nobody: the last of it is what counts.
+        if any(self._forwards.values()) and any(self.status_now[:2]) and self.registry.log.receiver:
+            self.registry.dispatcher.emit(
+                self.path, "StatusChange", *self.status_now, destination=self.registry.log.receiver
+            )
 
     # -- what the client process says -------------------------------------------------------------
     def on_signal(self, m: Message) -> None:
@@ -239,11 +314,20 @@ class SessionObject(DBusObject, Governed):
                 self._on_properties(m.body[1])
 
     def _on_properties(self, changed: dict[str, Variant]) -> None:
+        log_service = self.log_service
+        self._take(changed)
+        if self.log_service != log_service:
+            self._log_changed.set()
+            self._log_changed = asyncio.Event()
+            self._forwards = dict.fromkeys(self._forwards)
+            self.registry.spawn(self.renew_forwards())
+
+    def _take(self, values: dict[str, Variant]) -> None:
         """Values are our own client's, but a process can be taken over: each is checked for its type."""
-        for name, type_ in PUSHED.items():
-            value = changed.get(name)
+        for name, (type_, attribute) in KEPT.items():
+            value = values.get(name)
             if value is not None and value.signature == type_:
-                setattr(self, name, value.value)
+                setattr(self, attribute, value.value)
 
     def _on_status(self, major: int, minor: int, message: str) -> None:
         self.status_now = (major, minor, message)
@@ -316,6 +400,7 @@ class SessionObject(DBusObject, Governed):
     @public_access.setter
     def set_public_access(self, call: Call, value: bool) -> None:
         self.access.public = value
+        self.entrust()
 
     @prop("status", "(uus)", read=insider)
     def status(self, call: Call) -> list[Any]:
@@ -388,11 +473,12 @@ class SessionObject(DBusObject, Governed):
     @restricts_log.setter
     def set_restrict_log_access(self, call: Call, value: bool) -> None:
         self.restrict_log_access = value
+        self.entrust()
 
     @prop("log_forwards", "ao", read=insider)
     def log_forwards(self, call: Call) -> list[str]:
         """The log service's objects of its forwardings."""
-        return [proxy.path for proxy in self._forwards.values()]
+        return [proxy.path for proxy in self._forwards.values() if proxy]
 
     @prop("log_verbosity", "u", read=insider, write=owner_or_granted)
     def log_verbosity(self, call: Call) -> int:
@@ -405,3 +491,4 @@ class SessionObject(DBusObject, Governed):
             raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}")
         await self.backend.set("log_level", "u", value)
         self.log_level = value
+        self.entrust()
