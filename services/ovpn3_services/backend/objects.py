@@ -42,7 +42,7 @@ ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
 async def session_manager(client: "ClientObject", call: Call) -> None:
     """The present owner of net.openvpn.v3.sessions."""
     if call.sender != client.service.log.session_manager:
-        raise refusal(call, f"{call.sender} is not the session manager")
+        raise refusal(call, "you are not the session manager")
 
 
 class ClientObject(DBusObject):
