@@ -2,6 +2,9 @@
 
 import argparse
 
+from ovpn3.profile import build, parse
+from ovpn3.protocol.config import TlsConfig
+from ovpn3.protocol.tls import TlsContext
 from ovpn3_services.backend.service import BackendClient
 from ovpn3_services.common.harden import rename_process
 from ovpn3_services.common.service import argument_parser, run
@@ -16,6 +19,14 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("token", help="names the session to the session manager")
     return parser.parse_args(argv)
+
+
+def warm() -> None:
+    """Do once, in the process that is forked into clients, what each of them would do for itself: fill caches, import."""
+    options(["token"])
+    build(parse(f"client\nremote localhost\nauth-user-pass\npeer-fingerprint {':'.join(['00'] * 32)}\n"))
+    TlsContext(TlsConfig(fingerprints=(bytes(32),))).connect().handshake()
+    "localhost".encode("idna")
 
 
 def main(argv: list[str] | None = None) -> int:

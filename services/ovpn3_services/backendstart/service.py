@@ -42,17 +42,11 @@ class BackendStart(Service):
     name, path, group = BACKENDS_NAME, BACKENDS_PATH, LogGroup.BACKENDSTART
     idle_unit_s = 1
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: argparse.Namespace, nursery: Nursery) -> None:
         super().__init__(bus, options)
-        arguments = [f"--log-level={options.client_log_level}"]
-        if options.client_log_file:
-            arguments.append(f"--log-file={options.client_log_file}")
-        if options.client_disable_protect_socket:
-            arguments.append("--disable-protect-socket")
-        self.nursery = Nursery(arguments)
+        self.nursery = nursery
 
     async def start(self) -> None:
-        self.nursery.open()
         self.dispatcher.export(self.path, Starter(self))
 
     async def stop(self) -> None:
