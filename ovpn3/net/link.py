@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from errno import ENODEV
 from os import strerror
 
-from pyroute2 import AsyncIPRoute, NetlinkError
-
 from ovpn3.errors import NetworkError
+from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
 from ovpn3.net.plan import Address, Interface
 
 

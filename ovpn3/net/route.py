@@ -7,10 +7,9 @@ from errno import ENETUNREACH, ENODEV, ESRCH
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.errors import NetworkError
 from ovpn3.net.link import asking, tun_indexes
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Address, Network
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.

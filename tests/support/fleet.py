@@ -12,7 +12,7 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
-from tests.support.machine import FORKED, SERVICES, Machine, command, comm
+from tests.support.machine import FORKED, SERVICES, Machine, comm, command
 
 ACCOUNT = "openvpn"
 
@@ -48,7 +48,21 @@ async def ping(machine: Machine, tunnels: Iterable[Started], address: str) -> li
     """Devices through which `address` doesn't answer."""
 
     async def answers(device: str) -> bool:
-        argv = ["ip", "netns", "exec", machine.pair.client.name, "ping", "-n", "-c", "1", "-W", "5", "-I", device, address]
+        argv = [
+            "ip",
+            "netns",
+            "exec",
+            machine.pair.client.name,
+            "ping",
+            "-n",
+            "-c",
+            "1",
+            "-W",
+            "5",
+            "-I",
+            device,
+            address,
+        ]
         process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.DEVNULL)
         return await process.wait() == 0
 

@@ -3,13 +3,12 @@
 A fresh interpreter needs 0.3 s and 17 MB for a client; a fork of a warm one 2 ms, and most pages stay shared. What
 forks must be clean, without event loop, threads or bus connection, so it is a process of its own: forked by the starter
 before that has any of these, so that the two share their memory as well. It is told over a socket: one datagram with
-the arguments of a client in, one with its pid out. End of file ends it; the clients live on.
+the token of a client in, one with its pid out. End of file ends it; the clients live on.
 """
 
 import asyncio
 import gc
 import importlib
-import json
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from collections.abc import Callable
 
 from ovpn3_services.common.harden import rename_process
 
-MAX_REQUEST_BYTES = 65536
+MAX_TOKEN_BYTES = 1024
 CLIENT_MODULE = "ovpn3_services.backend.__main__"  # by name: services don't import each other
 
 
@@ -27,26 +26,24 @@ class Nursery:
 
     def __init__(self, arguments: list[str]) -> None:
         """Import what clients need, and fork the process that forks them. To be called before any event loop."""
-        self._arguments = arguments
         self._one_at_a_time = asyncio.Lock()
-        client = importlib.import_module(CLIENT_MODULE)
-        client.warm()
+        client: Callable[[str], int] = importlib.import_module(CLIENT_MODULE).prepared(arguments)
         gc.collect()
         gc.freeze()  # a collection would write to every object, and so unshare it
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
             self._socket.close()
-            _leave(lambda: forker(theirs, client.main))
+            _leave(lambda: forker(theirs, client))
         theirs.close()
         self._socket.setblocking(False)
 
-    async def start(self, arguments: list[str]) -> int:
+    async def start(self, token: str) -> int:
         """Pid of a new client."""
         loop = asyncio.get_running_loop()
         async with self._one_at_a_time:
-            await loop.sock_sendall(self._socket, json.dumps(self._arguments + arguments).encode())
-            answer = await loop.sock_recv(self._socket, MAX_REQUEST_BYTES)
+            await loop.sock_sendall(self._socket, token.encode())
+            answer = await loop.sock_recv(self._socket, MAX_TOKEN_BYTES)
         if not answer:
             raise OSError("the process that forks clients is gone")
         return int(answer)
@@ -56,20 +53,20 @@ class Nursery:
         os.waitpid(self.pid, 0)
 
 
-def forker(control: socket.socket, main: Callable[[list[str]], int]) -> int:
-    """Fork a process per request, to run `main`, until end of file. Runs alone in its process."""
+def forker(control: socket.socket, client: Callable[[str], int]) -> int:
+    """Fork a process per token, to run `client`, until end of file. Runs alone in its process."""
     rename_process("openvpn3-forker")
     # Clients are nobody's to wait for; signals meant for the starter's group are not for this process.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while request := control.recv(MAX_REQUEST_BYTES):
+    while token := control.recv(MAX_TOKEN_BYTES):
         pid = os.fork()
         if pid == 0:
             control.close()
             os.setsid()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            return main(json.loads(request))
+            return client(token.decode())
         control.send(str(pid).encode())
     return 0
 

@@ -2,11 +2,10 @@
 
 from argparse import Namespace
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup
 from ovpn3.dbus.bus import Bus
 from ovpn3.net.bypass import Bypasses
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.route import remove_ours
 from ovpn3_services.common.service import Service
 from ovpn3_services.netcfg.notify import Subscribers
