@@ -34,6 +34,7 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 PEER = "org.freedesktop.DBus.Peer"
 MACHINE_ID = "/etc/machine-id"
+MAX_ERROR_CHARS = 4096  # it may quote the caller, whose message may have 32 MB
 MAX_CALLS_OF_ONE = 128  # in hand, of one connection; the bus itself counts only those that want a reply
 
 
@@ -215,7 +216,7 @@ class Dispatcher:
             signature, body, fds = await self._run(m, call)
             reply = Message.new_method_return(m, signature, body, fds)
         except _Refusal as e:
-            reply = Message.new_error(m, e.name, e.text)
+            reply = Message.new_error(m, e.name, e.text[:MAX_ERROR_CHARS])
         finally:
             call.close_fds()
         self._send(m, reply, fds)

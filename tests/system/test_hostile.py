@@ -20,7 +20,7 @@ from ovpn3.constants import (
     SESSIONS_NAME,
     SESSIONS_PATH,
 )
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import Bus, Match
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import SessionManager
@@ -140,7 +140,7 @@ async def test_huge_texts(machine: Machine) -> None:
         for call in calls:
             with pytest.raises(RemoteError) as e:
                 await call()
-            assert len(str(e.value)) < 1000
+            assert len(str(e.value)) <= 4096
         assert await manager.by_name(huge) == []
         assert await manager.by_tag(huge) == []
         await profile.remove()
@@ -151,15 +151,11 @@ async def test_a_flood_of_descriptors(machine: Machine) -> None:
     fds = [os.open("/dev/null", os.O_RDONLY)] * 16
     async with unharmed(machine), user(machine, ALICE) as alice:
         for name, path, interface in ROOTS:
-            for _ in range(250):
-                message = Message(
-                    *(name, path, PROPERTIES, "Get"),
-                    flags=MessageFlag.NO_REPLY_EXPECTED,
-                    signature="ss",
-                    body=[interface, "version"],
-                    unix_fds=fds,
-                )
-                alice._send(message)
+            # The first calls of a connection, and NewTunnel always, are answered only after others were asked.
+            calls = [("NewTunnel", "o", ["/none"])] if name == SESSIONS_NAME else [("LookupConfigName", "s", ["none"])]
+            for member, signature, body in calls * 250:
+                how = {"flags": MessageFlag.NO_REPLY_EXPECTED, "signature": signature, "body": body, "unix_fds": fds}
+                alice._send(Message(name, path, interface, member, **how))
             await outcomes([version(alice, name, path, interface)])
     os.close(fds[0])
 
@@ -194,7 +190,10 @@ async def test_calls_without_reply_and_a_caller_that_never_reads(machine: Machin
 
 async def test_a_flood_of_signals(machine: Machine) -> None:
     """Others than client processes can't even send what looks like a client's."""
-    async with unharmed(machine), user(machine, ALICE) as alice:
+    seen: list[Message] = []
+    account = Account("openvpn", int(machine.sandbox.run(["id", "-u", "openvpn"]).stdout))
+    async with unharmed(machine), user(machine, ALICE) as alice, user(machine, account) as witness:
+        await witness.subscribe(Match(BACKENDS_INTERFACE), seen.append)
         service = await alice.name_owner(SESSIONS_NAME)
         for destination in (None, service):
             for n in range(5000):
@@ -204,7 +203,8 @@ async def test_a_flood_of_signals(machine: Machine) -> None:
                 changed = ("PropertiesChanged", "sa{sv}as", BACKENDS_INTERFACE, {"x": Variant("u", n)}, [])
                 alice.emit(CLIENT_PATH, PROPERTIES, *changed, destination=destination)
         await version(alice, *ROOTS[1])
-    assert "guess" not in machine.sandbox.log()
+        await version(witness, *ROOTS[1])
+    assert seen == []
 
 
 async def test_what_one_user_may_have(machine: Machine) -> None:
