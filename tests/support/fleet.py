@@ -96,3 +96,25 @@ def pss_mib(pid: int) -> float:
 
 def descriptors(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@dataclass(frozen=True)
+class Size:
+    pss_mib: float
+    descriptors: int
+
+
+def sizes(machine: Machine) -> dict[str, Size]:
+    """Of each service, by name; not of clients."""
+    found = {name: pid for pid, name in processes(machine).items() if name != "openvpn3-client"}
+    return {name: Size(pss_mib(pid), descriptors(pid)) for name, pid in found.items()}
+
+
+async def use(bus: Bus, profile: str, *, imports: int, sessions: int) -> None:
+    """Import and remove a profile so many times; start and end a session so many times."""
+    for _ in range(imports):
+        await (await bring_in(bus, profile, 1))[0].remove()
+    (kept,) = await bring_in(bus, profile, 1)
+    for _ in range(sessions):
+        await end([await start(kept)])
+    await kept.remove()
