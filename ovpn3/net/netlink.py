@@ -15,4 +15,11 @@ if "pyroute2" not in sys.modules:
 from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-__all__ = ["AsyncIPRoute", "NetlinkError"]
+__all__ = ["AsyncIPRoute", "NetlinkError", "drop_strays"]
+
+
+def drop_strays(ipr: AsyncIPRoute) -> None:
+    """To be called after each "get": the kernel acknowledges it after the answer, and the library would keep that."""
+    strays = ipr.msg_queue.root
+    while not strays.empty():
+        strays.get_nowait()
