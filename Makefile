@@ -16,6 +16,8 @@ PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping libglib2.0-b
 FAST_SOURCES := setup.py $(wildcard ovpn3/_fast/*.pyx ovpn3/_fast/*.pxd)
 FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fast/*.pyx))
 
+# Services can't write beside their code, so that figures of their start and memory need it compiled before: compileall.
+
 # What is built to notice wrong use of memory, and how long hostile packets are thrown at it.
 ASAN := build/asan
 SECONDS ?= 60
@@ -64,6 +66,10 @@ fuzz: $(VENV)/.built
 bench: root $(VENV)/.built
 	mkdir -p bench/out
 	$(BIN)/python -m pytest bench/micro -q --benchmark-enable --benchmark-json=bench/out/micro.json
+	$(BIN)/python -m compileall -q ovpn3 services
+	$(BIN)/python -m bench.macro.scale
+	$(BIN)/python -m bench.macro.dbus
+	$(BIN)/python -m bench.macro.soak
 	$(BIN)/python -m bench.macro.engine
 	$(BIN)/python -m bench.macro.tunnel --json bench/out/tunnel.json
 	$(BIN)/python -m bench.macro.tunnel --rounds 3 --loads up,down --no-offloads --json bench/out/no-offloads.json

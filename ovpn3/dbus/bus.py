@@ -7,10 +7,11 @@ up on a full socket, queued sends never finish once the bus is lost, nobody clos
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from dbus_fast import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
 from dbus_fast.aio import MessageBus
@@ -26,7 +27,9 @@ CALL_TIMEOUT_S = 25.0  # as libdbus
 NO_REPLY = "org.freedesktop.DBus.Error.NoReply"  # in time, or before the other end was gone
 DISCONNECTED = "org.freedesktop.DBus.Error.Disconnected"
 GONE = "the message bus is gone"
-MAX_CALLS_IN_FLIGHT = 100  # a system bus hangs up on the 129th
+MAX_CALLS_IN_FLIGHT = 100  # a system bus refuses the 129th; the rest is for calls of the daemon itself
+MAX_CALLS_TO_ONE = 16  # one that doesn't answer must not use up what the others need
+MAX_CALLS_TO_DAEMON = 20
 RETRY_DELAYS_S = (0.1, 5.0)  # between attempts to start a service: the first, doubled up to the last
 
 SignalHandler = Callable[[Message], None]
@@ -160,6 +163,9 @@ class Bus:
         self._subscriptions: list[Subscription] = []
         self._owners: dict[str, str] = {}  # well-known name -> unique name, of those we watch
         self._slots = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
+        self._daemon_slots = asyncio.Semaphore(MAX_CALLS_TO_DAEMON)
+        # By destination, as long as there are calls to it.
+        self._slots_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._on_call: CallHandler | None = None
         connection.add_message_handler(self._on_message)
 
@@ -237,7 +243,7 @@ class Bus:
         )
         if self._connection._disconnected:
             raise RemoteError(DISCONNECTED, GONE)
-        async with self._slots:
+        async with self._slot(destination):
             try:
                 async with asyncio.timeout(timeout_s):
                     reply = await self._connection.call(message)
@@ -252,6 +258,18 @@ class Bus:
             close_all(received)
             raise error_from_reply(reply)
         return reply.body, received
+
+    @asynccontextmanager
+    async def _slot(self, destination: str) -> AsyncIterator[None]:
+        if destination == DAEMON_NAME:
+            async with self._daemon_slots:
+                yield
+            return
+        of_one = self._slots_of.get(destination)
+        if of_one is None:
+            of_one = self._slots_of[destination] = asyncio.Semaphore(MAX_CALLS_TO_ONE)
+        async with of_one, self._slots:
+            yield
 
     def call_no_reply(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
@@ -363,13 +381,20 @@ class Bus:
         """Have `handler` called with every matching signal; in force when this returns."""
         subscription = Subscription(self, match, handler)
         self._subscriptions.append(subscription)
-        sender = match.sender
+        try:
+            await self._watch_sender(match.sender)
+            await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
+        except BaseException:
+            self._subscriptions.remove(subscription)  # a bus has a limit of rules
+            raise
+        return subscription
+
+    async def _watch_sender(self, sender: str) -> None:
+        """Know who owns the well-known name `sender`, now and later."""
         if sender and not sender.startswith(":") and sender not in (DAEMON_NAME, *self._owners):
             self._owners[sender] = ""
             await self.watch_name(sender, lambda owner: self._owned(sender, owner))
             self._owned(sender, await self.name_owner(sender))
-        await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
-        return subscription
 
     def _owned(self, name: str, owner: str) -> None:
         self._owners[name] = owner

@@ -19,13 +19,14 @@ A rule is an async function of object and call that raises AccessDenied. It runs
 import asyncio
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from dbus_fast import Message, MessageFlag, Variant
 
 from ovpn3.dbus import describe, errors
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import Bus, close_all
 from ovpn3.dbus.peers import Peer, Peers
 from ovpn3.errors import AccessDenied, ConfigurationRefused
 
@@ -33,6 +34,8 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 PEER = "org.freedesktop.DBus.Peer"
 MACHINE_ID = "/etc/machine-id"
+MAX_ERROR_CHARS = 4096  # it may quote the caller, whose message may have 32 MB
+MAX_CALLS_OF_ONE = 128  # in hand, of one connection; the bus itself counts only those that want a reply
 
 
 class Call:
@@ -156,6 +159,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._released = asyncio.Event()
         self._released.set()
+        self._in_hand: Counter[str] = Counter()  # calls by sender
         bus.serve(self._on_call)
 
     def export(self, path: str, obj: DBusObject) -> None:
@@ -193,9 +197,34 @@ class Dispatcher:
     def _on_call(self, m: Message) -> None:
         self._active()
         call = Call(m, self.peers)
+        if not self._takes_fd(m):
+            call.close_fds()  # not only after the call: many at once could use up all there are
+        if self._in_hand[call.sender] >= MAX_CALLS_OF_ONE:
+            call.close_fds()
+            self._send(m, Message.new_error(m, errors.LIMITS, f"more than {MAX_CALLS_OF_ONE} calls at once"))
+            return
+        self._in_hand[call.sender] += 1
         task = asyncio.get_running_loop().create_task(self._answer(m, call))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._done(task, call.sender))
+
+    def _done(self, task: asyncio.Task[None], sender: str) -> None:
+        self._tasks.discard(task)
+        self._in_hand[sender] -= 1
+        if not self._in_hand[sender]:
+            del self._in_hand[sender]
+
+    def _takes_fd(self, m: Message) -> bool:
+        obj = self._objects.get(m.path or "")
+        member = obj.methods.get(m.member or "") if obj and m.interface in (None, obj.interface) else None
+        return member is not None and member.fd == "in"
+
+    def _send(self, m: Message, reply: Message, fds: Sequence[int] = ()) -> None:
+        """Answer a call; `fds` are closed once they are sent."""
+        if m.flags & MessageFlag.NO_REPLY_EXPECTED:
+            close_all(fds)
+        else:
+            self.bus.reply(reply, close=fds)
 
     async def _answer(self, m: Message, call: Call) -> None:
         fds: list[int] = []
@@ -204,14 +233,10 @@ class Dispatcher:
             signature, body, fds = await self._run(m, call)
             reply = Message.new_method_return(m, signature, body, fds)
         except _Refusal as e:
-            reply = Message.new_error(m, e.name, e.text)
+            reply = Message.new_error(m, e.name, e.text[:MAX_ERROR_CHARS])
         finally:
             call.close_fds()
-        if m.flags & MessageFlag.NO_REPLY_EXPECTED:
-            for fd in fds:
-                os.close(fd)
-        else:
-            self.bus.reply(reply, close=fds)
+        self._send(m, reply, fds)
 
     async def _run(self, m: Message, call: Call) -> tuple[str, list[Any], list[int]]:
         obj = self._objects.get(m.path or "")
@@ -254,8 +279,6 @@ class Dispatcher:
                 errors.INVALID_ARGS,
                 f"Type of message, “({m.signature})”, does not match expected type “{expected}”",
             )
-        if member.fd != "in":
-            call.close_fds()
         try:
             await member.rule(obj, call)
             result = await member.function(obj, call, *args)

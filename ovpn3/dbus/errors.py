@@ -14,6 +14,7 @@ from ovpn3.errors import AccessDenied, Ovpn3Error, RemoteError, ServiceError
 UNKNOWN_METHOD = ErrorType.UNKNOWN_METHOD.value
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
 FAILED = "org.freedesktop.DBus.Error.Failed"
+LIMITS = "org.freedesktop.DBus.Error.LimitsExceeded"
 DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 INTERNAL = "internal error; the service's log has the details"
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from errno import EEXIST
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.errors import NetworkError
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, add_route, best_hop, remove_ours, remove_route
 

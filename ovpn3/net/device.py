@@ -6,11 +6,10 @@ from dataclasses import replace
 from errno import EACCES, EAFNOSUPPORT, ECANCELED, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, EOPNOTSUPP
 from typing import Protocol, assert_never
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.link import add_address, limit_segments, remove_link, set_link
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import AddAddress, AddRoute, Bypass, LimitSegments, SetLink, Step, Wanted, plan
 from ovpn3.net.route import Hop, add_route
 from ovpn3.net.tun import Tun, open_tun

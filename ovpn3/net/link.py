@@ -6,9 +6,8 @@ from errno import ENODEV
 from os import strerror
 from typing import Any
 
-from pyroute2 import AsyncIPRoute, NetlinkError
-
 from ovpn3.errors import NetworkError
+from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
 from ovpn3.net.plan import Address, Interface
 
 

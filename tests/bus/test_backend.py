@@ -36,6 +36,7 @@ from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3_services.backend import service as backend
 from ovpn3_services.backend.service import BackendClient as ClientService
+from ovpn3_services.backendstart.nursery import Nursery
 from ovpn3_services.backendstart.service import BackendStart
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
@@ -162,10 +163,17 @@ async def test_only_the_session_manager_gives_orders(world: World, exit_code: "a
 
 
 async def test_the_starter_is_as_the_original(world: World) -> None:
-    async with running(BackendStart, world.address, starter_options()):
+    async with running(Starter, world.address, starter_options()):
         await check_introspection(world.alice, BACKENDS_NAME, BACKENDS_PATH, BACKENDS_INTERFACE, Facts("backends.root"))
         assert (await BackendStarter(world.alice).get("version")).startswith("v")
         await refused(BackendStarter(world.alice).start_client("token"), DOMAIN_DEFAULT, "may not use StartClient")
+
+
+class Starter(BackendStart):
+    """The service with a nursery forked from this process."""
+
+    def __init__(self, bus: Bus, options: Namespace) -> None:
+        super().__init__(bus, options, Nursery([]))
 
 
 def starter_options() -> Namespace:
@@ -175,15 +183,13 @@ def starter_options() -> Namespace:
 
 # -- the starter's nursery ------------------------------------------------------------------------
 async def test_a_starter_that_can_t_fork_makes_room_for_another(world: World) -> None:
-    starter = BackendStart(await Bus.connect(world.address), starter_options())
+    starter = Starter(await Bus.connect(world.address), starter_options())
     life = asyncio.create_task(starter.run())
     named: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await world.manager.watch_name(BACKENDS_NAME, lambda owner: None if named.done() else named.set_result(None))
     if not await world.manager.name_owner(BACKENDS_NAME):
         await asyncio.wait_for(named, 5)
-    nursery = starter.nursery._process
-    assert nursery
-    nursery.send_signal(signal.SIGKILL)
+    os.kill(starter.nursery.pid, signal.SIGKILL)
     with pytest.raises(RemoteError, match="no client process can be made"):
         await asyncio.wait_for(BackendStarter(world.manager).start_client("token"), 5)
     assert await ends(life) == 1
@@ -273,7 +279,7 @@ async def test_it_leaves_when_there_is_no_manager(world: World) -> None:
 async def test_without_a_log_service_it_fails_in_good_order(address: str) -> None:
     for service in (
         ClientService(await Bus.connect(address), Namespace(**OPTIONS, token="secret", disable_protect_socket=True)),
-        BackendStart(await Bus.connect(address), starter_options()),
+        Starter(await Bus.connect(address), starter_options()),
     ):
         with pytest.raises(RemoteError):
             await asyncio.wait_for(service.run(), 5)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from dbus_fast import Variant
 from dbus_fast.introspection import Node
-from pyroute2 import AsyncIPRoute
 
 from ovpn3.client.settings import TunSettings
 from ovpn3.client.tunbuilder import TunDevice
@@ -21,6 +20,7 @@ from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NETCFG_PATH, Networ
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import RemoteError
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
 from ovpn3.transport.resolve import Endpoint
 from ovpn3_services.netcfg.protect import BUFFER_BYTES

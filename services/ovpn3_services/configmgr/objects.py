@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ovpn3_services.configmgr.library import Library
 
 MAX_USED_COUNT = 2**32 - 1
+MAX_USER_CHARS = 256  # LOGIN_NAME_MAX
 
 
 class Manager(DBusObject):
@@ -89,6 +90,8 @@ class Manager(DBusObject):
 def _uid(who: str) -> int:
     """Of a user name, or of an uid in digits."""
     try:
+        if len(who) > MAX_USER_CHARS:  # the look-up ends the process at some length, with systemd's module
+            raise KeyError(who)
         return int(who) if who.isdecimal() and who.isascii() else pwd.getpwnam(who).pw_uid
     except (KeyError, ValueError):
         raise ConfigurationRefused(f"there is no user '{clean(who[:64])}'") from None

@@ -6,11 +6,10 @@ Killed, it takes nothing down: its successor goes on with what the journal tells
 from argparse import Namespace
 from pathlib import Path
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
 from ovpn3.net.bypass import Bypasses, Holders
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, remove_ours
 from ovpn3_services.common.service import Service

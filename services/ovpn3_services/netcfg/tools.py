@@ -3,10 +3,9 @@
 from argparse import Namespace
 from dataclasses import dataclass
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.net.bypass import Bypasses
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3_services.common.log import Log
 from ovpn3_services.netcfg.journal import Journal
 from ovpn3_services.netcfg.notify import Subscribers

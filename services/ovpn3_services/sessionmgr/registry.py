@@ -38,6 +38,7 @@ from ovpn3_services.sessionmgr.record import Record
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
 TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
 MAX_PENDING = 1000  # signals of a client that is being taken back
+MAX_SESSIONS_PER_OWNER = 100  # each is a process
 ENDED = "the client process is gone"
 ENDED_AT_START = "the client process ended at its start"
 
@@ -114,6 +115,8 @@ class Registry:
             raise AccessDenied(f"no profile of yours at {config_path}")
         if self._in_use(config_path, uid):
             raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
+        if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
+            raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(_path_uuid("t"), f"{SESSIONS_PATH}/{_path_uuid('s')}", config_path, uid)
         self._starting[starting.token] = starting
         try:
@@ -145,6 +148,11 @@ class Registry:
         running = (s.config_path for s in self.visible_to(uid))
         starting = (s.config_path for s in self._starting.values() if s.uid == uid)
         return config_path in (*running, *starting)
+
+    def _count(self, uid: int) -> int:
+        """Sessions that the user has or is starting."""
+        starting = (s for s in self._starting.values() if s.path not in self.sessions)
+        return sum(s.access.owner == uid for s in self.sessions.values()) + sum(s.uid == uid for s in starting)
 
     def on_backend_signal(self, m: Message) -> None:
         """A signal from a client process: of one of ours, or a registration. Others are not listened to."""
