@@ -26,7 +26,7 @@ class Starter(DBusObject):
 
     @method("StartClient", "token:s", "pid:u", rule=same_uid)
     async def start_client(self, call: Call, token: str) -> int:
-        """Fork a client, which registers by the token; its pid. Unlike the original's, it is that of the lasting process."""
+        """Fork a client, which registers by the token; its pid, unlike the original's that of the lasting process."""
         if not 0 < len(token.encode()) <= MAX_TOKEN_BYTES:
             raise ConfigurationRefused(f"a token has 1 to {MAX_TOKEN_BYTES} octets")
         try:
