@@ -162,7 +162,7 @@ def state(folder: Path) -> Path:
     """A state directory: the account may write there."""
     path = folder / "state"
     path.mkdir()
-    shutil.chown(path, ACCOUNT)
+    shutil.chown(path, ACCOUNT.name)
     return path
 
 
@@ -200,7 +200,8 @@ async def test_a_successor_removes_what_has_no_owner(net: Namespace, bus: Bus, s
     """Although somebody has the descriptor still."""
     before = net.state()
     process = await started(bus, "--state-dir", str(state))
-    caller = await Bus.connect()
+    with ACCOUNT.assumed():
+        caller = await Bus.connect()
     fd = await tunnel(caller)
     finish(process, signal.SIGKILL)
     caller.close()
@@ -236,7 +237,7 @@ async def test_a_journal_that_nobody_wrote(net: Namespace, bus: Bus, state: Path
     wan = socket.if_nametoindex("wan")
     (guid,) = await bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetId")
     (state / FILE_NAME).write_text(json.dumps(circumstances(guid) | where) + STRANGE % (wan, wan, wan))
-    shutil.chown(state / FILE_NAME, ACCOUNT)
+    shutil.chown(state / FILE_NAME, ACCOUNT.name)
     process = await started(bus, "--state-dir", str(state))
     assert net.state() == before
     assert await NetworkConfiguration(bus).call("FetchInterfaceList") == [[]]
