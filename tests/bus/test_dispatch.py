@@ -270,8 +270,8 @@ async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus
 class Waiting(DBusObject):
     interface = IFACE
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher, self.asked = dispatcher, 0
         self.ten_asked, self.let_go = asyncio.Event(), asyncio.Event()
 
     @prop("late", "b", read=anyone)
@@ -284,8 +284,8 @@ class Waiting(DBusObject):
 
 @pytest.fixture
 async def waiting(server: Bus) -> AsyncIterator[Waiting]:
-    waiting = Waiting()
     dispatcher = Dispatcher(server, failed=lambda where, e: None, active=lambda: None)
+    waiting = Waiting(dispatcher)
     dispatcher.export(PATH, waiting)
     yield waiting
     await dispatcher.drain()
@@ -312,6 +312,7 @@ async def test_calls_in_hand_of_one_connection_have_a_limit(client: Bus, server:
     assert e.value.name == "org.freedesktop.DBus.Error.LimitsExceeded"
     assert waiting.asked == MAX_CALLS_OF_ONE
     waiting.let_go.set()
+    await waiting.dispatcher.drain()
     assert await client.get_property(server.unique_name, PATH, IFACE, "late") is True
 
 
