@@ -1,16 +1,23 @@
-"""One line for the log, from a service or from ourselves."""
+"""One event for the log, from a service or from ourselves."""
 
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LogCategory, LogGroup
+from ovpn3_services.common.log import clean
 
-MAX_CHARS = 8192  # of a message; senders are not trusted to be brief
+# Of a message; senders are not trusted to be brief.
+MAX_CHARS = 65_536
+MAX_LINES = 1000
+
+_OVERHEAD_BYTES = 1000  # of an event in memory, besides its text
 
 
 @dataclass(frozen=True)
 class Event:
-    """`tag` identifies the sender; `metadata` in the order in which it is printed."""
+    """`text` may have several lines; `tag` identifies the sender; `metadata` in the order in which it is printed."""
 
     group: LogGroup
     category: LogCategory
@@ -18,6 +25,7 @@ class Event:
     tag: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     token: str = ""  # of a session
+    time: float = field(default_factory=time.time)  # seconds since 1970
 
     @property
     def prefix(self) -> str:
@@ -29,6 +37,17 @@ class Event:
     @property
     def details(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.metadata.items())
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of memory, about."""
+        return sys.getsizeof(self.text) + _OVERHEAD_BYTES
+
+
+def clean_lines(text: str) -> str:
+    """Printable lines of `text`, bounded in number and length; they don't end with a line end."""
+    lines = text[:MAX_CHARS].rstrip("\n").split("\n", MAX_LINES - 1)
+    return "\n".join(line if line.isprintable() else clean(line) for line in lines)
 
 
 def group(number: int) -> LogGroup:
