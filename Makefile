@@ -16,17 +16,20 @@ PACKAGES := $(BUILD_PACKAGES) diffutils ethtool iperf3 iputils-ping libglib2.0-b
 FAST_SOURCES := setup.py $(wildcard ovpn3/_fast/*.pyx ovpn3/_fast/*.pxd)
 FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fast/*.pyx))
 
+# Services can't write beside their code, so that figures of their start and memory need it compiled before: compileall.
+
 # What is built to notice wrong use of memory, and how long hostile packets are thrown at it.
 ASAN := build/asan
 SECONDS ?= 60
 
-.PHONY: help demo test test-all check fuzz bench bench-quick run install clean packages build-packages profile-named root
+.PHONY: help demo test test-all check docs fuzz bench bench-quick run install clean packages build-packages profile-named root
 
 help:
 	@echo "make demo               two machines, a real server, a user's session, data, figures"
 	@echo "make test               checks and all tests (root)"
 	@echo "make test-all           the same with the whole product of modes"
 	@echo "make check              lint, types, import floors"
+	@echo "make docs               the reference in docs/dbus.md, from the code"
 	@echo "make fuzz               hostile packets into the data path under AddressSanitizer, for SECONDS=$(SECONDS)"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
 	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
@@ -46,9 +49,12 @@ check: $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint ovpn3/_fast
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/unit/client tests/conftest.py tests/demo.py bench/macro
+	$(BIN)/mypy --explicit-package-bases tests/support tests/bus tests/conformance tests/unit/client tests/conftest.py tests/demo.py bench/macro docs
 	$(BIN)/lint-imports
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest.allow --ignore-unused-allowlist $(FAST_MODULES)
+
+docs: $(VENV)/.built
+	$(BIN)/python -m docs.dbus
 
 # Python's own allocator would hide small overruns. The package found first is the one beside the working directory.
 fuzz: $(VENV)/.built
@@ -60,6 +66,10 @@ fuzz: $(VENV)/.built
 bench: root $(VENV)/.built
 	mkdir -p bench/out
 	$(BIN)/python -m pytest bench/micro -q --benchmark-enable --benchmark-json=bench/out/micro.json
+	$(BIN)/python -m compileall -q ovpn3 services
+	$(BIN)/python -m bench.macro.scale
+	$(BIN)/python -m bench.macro.dbus
+	$(BIN)/python -m bench.macro.soak
 	$(BIN)/python -m bench.macro.engine
 	$(BIN)/python -m bench.macro.tunnel --json bench/out/tunnel.json
 	$(BIN)/python -m bench.macro.tunnel --rounds 3 --loads up,down --no-offloads --json bench/out/no-offloads.json

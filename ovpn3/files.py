@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+def write_atomically(
+    path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | None = None, sync: bool = True
+) -> None:
     """Replace `path` by `text`, on the disk when this returns; `owner` is uid and gid, else it is ours.
 
-    OSError leaves the old file.
+    OSError leaves the old file. Without `sync` a crash of the whole machine, unlike one of ours, may leave anything.
     """
     # Always the same name: what a crash leaves goes with the next write.
     temporary = path.with_name(f".{path.name}.new")
@@ -20,11 +22,14 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o600, owner: tuple[i
             if owner:
                 os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if not sync:
+        return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -27,6 +27,7 @@ cdef struct Flow:
     uint8_t *packet
     int size
     int packets  # 0: free
+    int superseded  # acknowledgements that this one stands for
     bint sound  # the sums of all packets are known to be right; else only that of the first is not known
     Headers headers
     int segment  # payload of the first packet, and of all but the last
@@ -46,6 +47,7 @@ cdef struct Joiner:
     uint8_t *place  # of the packet expected
     bint at_end  # the place is at the end of `current`, over the octets in `saved`
     uint32_t clock
+    uint32_t superseded  # acknowledgements not passed on, for the owner to count and clear
     uint8_t saved[MAX_HEADERS]
 
 cdef bint join_open(Joiner *joiner, Emit emit, void *owner) noexcept nogil

@@ -8,6 +8,9 @@ more than one packet. A packet is decrypted to where its payload belongs, right 
 
 While the payload so far is shorter than the headers, and when the flow changes, the packet is moved there instead.
 
+Of a few bare acknowledgements of one flow that came together only the last goes on, as cards with LRO do it: had the
+data they acknowledge been joined, there would have been one only. The kernel spends most of an upload's time on them.
+
 The kernel trusts the sums of a super packet, so all sums of its parts are checked before: what is wrong goes on alone.
 Packets of one flow never overtake each other; those of different flows may.
 """
@@ -34,9 +37,11 @@ from ovpn3._fast.vnet cimport (
 cdef enum:
     MAX_PACKET = 65535
     MAX_UDP_PACKETS = 64  # of one super packet, as the kernel's own
+    MAX_SUPERSEDED = 3  # by one acknowledgement: the sender answers it with a burst, for which others have to wait
     ACK = 0x10
     PSH = 0x08
     DONT_FRAGMENT = 0x4000
+    TIMESTAMPS_ONLY = 0x0101080A  # two fillers, kind, size (RFC 7323, appendix A)
 
 
 def coalesce(packets, uint32_t offloads):
@@ -121,10 +126,16 @@ cdef void join_take(Joiner *joiner, int size) noexcept nogil:
         memcpy(joiner.spare.packet, joiner.place, size)
         join_cancel(joiner)
     flow = same_flow(joiner, joiner.spare.packet, size, &headers)
-    if flow != NULL and is_sound(flow) and continues(flow, joiner.spare.packet, size, &headers):
-        memcpy(flow.packet + flow.size, joiner.spare.packet + headers.size, size - headers.size)
-        extend(joiner, flow, size, &headers)
-        return
+    if flow != NULL and is_sound(flow):
+        if continues(flow, joiner.spare.packet, size, &headers):
+            memcpy(flow.packet + flow.size, joiner.spare.packet + headers.size, size - headers.size)
+            extend(joiner, flow, size, &headers)
+            return
+        if supersedes(flow, joiner.spare.packet, size, &headers):
+            memcpy(flow.packet, joiner.spare.packet, size)
+            flow.superseded += 1
+            joiner.superseded += 1
+            return
     if flow != NULL:
         pass_on(joiner, flow)
     if not headers.size:
@@ -149,6 +160,7 @@ cdef void begin(Joiner *joiner, int size, const Headers *headers) noexcept nogil
     cdef Flow *flow = joiner.spare
     flow.size = size
     flow.packets = 1
+    flow.superseded = 0
     flow.sound = False
     flow.headers = headers[0]
     flow.segment = size - headers.size
@@ -299,10 +311,10 @@ cdef void read_headers(const Joiner *joiner, const uint8_t *packet, int size, He
         if (joiner.udp and size > l4 + 8 and get_u16(packet + l4 + 4) == <uint32_t> (size - l4)
                 and get_u16(packet + l4 + 6)):
             headers.size = l4 + 8
-    elif headers.protocol == TCP and (joiner.tcp_v4 if l4 == 20 else joiner.tcp_v6) and size > l4 + 20:
+    elif headers.protocol == TCP and (joiner.tcp_v4 if l4 == 20 else joiner.tcp_v6) and size >= l4 + 20:
         headers.push = packet[l4 + 13] & PSH != 0
         if (packet[l4 + 13] & ~PSH == ACK and packet[l4 + 12] >> 4 >= 5 and packet[l4 + 12] & 15 == 0
-                and size > l4 + (packet[l4 + 12] >> 4) * 4):
+                and size >= l4 + (packet[l4 + 12] >> 4) * 4):
             headers.size = l4 + (packet[l4 + 12] >> 4) * 4
 
 
@@ -312,17 +324,11 @@ cdef bint continues(const Flow *flow, const uint8_t *packet, int size, const Hea
     cdef int l4 = headers.l4
     if (not headers.size or headers.size != flow.headers.size or headers.protocol != flow.headers.protocol
             or l4 != flow.headers.l4 or not has_room(flow, size - headers.size) or not same_hosts(first, packet)
-            or memcmp(first + l4, packet + l4, 4) != 0):
+            or memcmp(first + l4, packet + l4, 4) != 0 or not same_service(first, packet)):
         return False
-    if l4 == 20:
-        # type of service; flags; time to live
-        if first[1] != packet[1] or get_u16(first + 6) != get_u16(packet + 6) or first[8] != packet[8]:
-            return False
-        # Nobody reads the identification of what may not be fragmented (RFC 6864).
-        if (not packet[6] & 0x40
-                and get_u16(packet + 4) != (get_u16(first + 4) + <uint32_t> flow.packets & 0xFFFF)):
-            return False
-    elif memcmp(first, packet, 4) != 0 or first[7] != packet[7]:  # traffic class and flow label; hop limit
+    # Nobody reads the identification of what may not be fragmented (RFC 6864).
+    if (l4 == 20 and not packet[6] & 0x40
+            and get_u16(packet + 4) != (get_u16(first + 4) + <uint32_t> flow.packets & 0xFFFF)):
         return False
     if headers.protocol == TCP:
         # acknowledgement and size of header; window; urgent pointer and options
@@ -331,3 +337,25 @@ cdef bint continues(const Flow *flow, const uint8_t *packet, int size, const Hea
                 or memcmp(first + l4 + 18, packet + l4 + 18, headers.size - l4 - 18) != 0):
             return False
     return sums_hold(packet, size, l4, headers.protocol)
+
+
+# Whether both are bare acknowledgements, and this later one says all that the other did: it acknowledges more, and
+# carries neither a mark nor an option beyond timestamps. A repeated one, a new window alone, SACK and ECN are news.
+cdef bint supersedes(const Flow *flow, const uint8_t *packet, int size, const Headers *headers) noexcept nogil:
+    cdef const uint8_t *first = flow.packet
+    cdef int l4 = headers.l4
+    return (flow.superseded < MAX_SUPERSEDED and headers.protocol == TCP and not headers.push
+            and size == headers.size == flow.headers.size == flow.size
+            and (size == l4 + 20
+                 or size == l4 + 32 and get_u32(packet + l4 + 20) == get_u32(first + l4 + 20) == TIMESTAMPS_ONLY)
+            and same_service(first, packet)
+            and get_u32(packet + l4 + 4) == get_u32(first + l4 + 4)
+            and <int> (get_u32(packet + l4 + 8) - get_u32(first + l4 + 8)) > 0
+            and sums_hold(packet, size, l4, TCP))
+
+
+# Whether the network is to treat both alike. Theirs is the same version of IP.
+cdef bint same_service(const uint8_t *one, const uint8_t *other) noexcept nogil:
+    if one[0] >> 4 == 4:  # type of service; flags; time to live
+        return one[1] == other[1] and get_u16(one + 6) == get_u16(other + 6) and one[8] == other[8]
+    return memcmp(one, other, 4) == 0 and one[7] == other[7]  # traffic class and flow label; hop limit

@@ -13,6 +13,7 @@ cdef struct Counters:
     uint64_t tun_packets_out
     uint64_t tun_super_packets_in  # frames that held several packets
     uint64_t tun_super_packets_out
+    uint64_t tun_superseded_acks  # not passed on, a later one came with them
     uint64_t receive_calls
     uint64_t send_calls
     uint64_t gro_receives  # messages of several datagrams that the kernel had joined

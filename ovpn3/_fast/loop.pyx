@@ -527,6 +527,8 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
             tunnel.counters.control_dropped += 1
         size = inbox_take(&tunnel.inbox, &packet, &tunnel.counters)
     join_flush(&tunnel.joiner)
+    tunnel.counters.tun_superseded_acks += tunnel.joiner.superseded
+    tunnel.joiner.superseded = 0
     note_batch(tunnel, tunnel.counters.transport_packets_in - before)
     if size < 0:
         tunnel.counters.frame_errors += 1

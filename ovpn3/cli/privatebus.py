@@ -61,12 +61,13 @@ _CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configura
 """
 # The tunnel's own log is forwarded; what others complain about comes by way of the daemon's output.
 _COPY = "--log-level 2 --log-file stdout:"
+_STATE = "state"  # of netcfg, should it be killed
 _SERVICES = {
     LOG_NAME: ("log", "--log-file /dev/null"),
     CONFIG_NAME: ("configmgr", _COPY),
     SESSIONS_NAME: ("sessionmgr", _COPY),
     BACKENDS_NAME: ("backendstart", _COPY),
-    NETCFG_NAME: ("netcfg", _COPY),
+    NETCFG_NAME: ("netcfg", f"{_COPY} --state-dir {{folder}}/{_STATE}"),
 }
 
 
@@ -119,10 +120,12 @@ def _remove_stale() -> None:
 
 def _write_files(folder: Path, account: str) -> None:
     (folder / "bus.conf").write_text(_CONFIG.format(folder=folder, account=account))
+    (folder / _STATE).mkdir(mode=0o700)
+    shutil.chown(folder / _STATE, account)
     (folder / "services").mkdir()
     (folder / "policy").mkdir()
     for name, (service, arguments) in _SERVICES.items():
-        command = f"{program(service)} --user {account} {arguments}"
+        command = f"{program(service)} --user {account} {arguments.format(folder=folder)}"
         text = f"[D-BUS Service]\nName={name}\nExec={command}\n"
         (folder / "services" / f"{name}.service").write_text(text)
     for path, text in templates():

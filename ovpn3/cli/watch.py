@@ -16,7 +16,7 @@ from ovpn3.constants import (
     SESSIONS_PATH,
     SessionEvent,
 )
-from ovpn3.dbus.bus import Bus, Match, Subscription
+from ovpn3.dbus.bus import NO_REPLY, Bus, Match, Subscription
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, Status
 
@@ -83,7 +83,15 @@ class Watch:
 
     def _on_manager_owner(self, owner: str) -> None:
         if not owner:
-            self._queue.put_nowait(Ended("the session manager is gone"))
+            self._spawn(self._manager_lost())
+
+    async def _manager_lost(self) -> None:
+        """A new one takes the session back, and what we were not told meanwhile is in the status."""
+        try:
+            self._queue.put_nowait(await self.session.status())
+        except RemoteError as e:
+            if e.name != NO_REPLY:  # else it was lost once more, which we are told too
+                self._queue.put_nowait(Ended("the session manager is gone, and the session with it"))
 
     def _on_log_owner(self, owner: str) -> None:
         if owner:

@@ -38,6 +38,10 @@ FAILURE_COUNTERS = {
 }
 
 
+NETWORK_TIMEOUT_S = 30.0  # from the loss of the network service until it must be there again
+CLEANUP_TRIES = 3
+
+
 def _report(task: asyncio.Task[None]) -> None:
     """Nobody awaits the task's result: tell the loop how it failed, if it did."""
     if not task.cancelled() and (error := task.exception()):
@@ -94,6 +98,8 @@ class Driver:
         self._work: asyncio.Task[float | None] | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._counters: Counter[str] = Counter()
+        self._losses = 0  # of the network service
+        self._return: asyncio.Task[None] | None = None
         self._last_word: tuple[StatusMinor, str] | None = None  # told once everything is cleaned up
 
     # -- orders -----------------------------------------------------------------------------------
@@ -160,9 +166,11 @@ class Driver:
                 elif not await self._connection():
                     return
         finally:
-            loss.cancel()
             await self._remove_device()
             await self._cleanup()
+            loss.cancel()
+            if self._return:
+                self._return.cancel()
             if self._last_word:
                 self._listener.status(*self._last_word)
 
@@ -205,13 +213,16 @@ class Driver:
             self._counters["RESOLVE_ERROR"] += 1
             return self._missed(str(e))
         self._trying, self._is_up = endpoint, False
+        losses = self._losses
         try:
             end = await self._session(endpoint)
         except NetworkError as e:
             self._counters["TCP_CONNECT_ERROR" if endpoint.stream else "UDP_CONNECT_ERROR"] += 1
             return self._missed(str(e))
         except Ovpn3Error as e:
-            return self._fail(str(e))
+            return self._again(str(e), 0.0) if losses != self._losses else self._fail(str(e))
+        if isinstance(end, at.Unusable) and losses != self._losses:
+            return self._again(end.reason, 0.0)
         return self._after(end)
 
     async def _next_endpoint(self) -> Endpoint:
@@ -261,9 +272,19 @@ class Driver:
         self._listener.changed()
 
     def _network_lost(self) -> None:
-        """What the network service has set up for us isn't whole any more, and its successor doesn't know us."""
-        if self.device.orphan():
-            self._again("the network service is gone", 0.0)
+        """Traffic goes on, with what the network service has set up."""
+        self._losses += 1
+        if self.device.fd >= 0 and (self._return is None or self._return.done()):
+            self._return = asyncio.get_running_loop().create_task(self._network_returns())
+
+    async def _network_returns(self) -> None:
+        """Its successor takes our device over; if it doesn't, nobody would clean up: have it make a new one."""
+        taken_back, losses = False, -1
+        while losses != self._losses:
+            losses = self._losses
+            taken_back = await self._network.bring_back(NETWORK_TIMEOUT_S) and await self.device.taken_back()
+        if not taken_back and self.device.orphan():
+            self._again("the network service is gone, and doesn't know our device any more", 0.0)
             self.restart()
 
     # -- what becomes of the tunnel after an attempt ----------------------------------------------
@@ -334,10 +355,13 @@ class Driver:
             self._listener.changed()
 
     async def _cleanup(self) -> None:
-        try:
-            await self._network.cleanup()
-        except Ovpn3Error as e:
-            self._listener.log(LogCategory.ERROR, f"the network service could not clean up: {e}")
+        for _ in range(CLEANUP_TRIES):
+            losses = self._losses
+            try:
+                return await self._network.cleanup()
+            except Ovpn3Error as e:
+                if losses == self._losses:  # else there is a successor that can
+                    return self._listener.log(LogCategory.ERROR, f"the network service could not clean up: {e}")
 
     # -- told by the attempt ----------------------------------------------------------------------
     def log(self, category: LogCategory, text: str) -> None:

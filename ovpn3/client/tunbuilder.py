@@ -60,13 +60,23 @@ class TunDevice:
         if configure_dns and settings.dns_servers:
             await device.add_dns(list(settings.dns_servers))
 
+    async def taken_back(self) -> bool:
+        """Whether the successor of a lost network service, which is there, knows our device."""
+        if self._device is None:
+            return False
+        try:
+            await self._device.get("device_name")
+        except RemoteError:
+            return False
+        return True
+
     @property
     def orphaned(self) -> bool:
-        """Whether the network service that made the device is gone."""
+        """Whether there is a device that the network service knows nothing of."""
         return self.fd >= 0 and self._device is None
 
     def orphan(self) -> bool:
-        """The network service is gone; whether it has left us a device, which can't be kept."""
+        """The network service doesn't know our device; whether we have one, which can't be kept then."""
         self._device = self._settings = None
         self.path = "/"
         return self.orphaned

@@ -14,7 +14,7 @@ MAX_PACKET = 0xFFFF
 MAX_HEADERS = 128  # octets of IP and transport headers of a super packet: those of IPv4 can't be more
 TCP, UDP = 6, 17
 CHECK_AT = {TCP: 16, UDP: 6}
-FIN, PSH, CWR = 0x01, 0x08, 0x80
+FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
 KINDS = {(4, TCP): GSO_TCPV4, (6, TCP): GSO_TCPV6, (4, UDP): GSO_UDP_L4, (6, UDP): GSO_UDP_L4}
 
 
@@ -108,6 +108,33 @@ def tcp_bytes(packet: bytes, ip_bytes: int) -> int:
     if len(packet) < ip_bytes + 20 or packet[ip_bytes + 12] >> 4 < 5:
         raise ValueError("no whole TCP header")
     return (packet[ip_bytes + 12] >> 4) * 4
+
+
+def supersedes(later: bytes, earlier: bytes) -> bool:
+    """Whether `later` is a bare TCP acknowledgement that makes one which came right before it needless."""
+    try:
+        same, acknowledged = bare_acknowledgement(later)
+        same_before, acknowledged_before = bare_acknowledgement(earlier)
+    except ValueError:
+        return False
+    return same == same_before and 0 < (acknowledged - acknowledged_before) & 0xFFFFFFFF < 1 << 31
+
+
+def bare_acknowledgement(packet: bytes) -> tuple[list[bytes], int]:
+    """(what it must have in common with another, what it acknowledges)"""
+    protocol, start = carried(packet)
+    transport = packet[start:]
+    size = len(transport)
+    if protocol != TCP or size not in (20, 32) or transport[12:14] != bytes([size << 2, ACK]):
+        raise ValueError("not TCP, or not bare")
+    if size == 32 and transport[20:24] != b"\1\1\x08\x0a":
+        raise ValueError("options beyond timestamps")
+    ip = [packet[:4], packet[6:10], packet[12:20]] if packet[0] >> 4 == 4 else [packet[:start]]
+    if (packet[0] >> 4 == 4 and checksum(packet[:start]) != 0xFFFF) or (
+        checksum(transport, pseudo_sum(packet, protocol, size)) != 0xFFFF
+    ):
+        raise ValueError("wrong checksum")
+    return [*ip, transport[:8]], unpack_from(">I", transport, 8)[0]
 
 
 def segment(packet: bytes, protocol: int, ip_bytes: int, head_bytes: int, at: int, size: int, gso_size: int) -> bytes:

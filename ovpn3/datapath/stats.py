@@ -26,9 +26,10 @@ STATISTICS = {
     "KEEPALIVE_TIMEOUT": ("peer_timeouts",),
     "INACTIVE_TIMEOUT": ("inactive_timeouts",),
     "KEY_STATE_ERROR": ("unknown_key_packets",),
-    # Ours: packets that travelled together, on the tun and over UDP.
+    # Ours: packets that travelled together, on the tun and over UDP; acknowledgements that a later one made needless.
     "TUN_SUPER_PACKETS_IN": ("tun_super_packets_in",),
     "TUN_SUPER_PACKETS_OUT": ("tun_super_packets_out",),
+    "TUN_SUPERSEDED_ACKS": ("tun_superseded_acks",),
     "UDP_GSO_SENDS": ("gso_sends",),
     "UDP_GRO_RECEIVES": ("gro_receives",),
 }

@@ -41,48 +41,58 @@ def service_uid() -> int:
     return os.geteuid()
 
 
-def _refuse(call: Call) -> AccessDenied:
-    return AccessDenied(f"{call.sender} may not use {call.member} on {call.path}")
+def refusal(call: Call, reason: str = "") -> AccessDenied:
+    """What a caller without the right is told, whatever the rule: who, what, where, and if it helps, why."""
+    text = f"{call.sender} may not use {call.target} on {call.path}"
+    return AccessDenied(f"{text}: {reason}" if reason else text)
 
 
 async def owner(obj: Governed, call: Call) -> None:
+    """The owner."""
     if await call.uid() != obj.access.owner:
-        raise _refuse(call)
+        raise refusal(call)
 
 
 async def owner_or_granted(obj: Governed, call: Call) -> None:
-    """Owner and ACL; public access doesn't help."""
+    """Owner and granted users; public access doesn't help."""
     uid = await call.uid()
     if uid != obj.access.owner and uid not in obj.access.granted:
-        raise _refuse(call)
+        raise refusal(call)
 
 
 async def user(obj: Governed, call: Call) -> None:
-    """Owner, ACL, and everybody once the object is public."""
+    """Owner and granted users, everybody once the object is public."""
     if not obj.access.may_use(await call.uid()):
-        raise _refuse(call)
+        raise refusal(call)
 
 
 async def user_or_service(obj: Governed, call: Call) -> None:
-    """As `user`, and the service account."""
+    """Owner, granted users, service account, everybody once the object is public."""
     uid = await call.uid()
     if uid != service_uid() and not obj.access.may_use(uid):
-        raise _refuse(call)
+        raise refusal(call)
 
 
 async def insider(obj: Governed, call: Call) -> None:
-    """Root, owner, service account, ACL; public access doesn't help."""
+    """Root, owner, granted users, service account; public access doesn't help."""
     uid = await call.uid()
     if uid not in (0, obj.access.owner, service_uid()) and uid not in obj.access.granted:
-        raise _refuse(call)
+        raise refusal(call)
 
 
 async def same_uid(obj: object, call: Call) -> None:
-    """The account that the service itself runs as."""
+    """The service account."""
     if await call.uid() != service_uid():
-        raise _refuse(call)
+        raise refusal(call)
+
+
+async def administrator(obj: object, call: Call) -> None:
+    """Root and the service account."""
+    if await call.uid() not in (0, service_uid()):
+        raise refusal(call)
 
 
 async def root(obj: object, call: Call) -> None:
+    """Root."""
     if await call.uid() != 0:
-        raise _refuse(call)
+        raise refusal(call)

@@ -7,9 +7,11 @@ up on a full socket, queued sends never finish once the bus is lost, nobody clos
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from dbus_fast import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
 from dbus_fast.aio import MessageBus
@@ -22,9 +24,13 @@ from ovpn3.errors import NetworkError, RemoteError
 DAEMON_NAME = "org.freedesktop.DBus"
 DAEMON_PATH = "/org/freedesktop/DBus"
 CALL_TIMEOUT_S = 25.0  # as libdbus
+NO_REPLY = "org.freedesktop.DBus.Error.NoReply"  # in time, or before the other end was gone
 DISCONNECTED = "org.freedesktop.DBus.Error.Disconnected"
 GONE = "the message bus is gone"
-MAX_CALLS_IN_FLIGHT = 100  # a system bus hangs up on the 129th
+MAX_CALLS_IN_FLIGHT = 100  # a system bus refuses the 129th; the rest is for calls of the daemon itself
+MAX_CALLS_TO_ONE = 16  # one that doesn't answer must not use up what the others need
+MAX_CALLS_TO_DAEMON = 20
+RETRY_DELAYS_S = (0.1, 5.0)  # between attempts to start a service: the first, doubled up to the last
 
 SignalHandler = Callable[[Message], None]
 CallHandler = Callable[[Message], None]
@@ -157,6 +163,9 @@ class Bus:
         self._subscriptions: list[Subscription] = []
         self._owners: dict[str, str] = {}  # well-known name -> unique name, of those we watch
         self._slots = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
+        self._daemon_slots = asyncio.Semaphore(MAX_CALLS_TO_DAEMON)
+        # By destination, as long as there are calls to it.
+        self._slots_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._on_call: CallHandler | None = None
         connection.add_message_handler(self._on_message)
 
@@ -234,14 +243,12 @@ class Bus:
         )
         if self._connection._disconnected:
             raise RemoteError(DISCONNECTED, GONE)
-        async with self._slots:
+        async with self._slot(destination):
             try:
                 async with asyncio.timeout(timeout_s):
                     reply = await self._connection.call(message)
             except TimeoutError as e:
-                raise RemoteError(
-                    "org.freedesktop.DBus.Error.NoReply", f"{destination} did not answer {member} in time"
-                ) from e
+                raise RemoteError(NO_REPLY, f"{destination} did not answer {member} in time") from e
             except (OSError, EOFError) as e:
                 raise RemoteError(DISCONNECTED, GONE) from e
         if reply is None:
@@ -251,6 +258,18 @@ class Bus:
             close_all(received)
             raise error_from_reply(reply)
         return reply.body, received
+
+    @asynccontextmanager
+    async def _slot(self, destination: str) -> AsyncIterator[None]:
+        if destination == DAEMON_NAME:
+            async with self._daemon_slots:
+                yield
+            return
+        of_one = self._slots_of.get(destination)
+        if of_one is None:
+            of_one = self._slots_of[destination] = asyncio.Semaphore(MAX_CALLS_TO_ONE)
+        async with of_one, self._slots:
+            yield
 
     def call_no_reply(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
@@ -327,17 +346,55 @@ class Bus:
         match = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg0=name)
         return await self.subscribe(match, lambda m: changed(m.body[2]))
 
+    async def follow_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
+        """As `watch_name`; the owner at the start, or "" for none, is told before this returns."""
+        told = False
+
+        def on_change(owner: str) -> None:
+            nonlocal told
+            told = True
+            changed(owner)
+
+        subscription = await self.watch_name(name, on_change)
+        owner = await self.name_owner(name)
+        if not told:  # else this answer may be older than the news
+            changed(owner)
+        return subscription
+
+    async def bring_back(self, name: str, within_s: float) -> bool:
+        """Have the daemon start the service `name`, again and again until it owns its name. False: not in time."""
+        delay, longest = RETRY_DELAYS_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while True:
+                    try:
+                        await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "StartServiceByName", "su", name, 0)
+                        return True
+                    except RemoteError as e:
+                        if e.name == DISCONNECTED:
+                            return False
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, longest)
+        return False
+
     async def subscribe(self, match: Match, handler: SignalHandler) -> Subscription:
         """Have `handler` called with every matching signal; in force when this returns."""
         subscription = Subscription(self, match, handler)
         self._subscriptions.append(subscription)
-        sender = match.sender
+        try:
+            await self._watch_sender(match.sender)
+            await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
+        except BaseException:
+            self._subscriptions.remove(subscription)  # a bus has a limit of rules
+            raise
+        return subscription
+
+    async def _watch_sender(self, sender: str) -> None:
+        """Know who owns the well-known name `sender`, now and later."""
         if sender and not sender.startswith(":") and sender not in (DAEMON_NAME, *self._owners):
             self._owners[sender] = ""
             await self.watch_name(sender, lambda owner: self._owned(sender, owner))
             self._owned(sender, await self.name_owner(sender))
-        await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
-        return subscription
 
     def _owned(self, name: str, owner: str) -> None:
         self._owners[name] = owner

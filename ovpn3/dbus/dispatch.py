@@ -19,13 +19,14 @@ A rule is an async function of object and call that raises AccessDenied. It runs
 import asyncio
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from dbus_fast import Message, MessageFlag, Variant
 
 from ovpn3.dbus import describe, errors
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import Bus, close_all
 from ovpn3.dbus.peers import Peer, Peers
 from ovpn3.errors import AccessDenied, ConfigurationRefused
 
@@ -33,6 +34,8 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 PEER = "org.freedesktop.DBus.Peer"
 MACHINE_ID = "/etc/machine-id"
+MAX_ERROR_CHARS = 4096  # it may quote the caller, whose message may have 32 MB
+MAX_CALLS_OF_ONE = 128  # in hand, of one connection; the bus itself counts only those that want a reply
 
 
 class Call:
@@ -42,6 +45,7 @@ class Call:
         self.sender = message.sender or ""
         self.path = message.path or ""
         self.member = message.member or ""
+        self.target = self.member  # what a refusal names: the method, or Get or Set with the property's name
         self.fds = list(message.unix_fds)  # closed after the call but for those taken
         self._peers = peers
 
@@ -56,6 +60,12 @@ class Call:
         """The descriptor that came along; the caller of this owns it. None if there was none."""
         return self.fds.pop(0) if self.fds else None
 
+    def keep_fd(self, index: int) -> None:
+        """Of the descriptors that came along, keep this one alone."""
+        kept = self.fds.pop(index)
+        self.close_fds()
+        self.fds = [kept]
+
     def close_fds(self) -> None:
         while self.fds:
             os.close(self.fds.pop())
@@ -65,7 +75,7 @@ Rule = Callable[[Any, Call], Awaitable[None]]
 
 
 async def anyone(obj: Any, call: Call) -> None:
-    """The bus policy alone decides."""
+    """Everybody: it is for all, or what it does depends on who calls."""
 
 
 class Method:
@@ -93,7 +103,7 @@ class Property:
 def method(
     name: str, takes: str = "", gives: str = "", *, rule: Rule, fd: str = ""
 ) -> Callable[[Callable[..., Any]], Method]:
-    """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd).
+    """Export a coroutine as a method. `fd="in"`: a descriptor may come along (Call.take_fd), with or without `h`.
 
     `fd="out"`: the coroutine returns a descriptor or None, before what it gives else; the descriptor is sent without
     `h` in the signature, then closed.
@@ -147,6 +157,9 @@ class Dispatcher:
         self._objects: dict[str, DBusObject] = {}
         self._failed, self._active = failed, active
         self._tasks: set[asyncio.Task[None]] = set()
+        self._released = asyncio.Event()
+        self._released.set()
+        self._in_hand: Counter[str] = Counter()  # calls by sender
         bus.serve(self._on_call)
 
     def export(self, path: str, obj: DBusObject) -> None:
@@ -169,6 +182,13 @@ class Dispatcher:
         announced = next(s for s in obj.signals if s.name == signal)
         self.bus.emit(path, obj.interface, signal, announced.signature, *args, destination=destination)
 
+    def hold(self) -> None:
+        """Let calls wait until `release`: objects that they may be meant for are still to come."""
+        self._released.clear()
+
+    def release(self) -> None:
+        self._released.set()
+
     async def drain(self) -> None:
         """Let the calls in hand finish."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -177,24 +197,46 @@ class Dispatcher:
     def _on_call(self, m: Message) -> None:
         self._active()
         call = Call(m, self.peers)
+        if not self._takes_fd(m):
+            call.close_fds()  # not only after the call: many at once could use up all there are
+        if self._in_hand[call.sender] >= MAX_CALLS_OF_ONE:
+            call.close_fds()
+            self._send(m, Message.new_error(m, errors.LIMITS, f"more than {MAX_CALLS_OF_ONE} calls at once"))
+            return
+        self._in_hand[call.sender] += 1
         task = asyncio.get_running_loop().create_task(self._answer(m, call))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._done(task, call.sender))
+
+    def _done(self, task: asyncio.Task[None], sender: str) -> None:
+        self._tasks.discard(task)
+        self._in_hand[sender] -= 1
+        if not self._in_hand[sender]:
+            del self._in_hand[sender]
+
+    def _takes_fd(self, m: Message) -> bool:
+        obj = self._objects.get(m.path or "")
+        member = obj.methods.get(m.member or "") if obj and m.interface in (None, obj.interface) else None
+        return member is not None and member.fd == "in"
+
+    def _send(self, m: Message, reply: Message, fds: Sequence[int] = ()) -> None:
+        """Answer a call; `fds` are closed once they are sent."""
+        if m.flags & MessageFlag.NO_REPLY_EXPECTED:
+            close_all(fds)
+        else:
+            self.bus.reply(reply, close=fds)
 
     async def _answer(self, m: Message, call: Call) -> None:
         fds: list[int] = []
+        await self._released.wait()
         try:
             signature, body, fds = await self._run(m, call)
             reply = Message.new_method_return(m, signature, body, fds)
         except _Refusal as e:
-            reply = Message.new_error(m, e.name, e.text)
+            reply = Message.new_error(m, e.name, e.text[:MAX_ERROR_CHARS])
         finally:
             call.close_fds()
-        if m.flags & MessageFlag.NO_REPLY_EXPECTED:
-            for fd in fds:
-                os.close(fd)
-        else:
-            self.bus.reply(reply, close=fds)
+        self._send(m, reply, fds)
 
     async def _run(self, m: Message, call: Call) -> tuple[str, list[Any], list[int]]:
         obj = self._objects.get(m.path or "")
@@ -216,25 +258,30 @@ class Dispatcher:
             case "Set", "ssv":
                 await self._set(obj, self._property(obj, *m.body[:2]), m.body[2], call)
                 return "", [], []
-        raise _Refusal(errors.INVALID_ARGS, f"No such call: {m.member}({m.signature})")
+        raise _no_interface(m)
 
     async def _method(self, obj: DBusObject, m: Message, call: Call) -> tuple[str, list[Any], list[int]]:
         if m.interface not in (None, obj.interface):
-            raise _Refusal(errors.UNKNOWN_METHOD, f"No such interface “{m.interface}” on object at path {m.path}")
+            raise _no_interface(m)
         member = obj.methods.get(m.member or "")
         if member is None:
             raise _Refusal(errors.UNKNOWN_METHOD, f"No such method “{m.member}”")
-        if m.signature != member.in_signature:
+        args = m.body
+        if member.fd == "in" and m.signature == f"{member.in_signature}h":
+            # For callers whose library sends no descriptor without naming it.
+            *args, index = m.body
+            if index >= len(call.fds):
+                raise _Refusal(errors.INVALID_ARGS, f"There is no descriptor {index} with the message")
+            call.keep_fd(index)
+        elif m.signature != member.in_signature:
             expected = f"({member.in_signature})"
             raise _Refusal(
                 errors.INVALID_ARGS,
                 f"Type of message, “({m.signature})”, does not match expected type “{expected}”",
             )
-        if member.fd != "in":
-            call.close_fds()
         try:
             await member.rule(obj, call)
-            result = await member.function(obj, call, *m.body)
+            result = await member.function(obj, call, *args)
         except Exception as e:
             raise self._refusal(errors.method_error(e, obj.domain), e, f"{m.path} {m.member}") from e
         if member.fd == "out":
@@ -262,6 +309,7 @@ class Dispatcher:
         return Variant(p.wire, await value if asyncio.iscoroutine(value) else value)
 
     async def _get(self, obj: DBusObject, p: Property, call: Call) -> Variant:
+        call.target = f"Get({p.name})"
         try:
             return await self._read(obj, p, call)
         except Exception as e:
@@ -269,7 +317,7 @@ class Dispatcher:
 
     async def _get_all(self, obj: DBusObject, interface: str, call: Call) -> dict[str, Variant]:
         if interface not in ("", obj.interface):
-            return {}
+            raise _Refusal(errors.INVALID_ARGS, f"No such interface “{interface}”")
         values: dict[str, Variant] = {}
         for p in obj.properties.values():
             try:
@@ -286,8 +334,9 @@ class Dispatcher:
         if value.signature != p.type:
             raise _Refusal(
                 errors.INVALID_ARGS,
-                f"Property “{p.name}” has type “{p.type}”, a value of type “{value.signature}” was given",
+                f"Error setting property “{p.name}”: Expected type “{p.type}” but got “{value.signature}”",
             )
+        call.target = f"Set({p.name})"
         try:
             await p.write(obj, call)
             done = p.set_value(obj, call, value.value)
@@ -308,8 +357,6 @@ class Dispatcher:
         for other, child in self.objects():
             if other.startswith(prefix) and await child.visible(call):
                 children.add(other[len(prefix) :].split("/")[0])
-        if obj is None and not children:
-            raise _Refusal(errors.UNKNOWN_METHOD, f"Object does not exist at path “{path}”")
         return describe.node([obj.describe()] if obj else [], children)
 
     def _refusal(self, answer: tuple[str, str], error: Exception, where: str) -> "_Refusal":
@@ -323,6 +370,10 @@ class _Refusal(Exception):
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.text = name, text
+
+
+def _no_interface(m: Message) -> _Refusal:
+    return _Refusal(errors.UNKNOWN_METHOD, f"No such interface “{m.interface}” on object at path {m.path}")
 
 
 def machine_id() -> str:

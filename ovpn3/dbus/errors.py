@@ -8,12 +8,13 @@ import re
 
 from dbus_fast import ErrorType, Message
 
-from ovpn3.constants import DOMAIN_REQUEST
+from ovpn3.constants import DOMAIN_DEFAULT, DOMAIN_REQUEST
 from ovpn3.errors import AccessDenied, Ovpn3Error, RemoteError, ServiceError
 
 UNKNOWN_METHOD = ErrorType.UNKNOWN_METHOD.value
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
 FAILED = "org.freedesktop.DBus.Error.Failed"
+LIMITS = "org.freedesktop.DBus.Error.LimitsExceeded"
 DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 INTERNAL = "internal error; the service's log has the details"
 
@@ -29,6 +30,8 @@ def domain_error(domain: str, text: str) -> tuple[str, str]:
 def method_error(error: Exception, domain: str) -> tuple[str, str]:
     """Name and message for an exception out of a method of an object whose own domain is `domain`."""
     match error:
+        case AccessDenied():
+            return domain_error(DOMAIN_DEFAULT, str(error))  # whatever the object's own is
         case ServiceError():
             return domain_error(error.domain, str(error))
         case RemoteError():

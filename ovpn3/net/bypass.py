@@ -4,28 +4,31 @@ Tunnels may want the same one (two sessions with one server), so each is kept un
 """
 
 import asyncio
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass
 from errno import EEXIST
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.errors import NetworkError
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
-from ovpn3.net.route import Hop, add_route, best_hop, remove_route
+from ovpn3.net.route import Hop, add_route, best_hop, remove_ours, remove_route
+
+Holders = Mapping[Hashable, frozenset[int]]  # and devices that each is not to go through
+Note = Callable[[Network, Hop, Holders], None]
 
 
 @dataclass(slots=True)
 class _Held:
     hop: Hop
-    holders: dict[Hashable, frozenset[int]] = field(default_factory=dict)  # and devices each is not to go through
+    holders: dict[Hashable, frozenset[int]]
 
 
 class Bypasses:
     """All routes of this process around its tunnels, by network."""
 
-    def __init__(self, ipr: AsyncIPRoute) -> None:
-        self._ipr = ipr
+    def __init__(self, ipr: AsyncIPRoute, note: Note = lambda network, hop, holders: None) -> None:
+        """`note` is told of a route before it is made or changed, and after it is gone: then it has no holders."""
+        self._ipr, self._note = ipr, note
         self._held: dict[Network, _Held] = {}
         self._lock = asyncio.Lock()
 
@@ -36,34 +39,42 @@ class Bypasses:
         somebody else stays as it is. NetworkError if there is no way.
         """
         async with self._lock:
+            if not self._held:
+                await remove_ours(self._ipr)  # a predecessor's, which had to stay as long as there was its tunnel
             held = self._held.get(network)
             around = frozenset(avoid).union(*(held.holders.values() if held else ()))
             hop = await best_hop(self._ipr, network, avoid=around, moving=held is not None)
             if hop is None:
                 return None
+            new = _Held(hop, {**(held.holders if held else {}), holder: frozenset(avoid)})
+            self._note(network, new.hop, new.holders)
             try:
                 await add_route(self._ipr, network, hop, replace=held is not None, onlink=True)
             except NetworkError as e:
+                self._note(network, *((held.hop, held.holders) if held else (hop, {})))
                 if e.errno == EEXIST:
                     return hop
                 raise
-            if held is None:
-                held = self._held[network] = _Held(hop)
-            held.hop = hop
-            held.holders[holder] = frozenset(avoid)
+            self._held[network] = new
             return hop
+
+    def take_over(self, network: Network, hop: Hop, holders: Holders) -> None:
+        """A route that a predecessor of this process made."""
+        self._held[network] = _Held(hop, dict(holders))
 
     async def release(self, holder: Hashable, *, keep: Network | None = None) -> None:
         """Let go of everything `holder` holds, but `keep`; NetworkError only after all was tried."""
         failure: NetworkError | None = None
         async with self._lock:
             for network, held in list(self._held.items()):
-                if network == keep or held.holders.pop(holder, None) is None or held.holders:
+                if network == keep or held.holders.pop(holder, None) is None:
                     continue
-                del self._held[network]
-                try:
-                    await remove_route(self._ipr, network, held.hop)
-                except NetworkError as e:
-                    failure = e
+                if not held.holders:
+                    del self._held[network]
+                    try:
+                        await remove_route(self._ipr, network, held.hop)
+                    except NetworkError as e:
+                        failure = e
+                self._note(network, held.hop, held.holders)
         if failure:
             raise failure

@@ -1,15 +1,15 @@
 """One tunnel device in the kernel: a plan applied to it, and all of it undone."""
 
 import os
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from errno import EACCES, EAFNOSUPPORT, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, EOPNOTSUPP
+from errno import EACCES, EAFNOSUPPORT, ECANCELED, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, EOPNOTSUPP
 from typing import Protocol, assert_never
-
-from pyroute2 import AsyncIPRoute
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.link import add_address, limit_segments, remove_link, set_link
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import AddAddress, AddRoute, Bypass, LimitSegments, SetLink, Step, Wanted, plan
 from ovpn3.net.route import Hop, add_route
 from ovpn3.net.tun import Tun, open_tun
@@ -28,11 +28,15 @@ class Opener(Protocol):
 class Device:
     """At most one kernel device at a time. `applied` are the steps in force, `problems` why others aren't."""
 
-    def __init__(self, ipr: AsyncIPRoute, bypasses: Bypasses, opener: Opener = open_tun) -> None:
+    def __init__(
+        self, ipr: AsyncIPRoute, bypasses: Bypasses, opener: Opener = open_tun, holder: Hashable = None
+    ) -> None:
+        """`holder` is who the bypasses hear it is; ourselves unless given."""
         self.applied: list[Step] = []
         self.problems: list[NetworkError] = []
         self._ipr = ipr
         self._bypasses = bypasses
+        self._holder = self if holder is None else holder
         self._opener = opener
         self._index = 0
         self._without_ipv6 = False
@@ -42,18 +46,25 @@ class Device:
         """Interface index, 0 while there is none."""
         return self._index
 
-    async def establish(self, wanted: Wanted) -> Tun:
+    def take_over(self, index: int, applied: Sequence[Step]) -> None:
+        """Have a kernel device that a predecessor of this process made; its bypasses are taken over by themselves."""
+        self._index = index
+        self.applied.extend(applied)
+
+    async def establish(self, wanted: Wanted, go_on: Callable[[], bool] = lambda: True) -> Tun:
         """Make the device as wanted, in place of the present one; the descriptor is the caller's to close.
 
         NetworkError, and nothing left behind, if it can't be. No obstacles, see `problems`: a route that exists
         already, an excluded network that can't be reached anyway, IPv6 switched off on this machine, super packets
-        that may hold too many packets.
+        that may hold too many packets. `go_on` is asked before each step: if it says no, that is a NetworkError too.
         """
         await self.remove()
         tun = self._opener(offloads=wanted.offloads)
         self._index = tun.index
         try:
             for step in plan(replace(wanted, offloads=tun.offloads)):
+                if not go_on():
+                    raise NetworkError("cut short", ECANCELED)
                 if not (self._without_ipv6 and _is_ipv6(step)):
                     await self._apply(step)
         except BaseException:
@@ -72,13 +83,13 @@ class Device:
             if index:
                 await remove_link(self._ipr, index)
         finally:
-            await self._bypasses.release(self)
+            await self._bypasses.release(self._holder)
 
     async def _apply(self, step: Step) -> None:
         try:
             match step:
                 case Bypass(network):
-                    hop = await self._bypasses.hold(self, network, [self._index])
+                    hop = await self._bypasses.hold(self._holder, network, [self._index])
                     step = replace(step, gateway=hop.gateway if hop else None)
                 case SetLink(mtu, txqueuelen):
                     await set_link(self._ipr, self._index, mtu, txqueuelen)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENODEV
 from os import strerror
-
-from pyroute2 import AsyncIPRoute, NetlinkError
+from typing import Any
 
 from ovpn3.errors import NetworkError
+from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
 from ovpn3.net.plan import Address, Interface
 
 
@@ -51,13 +51,24 @@ async def remove_link(ipr: AsyncIPRoute, index: int) -> None:
             raise
 
 
+async def tun_name(ipr: AsyncIPRoute, index: int) -> str:
+    """Name of the tun device of that index; empty if there is none."""
+    try:
+        with asking(f"look at device {index}"):
+            (link,) = await ipr.link("get", index=index)
+    except NetworkError as e:
+        if e.errno == ENODEV:
+            return ""
+        raise
+    return str(link.get_attr("IFLA_IFNAME")) if _is_tun(link) else ""
+
+
 async def tun_indexes(ipr: AsyncIPRoute) -> frozenset[int]:
     """Indexes of all tun devices."""
     with asking("list devices"):
-        return frozenset(
-            [
-                link["index"]
-                async for link in await ipr.link("dump")
-                if (info := link.get_attr("IFLA_LINKINFO")) and info.get_attr("IFLA_INFO_KIND") == "tun"
-            ]
-        )
+        return frozenset([link["index"] async for link in await ipr.link("dump") if _is_tun(link)])
+
+
+def _is_tun(link: Any) -> bool:
+    info = link.get_attr("IFLA_LINKINFO")
+    return bool(info) and info.get_attr("IFLA_INFO_KIND") == "tun"

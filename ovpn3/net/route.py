@@ -7,10 +7,9 @@ from errno import ENETUNREACH, ENODEV, ESRCH
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.errors import NetworkError
 from ovpn3.net.link import asking, tun_indexes
+from ovpn3.net.netlink import AsyncIPRoute, drop_strays
 from ovpn3.net.plan import Address, Network
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.
@@ -68,6 +67,7 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     if not moving:
         with asking(f"find a route to {to}"):
             (match,) = await ipr.route("get", dst=str(to.network_address), flags=_RTM_F_FIB_MATCH)
+        drop_strays(ipr)
         if to.num_addresses == 1 and match["type"] == _RTN_LOCAL:
             return None
         if match["dst_len"] <= to.prefixlen:
@@ -89,18 +89,23 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     return best[1]
 
 
+async def our_routes(ipr: AsyncIPRoute) -> list[tuple[Network, Hop]]:
+    """All with our mark, into tunnels and around them."""
+    with asking("list routes"):
+        return [
+            (_network(message), hop)
+            async for message in await ipr.route("dump", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
+            for hop in _hops(message)
+        ]
+
+
 async def remove_ours(ipr: AsyncIPRoute) -> int:
     """Remove what a crashed predecessor left behind; the number of routes removed.
 
     Where a tunnel still carries routes of ours, a client survived the crash: without the routes around it, the
     tunnel would swallow its own packets, so nothing is touched.
     """
-    with asking("list routes"):
-        ours = [
-            (_network(message), hop)
-            async for message in await ipr.route("dump", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
-            for hop in _hops(message)
-        ]
+    ours = await our_routes(ipr)
     if ours and not {hop.index for _, hop in ours} & await tun_indexes(ipr):
         for network, hop in ours:
             await remove_route(ipr, network, hop)

@@ -14,18 +14,18 @@ class Configuration(Proxy):
 
     async def check_access(self, uid: int) -> bool:
         """Whether `uid` may use the profile. Answered to the service account only, and by our service only."""
-        return bool((await self.call("CheckAccess", "u", uid))[0])
+        return bool((await self.ask("CheckAccess", "u", uid))[0])
 
     async def validate(self) -> None:
         """RemoteError says what is missing."""
-        await self.call("Validate")
+        await self.ask("Validate")
 
     async def fetch(self) -> str:
         """The profile's text."""
-        return str((await self.call("Fetch"))[0])
+        return str((await self.ask("Fetch"))[0])
 
     async def fetch_json(self) -> str:
-        return str((await self.call("FetchJSON"))[0])
+        return str((await self.ask("FetchJSON"))[0])
 
     async def set_override(self, name: str, value: str | bool) -> None:
         """`name` is one of OVERRIDES, which has its type."""
@@ -84,5 +84,5 @@ class ConfigurationManager(Proxy):
         await self.call("TransferOwnership", "ou", path, uid)
 
     async def _profiles(self, member: str, signature: str = "", *args: str) -> list[Configuration]:
-        body = await self.call(member, signature, *args)
+        body = await self.ask(member, signature, *args)
         return [Configuration(self.bus, path) for path in body[0]]

@@ -22,7 +22,7 @@ class Log(Proxy):
 
     async def attach(self, interface: str) -> None:
         """Have the log service listen to our Log and StatusChange signals on `interface`."""
-        await self.call("Attach", "s", interface)
+        await self.ask("Attach", "s", interface)
 
     async def detach(self, interface: str) -> None:
         await self.call("Detach", "s", interface)

@@ -86,6 +86,10 @@ class NetworkConfiguration(Proxy):
         """Call `lost` whenever the service ends."""
         return await self.bus.watch_name(self.service, lambda owner: None if owner else lost())
 
+    async def bring_back(self, within_s: float) -> bool:
+        """Have the service started again; False if it isn't there `within_s` seconds later."""
+        return await self.bus.bring_back(self.service, within_s)
+
     async def cleanup(self) -> None:
         """Remove all that this process has set up."""
         await self.call("Cleanup")

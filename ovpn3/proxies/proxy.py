@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 from dbus_fast import Variant
 
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import NO_REPLY, Bus
+from ovpn3.errors import RemoteError
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
@@ -32,13 +33,21 @@ class Proxy:
     async def call(self, member: str, signature: str = "", *args: Any, **how: Any) -> list[Any]:
         return await self.bus.call(self.service, self.path, self.interface, member, signature, *args, **how)
 
+    async def ask(self, member: str, signature: str = "", *args: Any, interface: str = "") -> list[Any]:
+        """`call` for what may be asked twice: of a service that is killed over it, the successor is asked."""
+        call = (self.service, self.path, interface or self.interface, member, signature, *args)
+        try:
+            return await self.bus.call(*call)
+        except RemoteError as e:
+            if e.name != NO_REPLY:
+                raise
+        return await self.bus.call(*call)
+
     async def get(self, name: str) -> Any:
-        body = await self.bus.call(self.service, self.path, PROPERTIES, "Get", "ss", self.interface, name)
-        return unwrap(body[0])
+        return unwrap((await self.ask("Get", "ss", self.interface, name, interface=PROPERTIES))[0])
 
     async def get_all(self) -> dict[str, Any]:
-        body = await self.bus.call(self.service, self.path, PROPERTIES, "GetAll", "s", self.interface)
-        values: dict[str, Any] = unwrap(body[0])
+        values: dict[str, Any] = unwrap((await self.ask("GetAll", "s", self.interface, interface=PROPERTIES))[0])
         return values
 
     async def set(self, name: str, signature: str, value: Any) -> None:

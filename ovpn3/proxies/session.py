@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from ovpn3.constants import SESSIONS_INTERFACE, SESSIONS_NAME, SESSIONS_PATH
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import NO_REPLY, Bus
+from ovpn3.errors import RemoteError
 from ovpn3.proxies.proxy import Proxy
 from ovpn3.proxies.tunnel import Tunnel
 
@@ -21,9 +22,19 @@ class Session(Tunnel):
 
     service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
 
+    async def disconnect(self) -> None:
+        """Also where the session manager is lost over it: its successor knows whether the session has ended."""
+        try:
+            await super().disconnect()
+        except RemoteError as e:
+            if e.name != NO_REPLY:
+                raise
+            if any(session.path == self.path for session in await SessionManager(self.bus).available()):
+                await super().disconnect()
+
     async def log_forward(self, enable: bool) -> None:
         """Have the log service send us, or no longer, the session's Log and StatusChange signals."""
-        await self.call("LogForward", "b", enable)
+        await self.ask("LogForward", "b", enable)
 
     async def grant(self, uid: int) -> None:
         await self.call("AccessGrant", "u", uid)
@@ -46,15 +57,15 @@ class SessionManager(Proxy):
         return Session(self.bus, (await self.call("NewTunnel", "o", config_path))[0])
 
     async def available(self) -> list[Session]:
-        return [Session(self.bus, path) for path in (await self.call("FetchAvailableSessions"))[0]]
+        return [Session(self.bus, path) for path in (await self.ask("FetchAvailableSessions"))[0]]
 
     async def managed_interfaces(self) -> list[str]:
         """Interface names; empty for a session that has none yet."""
-        return list((await self.call("FetchManagedInterfaces"))[0])
+        return list((await self.ask("FetchManagedInterfaces"))[0])
 
     async def by_config_name(self, name: str) -> list[Session]:
         """Sessions whose profile had this name when they were started."""
-        return [Session(self.bus, path) for path in (await self.call("LookupConfigName", "s", name))[0]]
+        return [Session(self.bus, path) for path in (await self.ask("LookupConfigName", "s", name))[0]]
 
     async def by_interface(self, name: str) -> Session:
-        return Session(self.bus, (await self.call("LookupInterface", "s", name))[0])
+        return Session(self.bus, (await self.ask("LookupInterface", "s", name))[0])

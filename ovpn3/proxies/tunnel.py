@@ -8,11 +8,11 @@ from ovpn3.proxies.proxy import Proxy
 class Tunnel(Proxy):
     async def ready(self) -> None:
         """RemoteError named net.openvpn.v3.error.ready while something is missing."""
-        await self.call("Ready")
+        await self.ask("Ready")
 
     async def connect(self) -> None:
         """Start to connect; how it goes is told by status changes."""
-        await self.call("Connect")
+        await self.ask("Connect")
 
     async def pause(self, reason: str) -> None:
         await self.call("Pause", "s", reason)
@@ -31,15 +31,15 @@ class Tunnel(Proxy):
 
     async def type_groups(self) -> list[Any]:
         """(type, group) with unanswered slots, in the order in which they were asked."""
-        return list((await self.call("UserInputQueueGetTypeGroup"))[0])
+        return list((await self.ask("UserInputQueueGetTypeGroup"))[0])
 
     async def check(self, type_: int, group: int) -> list[int]:
         """Numbers of the unanswered slots."""
-        return list((await self.call("UserInputQueueCheck", "uu", type_, group))[0])
+        return list((await self.ask("UserInputQueueCheck", "uu", type_, group))[0])
 
     async def fetch(self, type_: int, group: int, number: int) -> list[Any]:
         """Type, group, number, name, label, whether the answer is to be hidden."""
-        return await self.call("UserInputQueueFetch", "uuu", type_, group, number)
+        return await self.ask("UserInputQueueFetch", "uuu", type_, group, number)
 
     async def provide(self, type_: int, group: int, number: int, value: str) -> None:
         await self.call("UserInputProvide", "uuus", type_, group, number, value)

@@ -34,7 +34,9 @@ from ovpn3.dbus.dispatch import PROPERTIES
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import ConfigurationManager
+from ovpn3_services.backend import service as backend
 from ovpn3_services.backend.service import BackendClient as ClientService
+from ovpn3_services.backendstart.nursery import Nursery
 from ovpn3_services.backendstart.service import BackendStart
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
@@ -45,6 +47,7 @@ from tests.bus.running import ALICE, connected, policed_bus, running
 CA = "<ca>\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n</ca>\n"
 PROFILE = f"client\ndev tun\nremote 192.0.2.1 1194 udp\nsetenv CLIENT_CERT 0\n{CA}"
 ASKING = PROFILE + "auth-user-pass\n"
+DAEMON = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 NAME = f"{CLIENT_NAME_PREFIX}{os.getpid()}"
 SESSION = f"{SESSIONS_PATH}/0s1"
 OPTIONS = {"log_level": 6, "log_file": "", "idle_exit": 0}
@@ -149,21 +152,28 @@ async def test_a_client_is_as_the_original(world: World, exit_code: "asyncio.Tas
 async def test_only_the_session_manager_gives_orders(world: World, exit_code: "asyncio.Task[int]") -> None:
     await world.next("RegistrationRequest")
     facts = Facts("client.session")
-    samples = {"s": "x", "o": "/", "u": 1}
+    samples = {"s": "x", "o": "/", "u": 1, "a{sv}": {}}
     for caller in (world.alice, world.account):
         client = BackendClient(caller, NAME)
         for name, (takes, _) in facts.methods.items():
             signature = "".join(argument.split(":")[1] for argument in takes.split())
             work = client.call(name, signature, *(samples[type_] for type_ in signature))
-            await refused(work, DOMAIN_CLIENT, "not the session manager")
+            await refused(work, DOMAIN_DEFAULT, "not the session manager")
     assert await BackendClient(world.manager, NAME).call("Ping") == [True]
 
 
 async def test_the_starter_is_as_the_original(world: World) -> None:
-    async with running(BackendStart, world.address, starter_options()):
+    async with running(Starter, world.address, starter_options()):
         await check_introspection(world.alice, BACKENDS_NAME, BACKENDS_PATH, BACKENDS_INTERFACE, Facts("backends.root"))
         assert (await BackendStarter(world.alice).get("version")).startswith("v")
         await refused(BackendStarter(world.alice).start_client("token"), DOMAIN_DEFAULT, "may not use StartClient")
+
+
+class Starter(BackendStart):
+    """The service with a nursery forked from this process."""
+
+    def __init__(self, bus: Bus, options: Namespace) -> None:
+        super().__init__(bus, options, Nursery([]))
 
 
 def starter_options() -> Namespace:
@@ -173,15 +183,13 @@ def starter_options() -> Namespace:
 
 # -- the starter's nursery ------------------------------------------------------------------------
 async def test_a_starter_that_can_t_fork_makes_room_for_another(world: World) -> None:
-    starter = BackendStart(await Bus.connect(world.address), starter_options())
+    starter = Starter(await Bus.connect(world.address), starter_options())
     life = asyncio.create_task(starter.run())
     named: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await world.manager.watch_name(BACKENDS_NAME, lambda owner: None if named.done() else named.set_result(None))
     if not await world.manager.name_owner(BACKENDS_NAME):
         await asyncio.wait_for(named, 5)
-    nursery = starter.nursery._process
-    assert nursery
-    nursery.send_signal(signal.SIGKILL)
+    os.kill(starter.nursery.pid, signal.SIGKILL)
     with pytest.raises(RemoteError, match="no client process can be made"):
         await asyncio.wait_for(BackendStarter(world.manager).start_client("token"), 5)
     assert await ends(life) == 1
@@ -233,7 +241,28 @@ async def test_a_profile_that_can_t_be_used(world: World, exit_code: "asyncio.Ta
 
 async def test_it_leaves_when_its_manager_does(world: World, exit_code: "asyncio.Task[int]") -> None:
     await world.confirmed(PROFILE)
-    world.manager.call_no_reply("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", *release())
+    world.manager.call_no_reply(*DAEMON, *release())
+    assert await ends(exit_code) == 3
+
+
+async def test_with_a_session_it_waits_for_the_next_manager(
+    world: World, exit_code: "asyncio.Task[int]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And shows it the record, which only that one may see; if there is none in time, it leaves."""
+    monkeypatch.setattr(backend, "MANAGER_TIMEOUT_S", 0.3)
+    client = await world.confirmed(PROFILE)
+    record = {"path": Variant("o", SESSION), "owner": Variant("u", 7)}
+    client.keep_record(record)
+    for _ in range(2):
+        await world.manager.call(*DAEMON, *release())
+        await refused(BackendClient(world.manager, NAME).fetch_record(), DOMAIN_CLIENT, "not the session manager")
+        await world.manager.request_name(SESSIONS_NAME)
+        assert await client.fetch_record() == record
+        client.keep_record(record)
+        assert (await client.state())["status"].value[1] == StatusMinor.CFG_OK
+    assert "is managed again" in world.log()
+    await world.manager.call(*DAEMON, *release())
+    await world.account.request_name(SESSIONS_NAME)  # who doesn't give it a record doesn't manage it
     assert await ends(exit_code) == 3
 
 
@@ -242,7 +271,7 @@ def release() -> tuple[str, str, str]:
 
 
 async def test_it_leaves_when_there_is_no_manager(world: World) -> None:
-    await world.manager.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", *release())
+    await world.manager.call(*DAEMON, *release())
     _, life = await world.start()
     assert await ends(life) == 3
 
@@ -250,7 +279,7 @@ async def test_it_leaves_when_there_is_no_manager(world: World) -> None:
 async def test_without_a_log_service_it_fails_in_good_order(address: str) -> None:
     for service in (
         ClientService(await Bus.connect(address), Namespace(**OPTIONS, token="secret", disable_protect_socket=True)),
-        BackendStart(await Bus.connect(address), starter_options()),
+        Starter(await Bus.connect(address), starter_options()),
     ):
         with pytest.raises(RemoteError):
             await asyncio.wait_for(service.run(), 5)

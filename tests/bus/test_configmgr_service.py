@@ -414,7 +414,7 @@ async def test_every_override_takes_its_type_alone(profile: Configuration) -> No
     assert "has not been set" in await outcome(profile.unset_override("ipv6"))
 
 
-@pytest.mark.parametrize("value", ["a\nb", "\x1b", "x" * (record.MAX_OVERRIDE_CHARS + 1)])
+@pytest.mark.parametrize("value", ["a\u202eb", "\x7f", "x" * (record.MAX_OVERRIDE_CHARS + 1)])
 async def test_override_values_are_bounded(profile: Configuration, value: str) -> None:
     assert "printable" in await outcome(profile.set_override("proxy-password", value))
     for variant in (Variant("u", 1), Variant("as", ["x"]), Variant("v", Variant("s", "x"))):
@@ -437,13 +437,27 @@ async def test_a_proxy_password_is_for_readers_only(shared: Configuration, accou
 async def test_tags(profile: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
     await profile.add_tag("work")
     await profile.add_tag("x" * record.MAX_TAG_CHARS)
-    for tag in ("", "x" * (record.MAX_TAG_CHARS + 1), "a\nb"):
+    for tag in ("", "\n", "x" * (record.MAX_TAG_CHARS + 1), "a\u202eb"):
         assert "a tag has 1 to 128" in await outcome(profile.add_tag(tag))
     assert "exists already" in await outcome(profile.add_tag("work"))
     await profile.remove_tag("work")
     assert "does not exist" in await outcome(profile.remove_tag("work"))
     monkeypatch.setattr(record, "MAX_TAGS", 1)
     assert "1 tags already" in await outcome(profile.add_tag("work"))
+
+
+async def test_control_characters_are_dropped(alice: Bus) -> None:
+    """Line ends as well, wherever they come from: a shell, a form. A name that has them inside is a mistake."""
+    profile = await ConfigurationManager(alice).import_profile("office\n", GOOD)
+    assert await profile.get("name") == "office"
+    await profile.add_tag("wo\x1brk\n")
+    assert await profile.get("tags") == ["work"]
+    assert "exists already" in await outcome(profile.add_tag("work"))
+    await profile.remove_tag("work\n")
+    await profile.call("SetOverride", "sv", "server-override\n", Variant("s", "vpn.\x1bexample\n"))
+    assert await profile.get("overrides") == {"server-override": "vpn.example"}
+    await profile.unset_override("server-override\n")
+    assert await profile.get("overrides") == {}
 
 
 # -- client processes -----------------------------------------------------------------------------

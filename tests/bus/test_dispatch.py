@@ -10,9 +10,9 @@ from dbus_fast import Variant
 from dbus_fast.introspection import Node
 
 from ovpn3.dbus.access import AccessList, owner
-from ovpn3.dbus.bus import Bus, Match
+from ovpn3.dbus.bus import Bus, Match, close_all
 from ovpn3.dbus.describe import Signal
-from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method, prop
+from ovpn3.dbus.dispatch import MAX_CALLS_OF_ONE, Call, DBusObject, Dispatcher, anyone, method, prop
 from ovpn3.errors import AccessDenied, ConfigurationRefused, RemoteError, ServiceError
 
 PATH, IFACE = "/org/example/thing", "org.example.Thing"
@@ -173,6 +173,48 @@ async def test_refusals(
     assert e.value.name == name
 
 
+@pytest.mark.parametrize(
+    ("path", "iface", "member", "signature", "args", "text"),
+    [
+        ("/nowhere", IFACE, "Echo", "s", ("",), "Object does not exist at path “/nowhere”"),
+        (PATH, "a.b", "Echo", "s", ("",), f"No such interface “a.b” on object at path {PATH}"),
+        (PATH, IFACE, "Nothing", "", (), "No such method “Nothing”"),
+        (PATH, IFACE, "Echo", "u", (1,), "Type of message, “(u)”, does not match expected type “(s)”"),
+        (PATH, PROPERTIES, "Get", "s", (IFACE,), f"No such interface “{PROPERTIES}” on object at path {PATH}"),
+        (PATH, PROPERTIES, "Get", "ss", ("a.b", "mood"), "No such interface “a.b”"),
+        (PATH, PROPERTIES, "GetAll", "s", ("a.b",), "No such interface “a.b”"),
+        (PATH, PROPERTIES, "Get", "ss", (IFACE, "none"), "No such property “none”"),
+        (PATH, PROPERTIES, "Set", "ssv", (IFACE, "odd", Variant("s", "x")), "Property “odd” is not writable"),
+        (
+            *(PATH, PROPERTIES, "Set", "ssv", (IFACE, "mood", Variant("u", 1))),
+            "Error setting property “mood”: Expected type “s” but got “u”",
+        ),
+    ],
+)
+async def test_errors_are_worded_as_gdbus_does(
+    client: Bus,
+    server: Bus,
+    thing: Thing,
+    path: str,
+    iface: str,
+    member: str,
+    signature: str,
+    args: tuple[object, ...],
+    text: str,
+) -> None:
+    """As seen of a service on GLib 2.74: front-ends look for some of these."""
+    with pytest.raises(RemoteError) as e:
+        await client.call(server.unique_name, path, iface, member, signature, *args)
+    assert str(e.value) == text
+
+
+async def test_an_object_that_is_not_there_has_nothing_to_show(client: Bus, server: Bus, thing: Thing) -> None:
+    body = await client.call(server.unique_name, "/nowhere", "org.freedesktop.DBus.Introspectable", "Introspect")
+    found = Node.parse(body[0])
+    assert all(interface.name.startswith("org.freedesktop.DBus.") for interface in found.interfaces)
+    assert not found.nodes
+
+
 async def test_get_all_leaves_out_what_is_refused(client: Bus, server: Bus, thing: Thing) -> None:
     body = await client.call(server.unique_name, PATH, PROPERTIES, "GetAll", "s", IFACE)
     assert {k: (v.signature, v.value) for k, v in body[0].items()} == {"mood": ("s", "calm"), "odd": ("o", "/")}
@@ -184,6 +226,24 @@ async def test_set_is_announced(client: Bus, server: Bus, thing: Thing) -> None:
     await client.call(server.unique_name, PATH, PROPERTIES, "Set", "ssv", IFACE, "mood", Variant("s", "gay"))
     interface, changed, gone = await asyncio.wait_for(seen, 5)
     assert (interface, changed, gone) == (IFACE, {"mood": Variant("s", "gay")}, [])
+
+
+async def test_a_descriptor_may_be_named(client: Bus, server: Bus, thing: Thing) -> None:
+    """By an index at the end, which not every library can do without."""
+    fds = [os.memfd_create(str(size)) for size in (1, 2)]
+    for size, fd in enumerate(fds, 1):
+        os.ftruncate(fd, size)
+    before = len(os.listdir("/proc/self/fd"))
+    for index, size in enumerate((1, 2)):
+        assert await client.call(server.unique_name, PATH, IFACE, "TakeFd", "h", index, fds=fds) == [size]
+    with pytest.raises(RemoteError, match="There is no descriptor 2"):
+        await client.call(server.unique_name, PATH, IFACE, "TakeFd", "h", 2, fds=fds)
+    with pytest.raises(RemoteError, match="does not match expected type") as e:
+        await client.call(server.unique_name, PATH, IFACE, "GiveFd", "h", 0, fds=fds)
+    assert e.value.name == "org.freedesktop.DBus.Error.InvalidArgs"
+    assert len(os.listdir("/proc/self/fd")) == before
+    for fd in fds:
+        os.close(fd)
 
 
 async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus, thing: Thing) -> None:
@@ -205,6 +265,79 @@ async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus
         await client.call(server.unique_name, PATH, IFACE, "GiveFd")
     os.close(fd)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+class Waiting(DBusObject):
+    interface = IFACE
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.ten_asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    @prop("late", "b", read=anyone)
+    async def late(self, call: Call) -> bool:
+        self.asked += 1
+        if self.asked == 10:
+            self.ten_asked.set()
+        return await self.let_go.wait()
+
+
+@pytest.fixture
+async def waiting(server: Bus) -> AsyncIterator[Waiting]:
+    waiting = Waiting()
+    dispatcher = Dispatcher(server, failed=lambda where, e: None, active=lambda: None)
+    dispatcher.export(PATH, waiting)
+    yield waiting
+    await dispatcher.drain()
+
+
+async def test_calls_that_wait_hold_no_descriptors(client: Bus, server: Bus, waiting: Waiting) -> None:
+    fds = [os.memfd_create("sent") for _ in range(16)]
+    before = len(os.listdir("/proc/self/fd"))
+    late = (server.unique_name, PATH, PROPERTIES, "Get", "ss", IFACE, "late")
+    calls = [asyncio.ensure_future(client.call(*late, fds=fds)) for _ in range(10)]
+    await asyncio.wait_for(waiting.ten_asked.wait(), 5)
+    assert len(os.listdir("/proc/self/fd")) <= before
+    waiting.let_go.set()
+    await asyncio.gather(*calls)
+    close_all(fds)
+
+
+async def test_calls_in_hand_of_one_connection_have_a_limit(client: Bus, server: Bus, waiting: Waiting) -> None:
+    """The bus doesn't count those that want no reply."""
+    for _ in range(MAX_CALLS_OF_ONE + 50):
+        client.call_no_reply(server.unique_name, PATH, PROPERTIES, "Get", "ss", IFACE, "late")
+    with pytest.raises(RemoteError) as e:
+        await client.get_property(server.unique_name, PATH, IFACE, "late")
+    assert e.value.name == "org.freedesktop.DBus.Error.LimitsExceeded"
+    assert waiting.asked == MAX_CALLS_OF_ONE
+    waiting.let_go.set()
+    assert await client.get_property(server.unique_name, PATH, IFACE, "late") is True
+
+
+async def test_one_that_never_answers_holds_up_nobody(client: Bus, server: Bus, thing: Thing, bus_address: str) -> None:
+    mute = await Bus.connect(bus_address)
+    mute.serve(lambda m: None)
+    calls = [asyncio.ensure_future(client.call(mute.unique_name, PATH, IFACE, "Echo")) for _ in range(200)]
+    assert await asyncio.wait_for(call(client, server, "Echo", "s", "x"), 5) == ["x", 1]
+    assert await asyncio.wait_for(client.name_owner(server.unique_name), 5) == server.unique_name
+    with pytest.raises(RemoteError, match="did not answer Slow in time"):
+        await client.call(server.unique_name, PATH, IFACE, "Slow", timeout_s=0.01)
+    thing.let_go.set()
+    mute.close()
+    await mute.lost()
+    gone = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(e, RemoteError) for e in gone)
+
+
+async def test_a_name_that_another_holds_is_not_waited_for(client: Bus, server: Bus) -> None:
+    name = "net.openvpn.v3.taken"
+    await client.request_name(name)
+    with pytest.raises(RemoteError, match="owned by another process"):
+        await server.request_name(name)
+    client.close()
+    await client.lost()
+    assert await server.name_owner(name) == ""  # nor queued for
 
 
 async def test_slow_calls_hold_up_nobody(client: Bus, server: Bus, thing: Thing) -> None:

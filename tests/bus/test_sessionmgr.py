@@ -90,6 +90,12 @@ class Client(DBusObject):
     async def connect(self, call: Call) -> None:
         raise ConfigurationRefused("required user input has not been provided")
 
+    @method("Restart", rule=anyone)
+    async def restart(self, call: Call) -> None:
+        """Never done."""
+        self.asked.put_nowait(call.member)
+        await asyncio.Event().wait()
+
     @method("Disconnect", rule=anyone)
     async def disconnect(self, call: Call) -> None:
         self.asked.put_nowait(call.member)
@@ -280,6 +286,15 @@ async def test_a_client_s_refusals_reach_the_user_in_its_words(world: World) -> 
         session = await world.session(client)
         await refused(session.ready(), DOMAIN_READY, "^Missing user credentials$")
         await refused(session.connect(), DOMAIN_REQUEST, "required user input has not been provided")
+
+
+async def test_a_client_that_goes_while_it_is_asked(world: World) -> None:
+    async with world.client() as client:
+        session = await world.session(client)
+        restart = asyncio.create_task(session.restart())
+        assert await asyncio.wait_for(client.asked.get(), 5) == "Restart"
+        client.bus.close()
+        await refused(restart, DOMAIN_DEFAULT, "^VPN session is stopped$")
 
 
 # -- start ----------------------------------------------------------------------------------------
@@ -567,6 +582,16 @@ async def test_forwarding_ends_with_its_receiver(world: World) -> None:
             await world.alice.watch_name(listener.unique_name, lambda owner: gone.set())
         await asyncio.wait_for(gone.wait(), 5)
         assert await session.get("log_forwards") == []
+
+
+async def test_sessions_and_receivers_need_no_match_rules(world: World) -> None:
+    """Of which a connection has 512 at most."""
+    async with world.client() as client:
+        await world.manager.available()
+        before = len(world.service.bus._subscriptions)
+        session = await world.session(client)
+        await session.log_forward(True)
+        assert len(world.service.bus._subscriptions) == before
 
 
 async def test_the_receiver_hears_of_the_end_first(world: World) -> None:

@@ -32,6 +32,7 @@ from tests.support.packets import (
     URG,
     USO4,
     USO6,
+    acknowledgements,
     assert_joined,
     checked,
     comparable,
@@ -133,6 +134,84 @@ def test_more_flows_than_may_be_open(version: int, count: int) -> None:
 def test_others_in_between() -> None:
     packets = stream([100] * 4)
     assert sorted(joined([*packets[:2], PACKET, b"junk", *packets[2:]])) in ([1, 1, 4], [1, 1, 2, 2])
+
+
+# ---- acknowledgements ----
+
+
+@either
+@pytest.mark.parametrize("options", [b"", TIMESTAMPS], ids=len)
+def test_only_the_last_of_several_acknowledgements_goes_on(version: int, options: bytes) -> None:
+    acks = acknowledgements([1000, 2000, 2**31, 2**32 - 5], version=version, options=options)
+    assert coalesce(acks, EVERYTHING) == [plain_frame(acks[-1])]
+    around = acknowledgements([2**32 - 5, 4], version=version, options=options)
+    assert coalesce(around, EVERYTHING) == [plain_frame(around[-1])]
+    later = tcp(ack=3000, window=1, version=version, options=TIMESTAMPS[:-1] + b"\xff" if options else b"")
+    assert coalesce([acks[0], later], EVERYTHING) == [plain_frame(later)]
+
+
+@either
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 9])
+def test_but_one_stands_for_four_at_most(version: int, count: int) -> None:
+    acks = acknowledgements(range(1000, 1000 + count), version=version)
+    assert coalesce(acks, EVERYTHING) == [plain_frame(acks[min(at + 3, count - 1)]) for at in range(0, count, 4)]
+
+
+NEWS: dict[str, dict[str, Any]] = {
+    "a repeated one": {"ack": 1000},
+    "an older one": {"ack": 999},
+    "half a round": {"ack": 1000 + 2**31},
+    "SACK": {"options": b"\1\1\5\x0a" + bytes(8)},
+    "other options": {"options": b"\1" * 12},
+    "timestamps and more": {"options": TIMESTAMPS + b"\1" * 4},
+    "an echoed mark": {"flags": ACK | ECE},
+    "a push": {"flags": ACK | PSH},
+    "its end": {"flags": ACK | FIN},
+    "a sequence number": {"seq": 2},
+    "TOS": {"tos": 4},
+    "ECN": {"tos": 3},
+    "TTL": {"ttl": 63},
+    "port": {"port": 5001},
+    "host": {"host": 2},
+    "data": {"payload": b"x"},
+}
+
+
+@either
+@pytest.mark.parametrize("news", NEWS.values(), ids=NEWS)
+@pytest.mark.parametrize("options", [b"", TIMESTAMPS], ids=len)
+def test_acknowledgements_with_news_go_on(version: int, news: dict[str, Any], options: bytes) -> None:
+    first, other = {"ack": 1000, "options": options}, {"ack": 2000, "options": options} | news
+    assert apart([tcp(version=version, **first), tcp(version=version, **other)])
+    if "ack" in news or "payload" in news:
+        return
+    assert apart([tcp(version=version, **other | {"ack": 1000}), tcp(version=version, **first | {"ack": 2000})])
+
+
+@either
+def test_acknowledgements_keep_their_place_among_data(version: int) -> None:
+    acks, data = acknowledgements([1000, 2000], version=version), stream([100, 100], ack=2000, version=version)
+    assert coalesce([*acks, *data], EVERYTHING)[0] == plain_frame(acks[1])
+    assert apart([acks[0], data[0], acks[1]])
+
+
+@either
+@pytest.mark.parametrize("victim", range(3))
+@pytest.mark.parametrize("back", [1, 12, 20])
+def test_a_damaged_acknowledgement_supersedes_nothing_and_passes(version: int, victim: int, back: int) -> None:
+    acks = acknowledgements([1000, 2000, 3000], version=version)
+    acks[victim] = corrupted(acks[victim], -back)
+    frames = coalesce(acks, EVERYTHING)
+    assert plain_frame(acks[victim]) in frames
+    assert_joined(acks, frames)
+
+
+def test_acknowledgements_stay_where_tcp_is_not_joined() -> None:
+    acks = acknowledgements([1000, 2000])
+    assert apart(acks, CSUM | TSO6 | USO4 | USO6)
+    assert apart(acks, 0)
+    assert apart(acknowledgements([1000, 2000], fragment=MF))
+    assert apart(acknowledgements([1000, 2000], ip_options=b"\1" * 4))
 
 
 # ---- what is not ----

@@ -5,8 +5,8 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from pyroute2 import AsyncIPRoute
 
+from ovpn3.net.netlink import AsyncIPRoute
 from tests.support.netns import Namespace
 
 _serial = itertools.count()

@@ -11,12 +11,12 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
-from pyroute2 import AsyncIPRoute, NetlinkError
 
 from ovpn3.constants import TunOffload
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
+from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
 from ovpn3.net.plan import AddRoute, Bypass, TunnelAddress, Wanted, WantedRoute
 from ovpn3.net.tun import Tun, open_tun
 from tests.support.netns import Namespace, run

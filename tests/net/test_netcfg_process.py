@@ -1,6 +1,7 @@
 """The netcfg program: started as root, what it keeps, and how it ends."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -14,17 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME
-from ovpn3.dbus.bus import Bus
+from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NetworkChange
+from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
-from ovpn3.proxies.netcfg import NetworkConfiguration
+from ovpn3.proxies.netcfg import Device, NetworkConfiguration
+from ovpn3_services.netcfg.journal import FILE_NAME, circumstances
 from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from tests.support import privatebus
+from tests.support.account import Account
 from tests.support.netns import Namespace
 
 pytestmark = pytest.mark.netns
 
-ACCOUNT = "nobody"
+ACCOUNT = Account("nobody", 65534)
 ROOT = Path(__file__).parents[2]
 SERVER = "203.0.113.1"
 
@@ -56,7 +59,9 @@ def bus_for_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 async def log_service(address: str) -> Bus:
-    bus = await Bus.connect(address)
+    """On a connection of the account's, which is whom netcfg works for."""
+    with ACCOUNT.assumed():
+        bus = await Bus.connect(address)
     Dispatcher(bus, failed=lambda where, error: None, active=lambda: None).export(LOG_PATH, LogService())
     await bus.request_name(LOG_NAME)
     return bus
@@ -72,7 +77,7 @@ async def bus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bu
         await bus.lost()
 
 
-def start(*options: str, account: str = ACCOUNT) -> subprocess.Popen[str]:
+def start(*options: str, account: str = ACCOUNT.name) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ovpn3_services.netcfg", "--user", account, *options],
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'services'}"},
@@ -150,6 +155,93 @@ async def test_a_successor_removes_what_a_killed_one_left(net: Namespace, bus: B
     third = await started(bus)
     assert net.state() == before
     assert finish(third) == 0
+
+
+@pytest.fixture
+def state(folder: Path) -> Path:
+    """A state directory: the account may write there."""
+    path = folder / "state"
+    path.mkdir()
+    shutil.chown(path, ACCOUNT)
+    return path
+
+
+async def test_a_successor_goes_on_where_a_killed_one_ended(net: Namespace, bus: Bus, state: Path) -> None:
+    before = net.state()
+    process = await started(bus, "--state-dir", str(state))
+    netcfg = NetworkConfiguration(bus)
+    fd = await tunnel(bus)
+    await netcfg.call("NotificationSubscribe", "u", 0xFFFF)
+    ((path,),) = await netcfg.call("FetchInterfaceList")
+    device = Device(bus, path)
+    told, up = await device.get_all(), net.state()
+    finish(process, signal.SIGKILL)
+    assert (state / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    await bus.subscribe(Match(NETCFG_NAME, "NetworkChange"), lambda m: heard.put_nowait(m.body[0]))
+    second = await started(bus, "--state-dir", str(state))
+    assert net.state() == up
+    assert await netcfg.call("FetchInterfaceList") == [[path]]
+    assert await device.get_all() == told
+    await device.destroy()
+    removed = [await asyncio.wait_for(heard.get(), 5) for _ in range(4)]
+    assert removed[-1] == NetworkChange.DEVICE_REMOVED
+    assert SERVER in net.run(["ip", "route"]).stdout  # held by the process itself, too
+    await netcfg.cleanup()
+    await netcfg.call("NotificationUnsubscribe", "s", bus.unique_name)
+    assert net.state() == before
+    assert os.listdir(state) == []
+    assert finish(second) == 0
+    os.close(fd)
+
+
+async def test_a_successor_removes_what_has_no_owner(net: Namespace, bus: Bus, state: Path) -> None:
+    """Although somebody has the descriptor still."""
+    before = net.state()
+    process = await started(bus, "--state-dir", str(state))
+    caller = await Bus.connect()
+    fd = await tunnel(caller)
+    finish(process, signal.SIGKILL)
+    caller.close()
+    await caller.lost()
+    second = await started(bus, "--state-dir", str(state))
+    assert net.state() == before
+    assert os.listdir(state) == []
+    assert finish(second) == 0
+    os.close(fd)
+
+
+STRANGE = """
+[]
+["device"]
+["device", "/x", {}]
+["device", 1, {}]
+["device", "/net/openvpn/v3/netcfg/1_x", {"owner": [":1.0", 0, 1], "index": 1, "name": "lo"}]
+["device", "/net/openvpn/v3/netcfg/2_x", {"owner": [":1.0", 0, 1], "index": %d, "name": "wan"}]
+["device", "/net/openvpn/v3/netcfg/3_x", {"owner": [], "index": "2", "name": null}]
+["bypass", "0.0.0.0/0", {"hop": [%d, "192.0.2.1"], "holders": {}}]
+["bypass", "192.0.2.0/24", {"hop": [%d, ""], "holders": {}}]
+["bypass", "everywhere", {"hop": [], "holders": {}}]
+["subscriber", ":1.0", {"mask": "all"}]
+["subscriber", "x", {}]
+\0
+"""
+
+
+@pytest.mark.parametrize("where", [{}, {"bus": "another"}])
+async def test_a_journal_that_nobody_wrote(net: Namespace, bus: Bus, state: Path, where: dict[str, str]) -> None:
+    """It can't make us touch what isn't ours; one of other circumstances isn't read."""
+    before = net.state()
+    wan = socket.if_nametoindex("wan")
+    (guid,) = await bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetId")
+    (state / FILE_NAME).write_text(json.dumps(circumstances(guid) | where) + STRANGE % (wan, wan, wan))
+    shutil.chown(state / FILE_NAME, ACCOUNT)
+    process = await started(bus, "--state-dir", str(state))
+    assert net.state() == before
+    assert await NetworkConfiguration(bus).call("FetchInterfaceList") == [[]]
+    assert finish(process) == 0
+    assert net.state() == before
 
 
 async def test_without_a_bus_nothing_stays(net: Namespace, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ import os
 from ipaddress import ip_address, ip_network
 
 import pytest
-from pyroute2 import AsyncIPRoute
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.link import remove_link, set_link
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import ROUTE_PROTOCOL, Hop, add_route, best_hop, remove_ours, remove_route
 from ovpn3.net.tun import open_tun

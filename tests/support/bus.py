@@ -32,8 +32,9 @@ mkdir -p /run/dbus /run/home
 mount --bind "$1" /run/dbus
 """
 _WAIT = "echo ready\nexec cat\n"
-# Changing its user, the daemon loses the signal for our death, so a shell gets it in its place.
-_BUS = "dbus-daemon --system --nofork --nopidfile --print-address & trap 'kill $!' TERM; wait; wait"
+# Changing its user, the daemon loses the signal for our death, so a shell gets it in its place. What services write to
+# their standard output goes to the log: nobody reads it from a pipe.
+_BUS = "dbus-daemon --system --nofork --nopidfile --print-address=3 3>&1 >&2 & trap 'kill $!' TERM; wait; wait"
 
 
 class SystemBusSandbox:

@@ -19,6 +19,7 @@ from tests.support.packets import (
     SYN,
     TIMESTAMPS,
     URG,
+    acknowledgements,
     checked,
     datagrams,
     frame,
@@ -45,6 +46,9 @@ def one_flow(random: Random, port: int, length: int) -> list[bytes]:
     size = random.choice([*range(1, 61), 536, 1400])
     if random.random() < 0.3:
         return disturbed(random, datagrams([size] * length, **about))
+    if random.random() < 0.3:
+        acks = [random.choice([1, 2, 2**31, 2**32 - 1]) * random.randrange(4) & 0xFFFFFFFF for _ in range(length)]
+        return disturbed(random, acknowledgements(sorted(acks), options=random.choice([b"", TIMESTAMPS]), **about))
     packets: list[bytes] = []
     seq = random.choice([1000, 2**32 - 200])
     for ident in range(length):

@@ -15,14 +15,13 @@ from ipaddress import ip_interface
 from pathlib import Path
 from random import SystemRandom
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3._fast.pump import Pump
 from ovpn3.constants import OFFLOADS
 from ovpn3.datapath.engine import CIPHERS, EventKind, events
 from ovpn3.datapath.offloads import pump_offloads, tun_offloads
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import TunnelAddress, Wanted
 from ovpn3.net.tun import Tun
 from ovpn3.protocol.config import WrapConfig, WrapMode

@@ -16,9 +16,7 @@ from ovpn3.client.reconnect import RETRY_DELAY_S
 from ovpn3.constants import (
     BACKENDS_INTERFACE,
     LOG_NAME,
-    NETCFG_NAME,
     SESSIONS_INTERFACE,
-    SESSIONS_NAME,
     SessionEvent,
     StatusMajor,
     StatusMinor,
@@ -174,33 +172,6 @@ def silent(pair: NamespacePair, pki: Pki) -> Iterator[Silent]:
 
 
 # -- services that are killed ---------------------------------------------------------------------
-async def test_without_its_session_manager_a_client_leaves(machine: Machine, start_server: StartServer) -> None:
-    server = start_server(push=["redirect-gateway def1"])
-    before = machine.pair.client.state()
-    async with bus_of(machine) as bus:
-        life = await new_session(bus, server.profile())
-        await life.connect()
-        (client,) = machine.clients()
-        end = ended(client)
-        await kill(bus, machine, "sessionmgr", SESSIONS_NAME)
-        await asyncio.wait_for(end, 5)
-    nothing_is_left(machine, before)
-
-
-async def test_without_netcfg_the_tunnel_is_built_anew(machine: Machine, start_server: StartServer) -> None:
-    server = start_server(push=["redirect-gateway def1"])
-    before = machine.pair.client.state()
-    async with bus_of(machine) as bus:
-        life = await new_session(bus, server.profile())
-        await life.connect()
-        await kill(bus, machine, "netcfg", NETCFG_NAME)
-        assert "network service" in await life.until(StatusMinor.CONN_RECONNECTING)
-        await life.until(StatusMinor.CONN_CONNECTED)
-        ping(machine, server)
-        await life.session.disconnect()
-    nothing_is_left(machine, before)
-
-
 async def test_disconnect_when_netcfg_has_gone(machine: Machine, start_server: StartServer) -> None:
     server = start_server(push=["redirect-gateway def1"])
     before = machine.pair.client.state()

@@ -1,4 +1,4 @@
-"""Front-ends that aren't ours, and every right of every kind of user, on a real system bus with the shipped policy."""
+"""Front-ends that aren't ours, on a real system bus with the shipped policy."""
 
 import json
 import re
@@ -6,18 +6,14 @@ import shutil
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ovpn3.constants import CONFIG_NAME, CONFIG_PATH, SESSIONS_INTERFACE, SESSIONS_NAME, SESSIONS_PATH, StatusMinor
-from ovpn3.dbus.bus import Bus
-from ovpn3.errors import RemoteError
-from ovpn3.proxies.config import ConfigurationManager
-from ovpn3.proxies.session import Session, SessionManager
 from tests.bus.members import Facts
-from tests.support.account import ALICE, BOB, ROOT, Account
+from tests.support.account import ALICE, Account
 from tests.support.machine import Machine
 from tests.support.server import OpenVpnServer
 
@@ -136,106 +132,3 @@ def test_tools(machine: Machine, start_server: StartServer, kind: type[Tool]) ->
     tool.call(SESSIONS_NAME, path, "Disconnect")
     assert machine.sessions().strip() == "No sessions available"
     assert machine.pair.client.state() == before
-
-
-# -- rights ---------------------------------------------------------------------------------------
-# Nobody is asked for anything on the way: calls that are allowed are refused for other reasons.
-PROFILE = f"client\ndev tun\nremote 192.0.2.1\nauth-user-pass\npeer-fingerprint {'00:' * 31}00\n"
-OWNER, GRANTED, OTHER, ADMIN, ACCOUNT = "owner", "granted", "other", "root", "account"
-USERS = {OWNER, GRANTED}
-RULES = {
-    "any": {OWNER, GRANTED, OTHER, ADMIN, ACCOUNT},
-    "owner": {OWNER},
-    "owner+acl": USERS,
-    "owner+acl+public": USERS,
-    "logforward": {OWNER},
-    "root+owner+openvpn+acl": {*USERS, ADMIN, ACCOUNT},
-}
-PUBLIC_RULES = RULES | {"owner+acl+public": RULES["any"]}
-SAMPLES = {"s": "x", "u": 4_000_000, "b": False}
-
-
-async def may(work: Awaitable[object]) -> bool:
-    """Whether a call isn't refused for want of rights; another refusal will do."""
-    try:
-        await work
-    except RemoteError as e:
-        if "Rejected send" in str(e):
-            raise  # this isn't about the bus policy
-        return "may not use" not in str(e)
-    return True
-
-
-async def test_who_may_do_what_with_a_session(machine: Machine) -> None:
-    account = int(machine.sandbox.run(["id", "-u", "openvpn"]).stdout)
-    people = {OWNER: ALICE, GRANTED: BOB, OTHER: NOBODY, ADMIN: ROOT, ACCOUNT: Account("openvpn", account)}
-    buses = {}
-    for who, person in people.items():
-        with person.assumed():
-            buses[who] = await Bus.connect(machine.sandbox.address)
-    profile = await ConfigurationManager(buses[OWNER]).import_profile("office", PROFILE)
-    session = await SessionManager(buses[OWNER]).new_tunnel(profile.path)
-    await session.grant(BOB.uid)
-    sessions = {who: Session(bus, session.path) for who, bus in buses.items()}
-    facts = Facts("sessions.session")
-    values = await session.get_all()
-
-    async def allowed(member: str) -> set[str]:
-        takes, _ = facts.methods[member]
-        signature = "".join(argument.split(":")[1] for argument in takes.split())
-        sample = [SAMPLES[type_] for type_ in signature]
-        return {who for who, s in sessions.items() if await may(s.call(member, signature, *sample))}
-
-    for rules in (RULES, PUBLIC_RULES):
-        for member, rule in facts.rules.items():
-            if member != "Disconnect":
-                assert await allowed(member) == rules[rule], member
-        for name, fact in facts.properties.items():
-            readers = {who for who, s in sessions.items() if await may(s.get(name))}
-            assert readers == rules[fact.read], name
-            if fact.write:
-                writers = {who for who, s in sessions.items() if await may(s.set(name, fact.type, values[name]))}
-                assert writers == rules[fact.write], name
-        listed = {who for who, bus in buses.items() if await SessionManager(bus).available()}
-        assert listed == rules["owner+acl+public"]
-        await session.set("public_access", "b", True)
-        values["public_access"] = True
-    await session.set("restrict_log_access", "b", False)
-    assert await allowed("LogForward") == RULES["any"]
-    await session.set("public_access", "b", False)
-    assert await allowed("LogForward") == USERS
-    for who in (OTHER, ADMIN, ACCOUNT):
-        assert not await may(sessions[who].disconnect()), who
-    await sessions[GRANTED].disconnect()
-    for bus in buses.values():
-        bus.close()
-        await bus.lost()
-
-
-async def test_refusals_of_properties_are_plain(machine: Machine) -> None:
-    """Unlike those of methods: no domain, and names of the standard's own."""
-    with ALICE.assumed():
-        alice = await Bus.connect(machine.sandbox.address)
-    with NOBODY.assumed():
-        nobody = await Bus.connect(machine.sandbox.address)
-    profile = await ConfigurationManager(alice).import_profile("office", PROFILE)
-    session = await SessionManager(alice).new_tunnel(profile.path)
-    theirs = Session(nobody, session.path)
-    for work, name, words in (
-        (theirs.get("status"), "AccessDenied", "may not use Get"),
-        (theirs.set("public_access", "b", True), "AccessDenied", "may not use Set"),
-        (session.set("log_verbosity", "u", 7), "Failed", "a log level is 0 to 6"),
-        (session.set("dco", "b", True), "Failed", "not available"),
-        (session.set("dco", "s", "yes"), "InvalidArgs", "has type"),
-        (session.set("owner", "u", 0), "InvalidArgs", "not writable"),
-        (session.get("receive_log_events"), "InvalidArgs", "No such property"),
-        (session.call("TransferOwnership", "ou", profile.path, 0), "AccessDenied", "Rejected send message"),
-        (session.call("LogForward", "s", "yes"), "InvalidArgs", "does not match expected type"),
-    ):
-        with pytest.raises(RemoteError, match=words) as e:
-            await work
-        assert e.value.name == f"org.freedesktop.DBus.Error.{name}"
-    await session.disconnect()
-    for bus in (alice, nobody):
-        bus.close()
-        await bus.lost()

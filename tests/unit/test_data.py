@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpn3.constants import BACKENDS_NAME, CONFIG_NAME, LOG_NAME, NETCFG_NAME, SESSIONS_NAME
+from ovpn3.constants import BACKENDS_INTERFACE, BACKENDS_NAME, CONFIG_NAME, LOG_NAME, NETCFG_NAME, SESSIONS_NAME
 from ovpn3.dbus.dispatch import DBusObject
 from ovpn3_services.backend.objects import ClientObject
 from ovpn3_services.backendstart.service import Starter
@@ -47,7 +47,8 @@ def calls() -> dict[tuple[str, str], set[str]]:
     found = defaultdict(set)
     for file in POLICIES:
         for who, rule in rules(file):
-            if rule.get("send_interface", "").startswith("net.openvpn.v3."):
+            ours = rule.get("send_interface", "").startswith("net.openvpn.v3.")
+            if ours and rule["send_type"] == "method_call":
                 found[rule.get("send_destination") or rule["send_path"], who].add(rule["send_member"])
     return found
 
@@ -62,7 +63,9 @@ def test_placeholders(file: Path) -> None:
 def test_every_call_is_allowed_by_name(file: Path) -> None:
     """No rule opens an interface, a destination or a path as a whole."""
     for who, rule in rules(file):
-        if any(key.startswith("send_") for key in rule):
+        if rule.get("send_type") == "signal":
+            assert (rule["send_interface"], who) == (BACKENDS_INTERFACE, ACCOUNT)
+        elif any(key.startswith("send_") for key in rule):
             assert rule["send_type"] == "method_call"
             assert {"send_interface", "send_member"} <= set(rule)
             standard = rule["send_interface"].startswith("org.freedesktop.DBus.") and who == ACCOUNT
@@ -139,7 +142,9 @@ def test_signals_of_client_processes_are_for_the_account_and_through_the_log_for
     through_log = {(r["receive_member"], r["receive_sender"]) for who, r in received if who == "mandatory"}
     assert through_log == {("Log", LOG_NAME), ("StatusChange", LOG_NAME)}
     denied = [rule for f in POLICIES for rule in rules(f, "deny")]
-    assert denied == [(EVERYBODY, {"receive_type": "signal", "receive_interface": BACKENDS_NAME})]
+    assert denied == [
+        (EVERYBODY, {f"{way}_type": "signal", f"{way}_interface": BACKENDS_INTERFACE}) for way in ("receive", "send")
+    ]
 
 
 # -- activation -----------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 """openvpn3-service-client: one tunnel. Started by the backend starter, with the token of a session to register for."""
 
 import argparse
+from collections.abc import Callable
 
+from ovpn3.profile import build, parse
+from ovpn3.protocol.config import TlsConfig
+from ovpn3.protocol.tls import TlsContext
 from ovpn3_services.backend.service import BackendClient
 from ovpn3_services.common.harden import rename_process
 from ovpn3_services.common.service import argument_parser, run
@@ -19,8 +23,25 @@ def options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    return client(options(argv))
+
+
+def client(given: argparse.Namespace) -> int:
     rename_process("openvpn3-client")
-    return run(BackendClient, options(argv))
+    return run(BackendClient, given)
+
+
+def prepared(argv: list[str]) -> Callable[[str], int]:
+    """For a process that is forked into clients: what each of them would do first, done once.
+
+    What is returned runs the client of a token; `argv` are the arguments before that.
+    """
+    given = options([*argv, "token"])
+    # Fill caches and have everything imported: pages that a client doesn't write to stay shared.
+    build(parse(f"client\nremote localhost\nauth-user-pass\npeer-fingerprint {':'.join(['00'] * 32)}\n"))
+    TlsContext(TlsConfig(fingerprints=(bytes(32),))).connect().handshake()
+    "localhost".encode("idna")
+    return lambda token: client(argparse.Namespace(**{**vars(given), "token": token}))
 
 
 if __name__ == "__main__":

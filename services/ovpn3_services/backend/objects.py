@@ -19,9 +19,10 @@ from ovpn3.constants import (
     StatusMajor,
     StatusMinor,
 )
+from ovpn3.dbus.access import refusal, same_uid
 from ovpn3.dbus.describe import Signal
-from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused, ProfileError, ServiceError
+from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, method, prop
+from ovpn3.errors import ConfigurationRefused, ProfileError, RemoteError, ServiceError
 from ovpn3.profile import Profile, apply, build, missing, parse
 from ovpn3.protocol import actions as act
 from ovpn3.proxies.config import Configuration
@@ -29,6 +30,7 @@ from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3_services.backend.login import Login
 from ovpn3_services.backend.queue import InputQueue
+from ovpn3_services.common.text import stripped
 
 if TYPE_CHECKING:
     from ovpn3_services.backend.service import BackendClient
@@ -40,10 +42,12 @@ ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
 async def session_manager(client: "ClientObject", call: Call) -> None:
     """The present owner of net.openvpn.v3.sessions."""
     if call.sender != client.service.log.session_manager:
-        raise AccessDenied(f"{call.sender} is not the session manager")
+        raise refusal(call, "you are not the session manager")
 
 
 class ClientObject(DBusObject):
+    """One tunnel."""
+
     interface = BACKENDS_INTERFACE
     domain = DOMAIN_CLIENT
     signals = (
@@ -64,6 +68,9 @@ class ClientObject(DBusObject):
         self._driver: Driver | None = None
         self._web_auth = False
         self._last_log: dict[str, Variant] = {}
+        self._log_service = ""  # unique name of the one that knows our session
+        # In custody for the session manager, which alone knows what it means; empty until there is a session.
+        self.record: dict[str, Variant] = {}
 
     # -- registration -----------------------------------------------------------------------------
     @method(
@@ -73,12 +80,16 @@ class ClientObject(DBusObject):
         rule=session_manager,
     )
     async def confirm(self, call: Call, token: str, session_path: str, config_path: str) -> str:
+        """Say what the client is for, once: it reads the profile and gives its name."""
         if token != self._token or self.session_path != NO_SESSION:
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
         bus = self.service.bus
         self.session_path = session_path
-        await self._assign_log()
         self.service.log.renewed = self._assign_log
+        try:
+            await self._assign_log()
+        except RemoteError as e:
+            self.log(LogCategory.WARN, f"the log service doesn't know the session: {e}")  # its successor will
         config = Configuration(bus, config_path)
         # The text comes last: fetching it removes a single-use profile.
         name = str(await config.get("name"))
@@ -93,6 +104,21 @@ class ClientObject(DBusObject):
 
     async def _assign_log(self) -> None:
         await LogService(self.service.bus).assign_session(self.session_path, BACKENDS_INTERFACE)
+        self._log_service = self.service.log.receiver
+        # From now on the session manager can have it forward our log.
+        self._push({"log_service": Variant("s", self._log_service)})
+
+    # -- custody ----------------------------------------------------------------------------------
+    @method("KeepRecord", "record:a{sv}", rule=session_manager)
+    async def keep_record(self, call: Call, record: dict[str, Variant]) -> None:
+        """Keep what a later session manager has to know of the session: the present one knows it."""
+        self.record = record
+        self.service.managed()
+
+    @method("FetchRecord", "", "record:a{sv}", rule=session_manager)
+    async def fetch_record(self, call: Call) -> dict[str, Variant]:
+        """What KeepRecord left here; empty if there is no session."""
+        return self.record
 
     def _evaluate(self, text: str, name: str) -> None:
         """Read the profile; ask for what it doesn't hold."""
@@ -122,10 +148,12 @@ class ClientObject(DBusObject):
     # -- control ----------------------------------------------------------------------------------
     @method("Ping", "", "alive:b", rule=session_manager)
     async def ping(self, call: Call) -> bool:
+        """True."""
         return True
 
     @method("Ready", rule=session_manager)
     async def ready(self, call: Call) -> None:
+        """An error names what is missing before Connect."""
         if self._web_auth:
             raise ServiceError(DOMAIN_READY, "Pending web authentication")
         if self._queue.waiting():
@@ -133,6 +161,7 @@ class ClientObject(DBusObject):
 
     @method("Connect", rule=session_manager)
     async def connect(self, call: Call) -> None:
+        """Begin to connect; nothing if it is connecting or connected."""
         if self._driver is not None and self._driver.running:
             return
         if self._profile is None or self._login is None:
@@ -154,14 +183,16 @@ class ClientObject(DBusObject):
 
     @method("Pause", "reason:s", rule=session_manager)
     async def pause(self, call: Call, reason: str) -> None:
+        """Take the tunnel down until Resume."""
         driver = self._running()
         if driver.paused:
             raise ConfigurationRefused("the session is paused already")
-        self.status(StatusMinor.CONN_PAUSING, f"Reason: {reason}")
+        self.status(StatusMinor.CONN_PAUSING, f"Reason: {stripped(reason)}")
         driver.pause()
 
     @method("Resume", rule=session_manager)
     async def resume(self, call: Call) -> None:
+        """Connect again after Pause."""
         driver = self._running()
         if not driver.paused:
             raise ConfigurationRefused("the session is not paused")
@@ -170,12 +201,14 @@ class ClientObject(DBusObject):
 
     @method("Restart", rule=session_manager)
     async def restart(self, call: Call) -> None:
+        """Connect anew at once."""
         driver = self._running()
         self.status(StatusMinor.CONN_RECONNECTING)
         driver.restart()
 
     @method("Disconnect", rule=session_manager)
     async def disconnect(self, call: Call) -> None:
+        """Take the tunnel down, say CONN_DONE and end."""
         self.status(StatusMinor.CONN_DISCONNECTING)
         await self.close()
         self.status(StatusMinor.CONN_DONE)
@@ -183,6 +216,7 @@ class ClientObject(DBusObject):
 
     @method("ForceShutdown", rule=session_manager)
     async def force_shutdown(self, call: Call) -> None:
+        """End, whatever is going on."""
         self.status(StatusMinor.CONN_DONE)
         self.service.end()
 
@@ -199,6 +233,7 @@ class ClientObject(DBusObject):
     # -- user input -------------------------------------------------------------------------------
     @method("UserInputQueueGetTypeGroup", "", "type_group_list:a(uu)", rule=session_manager)
     async def type_groups(self, call: Call) -> list[list[int]]:
+        """(type, group) of every question that is still open, in the order in which they were asked."""
         return [list(pair) for pair in self._queue.groups()]
 
     @method(
@@ -208,15 +243,18 @@ class ClientObject(DBusObject):
         rule=session_manager,
     )
     async def fetch(self, call: Call, type_: int, group: int, number: int) -> tuple[Any, ...]:
+        """One question: its variable's name, what to show the user, and whether the answer is to be hidden."""
         slot = self._queue.fetch(type_, group, number)
         return type_, group, number, slot.name, slot.label, slot.hidden
 
     @method("UserInputQueueCheck", "type:u group:u", "indexes:au", rule=session_manager)
     async def check(self, call: Call, type_: int, group: int) -> list[int]:
+        """Numbers of a group's questions that are still open."""
         return self._queue.check(type_, group)
 
     @method("UserInputProvide", "type:u group:u id:u value:s", rule=session_manager)
     async def provide(self, call: Call, type_: int, group: int, number: int, value: str) -> None:
+        """Answer a question. Control characters are dropped; an empty answer is refused."""
         slot = self._queue.provide(type_, group, number, value)
         if slot.group is AttentionGroup.CHALLENGE_AUTH_PENDING and self._driver and slot.value:
             self._driver.answer(slot.value)
@@ -241,18 +279,30 @@ class ClientObject(DBusObject):
 
     def changed(self) -> None:
         """Push what the session manager keeps for its readers."""
-        driver, connection, manager = self._driver, self._connection(), self.service.log.session_manager
-        if driver is None or not manager:
-            return
-        values = {
-            "device_name": Variant("s", driver.device.name),
-            "device_path": Variant("o", driver.device.path),
-            "session_name": Variant("s", connection[1]),
-            "connection": Variant("(sssu)", connection),
-        }
-        self.service.bus.emit(
-            CLIENT_PATH, PROPERTIES, "PropertiesChanged", "sa{sv}as", self.interface, values, [], destination=manager
-        )
+        driver, connection = self._driver, self._connection()
+        if driver is not None:
+            self._push(
+                {
+                    "device_name": Variant("s", driver.device.name),
+                    "device_path": Variant("o", driver.device.path),
+                    "session_name": Variant("s", connection[1]),
+                    "connection": Variant("(sssu)", connection),
+                }
+            )
+
+    def _push(self, values: dict[str, Variant]) -> None:
+        """To the session manager; one that comes later asks for all."""
+        if manager := self.service.log.session_manager:
+            self.service.bus.emit(
+                CLIENT_PATH,
+                PROPERTIES,
+                "PropertiesChanged",
+                "sa{sv}as",
+                self.interface,
+                values,
+                [],
+                destination=manager,
+            )
 
     def challenge(self, challenge: act.Challenge) -> None:
         assert self._login is not None
@@ -284,12 +334,14 @@ class ClientObject(DBusObject):
             return ["", "", "", 0]
         return [endpoint.protocol, endpoint.host, endpoint.address, endpoint.port]
 
-    @prop("session_path", "o", read=anyone)
+    @prop("session_path", "o", read=same_uid)
     def path_of_session(self, call: Call) -> str:
+        """Its session; /__unknown before RegistrationConfirmation."""
         return self.session_path
 
-    @prop("dco", "b", read=anyone, write=session_manager)
+    @prop("dco", "b", read=same_uid, write=session_manager)
     def dco(self, call: Call) -> bool:
+        """Whether the kernel's data channel is in use."""
         return False
 
     @dco.setter
@@ -297,16 +349,19 @@ class ClientObject(DBusObject):
         if value:
             raise ConfigurationRefused("data channel offload to the kernel is not available here")
 
-    @prop("device_path", "o", read=anyone)
+    @prop("device_path", "o", read=same_uid)
     def device_path(self, call: Call) -> str:
+        """The network service's object of the interface; / while there is none."""
         return self._driver.device.path if self._driver else "/"
 
     @prop("device_name", "s", read=session_manager)
     def device_name(self, call: Call) -> str:
+        """The network interface; empty while there is none."""
         return self._driver.device.name if self._driver else ""
 
-    @prop("log_level", "u", read=anyone, write=session_manager)
+    @prop("log_level", "u", read=same_uid, write=session_manager)
     def log_level(self, call: Call) -> int:
+        """How much it logs: 0 to 6."""
         return self.service.log.level
 
     @log_level.setter
@@ -317,20 +372,30 @@ class ClientObject(DBusObject):
 
     @prop("session_name", "s", read=session_manager)
     def session_name(self, call: Call) -> str:
+        """The server's name as the profile has it; empty unless connected."""
         return str(self._connection()[1])
 
-    @prop("connection", "(sssu)", read=anyone)
+    @prop("connection", "(sssu)", read=same_uid)
     def connection(self, call: Call) -> list[Any]:
+        """Protocol, host name, address and port of the server; empty texts and 0 unless connected."""
         return self._connection()
 
     @prop("statistics", "a{sx}", read=session_manager)
     def statistics(self, call: Call) -> dict[str, int]:
+        """Counters by name, those that aren't zero."""
         return self._driver.statistics() if self._driver else {}
 
-    @prop("status", "(uus)", read=anyone)
+    @prop("status", "(uus)", read=same_uid)
     def status_now(self, call: Call) -> list[Any]:
+        """Major and minor code and text of the last StatusChange."""
         return list(self._status)
+
+    @prop("log_service", "s", read=session_manager)
+    def log_service(self, call: Call) -> str:
+        """Unique name of the log service that knows the session; empty before."""
+        return self._log_service
 
     @prop("last_log_line", "a{sv}", read=session_manager)
     def last_log_line(self, call: Call) -> dict[str, Variant]:
+        """The last line logged: log_group, log_category, log_message; empty before the first."""
         return self._last_log

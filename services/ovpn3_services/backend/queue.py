@@ -6,6 +6,7 @@ from ovpn3.constants import DOMAIN_CLIENT, AttentionGroup, AttentionType
 from ovpn3.errors import ServiceError
 from ovpn3.secret import Secret
 from ovpn3_services.common.log import clean
+from ovpn3_services.common.text import stripped
 
 
 @dataclass
@@ -66,7 +67,7 @@ class InputQueue:
     def provide(self, type_: int, group: int, number: int, value: str) -> Slot:
         """Store an answer, without control characters."""
         slot = self._find(type_, group, number)
-        text = "".join(c for c in value if c >= " ")
+        text = stripped(value)
         if slot is not None and slot.value is not None:
             raise refusal("error.input-already-provided", f"{slot.name} has been provided already")
         if not self.check(type_, group):

@@ -1,9 +1,12 @@
 """openvpn3-service-backendstart: owns net.openvpn.v3.backends and forks one client per tunnel."""
 
 import argparse
+from collections.abc import Callable
 
+from ovpn3.dbus.bus import Bus
+from ovpn3_services.backendstart.nursery import Nursery
 from ovpn3_services.backendstart.service import BackendStart
-from ovpn3_services.common.service import argument_parser, log_level, run
+from ovpn3_services.common.service import argument_parser, log_level, run_prepared
 
 
 def options(argv: list[str] | None) -> argparse.Namespace:
@@ -16,8 +19,25 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def client_arguments(options: argparse.Namespace) -> list[str]:
+    """What every client is given, before its token."""
+    arguments = [f"--log-level={options.client_log_level}"]
+    if options.client_log_file:
+        arguments.append(f"--log-file={options.client_log_file}")
+    if options.client_disable_protect_socket:
+        arguments.append("--disable-protect-socket")
+    return arguments
+
+
 def main(argv: list[str] | None = None) -> int:
-    return run(BackendStart, options(argv))
+    given = options(argv)
+
+    def prepared() -> Callable[[Bus], BackendStart]:
+        # Forked as the service account, and while this process has nothing that a fork must not have.
+        nursery = Nursery(client_arguments(given))
+        return lambda bus: BackendStart(bus, given, nursery)
+
+    return run_prepared(prepared, given)
 
 
 if __name__ == "__main__":

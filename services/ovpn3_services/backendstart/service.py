@@ -7,12 +7,14 @@ from ovpn3.dbus.access import same_uid
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import ServiceError
-from ovpn3_services.backendstart.nursery import Nursery
+from ovpn3.errors import ConfigurationRefused, ServiceError
+from ovpn3_services.backendstart.nursery import MAX_TOKEN_BYTES, Nursery
 from ovpn3_services.common.service import Service
 
 
 class Starter(DBusObject):
+    """The root object."""
+
     interface = BACKENDS_INTERFACE
     signals = (
         Signal("Log", "group:u level:u message:s"),
@@ -24,9 +26,11 @@ class Starter(DBusObject):
 
     @method("StartClient", "token:s", "pid:u", rule=same_uid)
     async def start_client(self, call: Call, token: str) -> int:
-        """Fork a client. Unlike the original's, this pid is that of the lasting process."""
+        """Fork a client, which registers by the token; its pid, unlike the original's that of the lasting process."""
+        if not 0 < len(token.encode()) <= MAX_TOKEN_BYTES:
+            raise ConfigurationRefused(f"a token has 1 to {MAX_TOKEN_BYTES} octets")
         try:
-            pid = await self.service.nursery.start(["--", token])
+            pid = await self.service.nursery.start(token)
         except OSError as e:
             self.service.end(1)  # the next call activates a new one
             raise ServiceError(DOMAIN_REQUEST, f"no client process can be made: {e}") from None
@@ -35,6 +39,7 @@ class Starter(DBusObject):
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
+        """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
 
 
@@ -42,17 +47,11 @@ class BackendStart(Service):
     name, path, group = BACKENDS_NAME, BACKENDS_PATH, LogGroup.BACKENDSTART
     idle_unit_s = 1
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: argparse.Namespace, nursery: Nursery) -> None:
         super().__init__(bus, options)
-        arguments = [f"--log-level={options.client_log_level}"]
-        if options.client_log_file:
-            arguments.append(f"--log-file={options.client_log_file}")
-        if options.client_disable_protect_socket:
-            arguments.append("--disable-protect-socket")
-        self.nursery = Nursery(arguments)
+        self.nursery = nursery
 
     async def start(self) -> None:
-        self.nursery.open()
         self.dispatcher.export(self.path, Starter(self))
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What every process that may hold a secret does first: no core dumps, no tracing, nothing in swap."""
+"""What every process does first: no core dumps, no tracing, nothing in swap, and no more memory than it needs."""
 
 import ctypes
 import resource
@@ -9,9 +9,19 @@ PR_SET_NO_NEW_PRIVS = 38
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 
 
+# malloc.h
+M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
+LARGE_BYTES = 128 << 10
+
+
 def harden() -> None:
     """Memory is locked only where RLIMIT_MEMLOCK allows it; the rest always holds."""
     libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "mallopt"):  # glibc
+        # Else one large message makes it keep up to 64 MB for the next, and each thread has a heap of its own.
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        libc.mallopt(M_ARENA_MAX, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, value, 0, 0, 0):

@@ -72,8 +72,11 @@ class Log:
         self.signal("Log", signature, int(self.group), int(category), *token, text, path=path)
 
     def signal(self, member: str, signature: str, *args: object, path: str = "", only: str = "") -> None:
-        """Send a signal to the log service, and to the session manager if we are a client process; or `only` to one."""
-        for destination in (only,) if only else (self.receiver, self.session_manager):
+        """Send a signal to the log service, and to the session manager if we are a client process; or `only` to one.
+
+        To the session manager first: who is told of a change by the log and asks there has to find it.
+        """
+        for destination in (only,) if only else (self.session_manager, self.receiver):
             if destination:
                 self.bus.emit(path or self.path, self.interface, member, signature, *args, destination=destination)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ovpn3.constants import API_VERSION, MAX_LOG_LEVEL, SERVICE_ACCOUNT, LogGroup
@@ -144,16 +145,21 @@ class Service:
 
 def run(service: type[Service], options: argparse.Namespace) -> int:
     """Run a service that needs no privilege, as `options.user` if started by root. Returns the exit code."""
+    return run_prepared(lambda: lambda bus: service(bus, options), options)
+
+
+def run_prepared(prepare: Callable[[], Callable[[Bus], Service]], options: argparse.Namespace) -> int:
+    """As `run`, for a service with something to do as the account before there is an event loop: `prepare`."""
     harden()
     try:
         if os.geteuid() == 0:
             privileges.drop(options.user)
         os.umask(0o077)
-        return asyncio.run(_run(service, options))
+        return asyncio.run(_run(prepare()))
     except Ovpn3Error as e:
         print(f"{options.prog}: {e}", file=sys.stderr)
         return 2
 
 
-async def _run(service: type[Service], options: argparse.Namespace) -> int:
-    return await service(await Bus.connect(), options).run()
+async def _run(make: Callable[[Bus], Service]) -> int:
+    return await make(await Bus.connect()).run()

@@ -10,6 +10,7 @@ from ovpn3.dbus.access import AccessList
 from ovpn3.errors import ConfigurationRefused, ProfileError
 from ovpn3.profile import Directive, build, from_json, missing, to_json
 from ovpn3_services.common.log import clean
+from ovpn3_services.common.text import stripped
 
 MAX_TAG_CHARS = 128
 MAX_TAGS = 64
@@ -75,6 +76,8 @@ class Record:
             raise ConfigurationRefused(f"Invalid override key '{clean(name[:MAX_OVERRIDE_CHARS])}'")
         if signature != OVERRIDES[name] or not isinstance(value, str | bool):
             raise ConfigurationRefused(f"Invalid override data type for '{name}'")
+        if isinstance(value, str):
+            value = stripped(value)
         if isinstance(value, str) and (len(value) > MAX_OVERRIDE_CHARS or not value.isprintable()):
             raise ConfigurationRefused(f"'{name}' takes up to {MAX_OVERRIDE_CHARS} printable characters")
         self.overrides[name] = value

@@ -11,41 +11,39 @@ from ovpn3.constants import (
     MAX_LOG_LEVEL,
     SESSIONS_NAME,
 )
-from ovpn3.dbus.access import service_uid
+from ovpn3.dbus.access import administrator, refusal, root, same_uid, service_uid
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.peers import Peer
-from ovpn3.errors import AccessDenied, ConfigurationRefused
+from ovpn3.errors import ConfigurationRefused
 from ovpn3_services.common.clients import is_client
+from ovpn3_services.common.text import stripped
 
 if TYPE_CHECKING:
     from ovpn3_services.log.senders import Senders
     from ovpn3_services.log.service import LogService
 
 
-async def administrator(obj: object, call: Call) -> None:
-    """Root and the service account; the bus policy lets nobody else call these either."""
-    if await call.uid() not in (0, service_uid()):
-        raise AccessDenied(f"{call.sender} may not use {call.member} on {call.path}")
-
-
 async def _is_session_manager(bus: Bus, call: Call) -> bool:
     return await call.uid() == service_uid() and await bus.name_owner(SESSIONS_NAME) == call.sender
 
 
-async def session_manager(root: "Root", call: Call) -> None:
-    if not await _is_session_manager(root.service.bus, call):
-        raise AccessDenied("log forwarding is for the session manager to ask for")
+async def session_manager(obj: "Root", call: Call) -> None:
+    """The session manager."""
+    if not await _is_session_manager(obj.service.bus, call):
+        raise refusal(call, "log forwarding is for the session manager to ask for")
 
 
-async def client_process(root: "Root", call: Call) -> None:
-    if not await is_client(root.service.bus, await call.peer()):
-        raise AccessDenied("only client processes have a session to be assigned to")
+async def client_process(obj: "Root", call: Call) -> None:
+    """Client processes."""
+    if not await is_client(obj.service.bus, await call.peer()):
+        raise refusal(call, "only client processes have a session to be assigned to")
 
 
 async def receiver_or_session_manager(proxy: "ProxyObject", call: Call) -> None:
+    """The receiver's user, and the session manager."""
     if await call.uid() != proxy.target.uid and not await _is_session_manager(proxy.senders.bus, call):
-        raise AccessDenied("this forwarding is somebody else's")
+        raise refusal(call, "this forwarding is somebody else's")
 
 
 def checked_level(level: int) -> int:
@@ -55,43 +53,53 @@ def checked_level(level: int) -> int:
 
 
 class Root(DBusObject):
+    """The root object."""
+
     interface = LOG_INTERFACE
     domain = DOMAIN_LOG
 
     def __init__(self, service: "LogService") -> None:
         self.service = service
 
-    @method("Attach", "interface:s", rule=administrator)
+    @method("Attach", "interface:s", rule=same_uid)
     async def attach(self, call: Call, interface: str) -> None:
-        await self.service.senders.attach(await call.peer(), interface)
+        """Have Log and StatusChange signals of the caller's on that interface listened to, from whatever path."""
+        await self.service.senders.attach(await call.peer(), stripped(interface))
 
     @method("AssignSession", "session_path:o interface:s", rule=client_process)
     async def assign_session(self, call: Call, session_path: str, interface: str) -> None:
+        """Say that what the caller logs on that interface, attached before, is of that session."""
         self.service.senders.assign(call.sender, session_path, interface)
 
-    @method("Detach", "interface:s", rule=anyone)
+    @method("Detach", "interface:s", rule=same_uid)
     async def detach(self, call: Call, interface: str) -> None:
-        self.service.senders.detach(call.sender, interface)
+        """End an attachment of the caller's own."""
+        self.service.senders.detach(call.sender, stripped(interface))
 
-    @method("GetSubscriberList", "", "subscribers:a(ssss)", rule=administrator)
+    @method("GetSubscriberList", "", "subscribers:a(ssss)", rule=root)
     async def subscribers(self, call: Call) -> list[list[str]]:
+        """Who is attached: tag as decimal text, unique bus name, interface, and an empty text."""
         return [[str(s.tag), s.peer.name, s.interface, ""] for s in self.service.senders.attached.values()]
 
     @method("ProxyLogEvents", "target_address:s session_path:o", "proxy_path:o", rule=session_manager)
     async def proxy_log_events(self, call: Call, target: str, session_path: str) -> str:
-        receiver = await self.service.dispatcher.peers.peer(target)
+        """Pass on what is said of a session to a receiver's unique bus name; gives the object that stands for it."""
+        receiver = await self.service.dispatcher.peers.peer(stripped(target))
         return self.service.senders.forward(session_path, receiver, call.sender)
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
+        """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
 
     @prop("log_method", "s", read=anyone)
     def log_method(self, call: Call) -> str:
+        """Where lines go: syslog, journald, logfile or stdout:."""
         return self.service.output.writer.method
 
     @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
+        """Lines above it aren't written: 0 (fatal and critical only) to 6 (debug). Kept in the settings file."""
         return self.service.output.level
 
     @log_level.setter
@@ -101,6 +109,7 @@ class Root(DBusObject):
 
     @prop("log_dbus_details", "b", read=anyone, write=administrator)
     def log_dbus_details(self, call: Call) -> bool:
+        """Whether each line is preceded by who sent it from where."""
         return bool(self.service.options.service_log_dbus_details)
 
     @log_dbus_details.setter
@@ -109,6 +118,7 @@ class Root(DBusObject):
 
     @prop("log_prefix_logtag", "b", read=anyone, write=administrator)
     def log_prefix_logtag(self, call: Call) -> bool:
+        """Whether a line begins with its sender's tag."""
         return not self.service.options.no_logtag_prefix
 
     @log_prefix_logtag.setter
@@ -126,10 +136,12 @@ class Root(DBusObject):
 
     @prop("config_file", "s", read=anyone)
     def config_file(self, call: Call) -> str:
+        """The settings file; empty without a state directory."""
         return os.fspath(self.service.config_file or "")
 
     @prop("num_attached", "u", read=anyone)
     def num_attached(self, call: Call) -> int:
+        """How many interfaces of bus connections are attached."""
         return len(self.service.senders.attached)
 
     @prop("statistics", "a{sx}", read=anyone)
@@ -162,10 +174,12 @@ class ProxyObject(DBusObject):
 
     @method("Remove", rule=receiver_or_session_manager)
     async def remove(self, call: Call) -> None:
+        """End the forwarding."""
         self.senders.remove_proxy(self)
 
     @prop("log_level", "u", read=receiver_or_session_manager, write=receiver_or_session_manager)
     def log_level(self, call: Call) -> int:
+        """Lines above it aren't passed on: 0 to 6."""
         return self.log_level_now
 
     @log_level.setter
@@ -174,8 +188,10 @@ class ProxyObject(DBusObject):
 
     @prop("session_path", "o", read=receiver_or_session_manager)
     def session_path(self, call: Call) -> str:
+        """The session whose log it is."""
         return self.session
 
     @prop("target", "o", read=receiver_or_session_manager, wire="s")
     def target_name(self, call: Call) -> str:
+        """Unique bus name of the receiver."""
         return self.target.name

@@ -17,6 +17,12 @@ class Caller:
         self.peer = peer
         self.left = False
         self.lock = asyncio.Lock()
+        self._clearing = 0  # how many want all of it gone
+
+    @property
+    def may_go_on(self) -> bool:
+        """No while somebody waits to take down what is being built: asked in work that is long."""
+        return not self._clearing
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -24,7 +30,19 @@ class Caller:
         async with self.lock:
             if self.left:
                 raise AccessDenied(f"{self.peer.name} has left")
+            if not self.may_go_on:
+                raise AccessDenied("cut short by Cleanup")
             yield
+
+    @asynccontextmanager
+    async def clearing(self) -> AsyncIterator[None]:
+        """Instead of `working`, to take down all that there is. Work in hand is cut short, what waits is refused."""
+        self._clearing += 1
+        try:
+            async with self.lock:
+                yield
+        finally:
+            self._clearing -= 1
 
 
 class Callers:
@@ -44,7 +62,10 @@ class Callers:
 
     async def of(self, call: Call) -> Caller:
         """The caller, from now on watched. AccessDenied once `forget_all` has begun."""
-        peer = await call.peer()
+        return await self.behind(await call.peer())
+
+    async def behind(self, peer: Peer) -> Caller:
+        """As `of`, for a connection that may not have called us yet."""
         if self._closed:
             raise AccessDenied("the service is ending")
         caller = self._callers.get(peer.name)

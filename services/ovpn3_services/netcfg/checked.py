@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.net.plan import Address, Interface, TunnelAddress, WantedRoute
+from ovpn3_services.common.text import stripped
 
 # It becomes part of an object path; session tokens are letters and digits.
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
@@ -14,12 +15,14 @@ MAX_METRIC = 2**31 - 1
 
 
 def device_name(text: str) -> str:
+    text = stripped(text)
     if not _DEVICE_NAME.fullmatch(text):
         raise ConfigurationRefused(f"not a usable device name: {text[:40]!r}")
     return text
 
 
 def address(text: str, ipv6: bool) -> Address:
+    text = stripped(text)
     try:
         found = IPv6Address(text) if ipv6 else IPv4Address(text)
     except ValueError:
@@ -54,6 +57,7 @@ def route(text: str, prefix_size: int, metric: int, ipv6: bool, exclude: bool) -
 
 
 def domain(text: str) -> str:
+    text = stripped(text)
     if not _DOMAIN.fullmatch(text):
         raise ConfigurationRefused(f"not a domain name: {text[:60]!r}")
     return text

@@ -1,10 +1,12 @@
 """The D-Bus object of one device: settings are collected, Establish applies them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, TunOffload
-from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.dbus.access import administrator, same_uid
+from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.device import Device
 from ovpn3.net.plan import Wanted
@@ -13,6 +15,7 @@ from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller
 from ovpn3_services.netcfg.dns import DnsSettings
+from ovpn3_services.netcfg.journal import pack_steps, pack_wanted, unpack_steps, unpack_wanted
 from ovpn3_services.netcfg.settings import RedirectMethod
 from ovpn3_services.netcfg.tools import Tools
 
@@ -48,7 +51,7 @@ class NetDevice(DBusObject):
         self._layer = 0
         self._wanted = Wanted()
         self._dns = DnsSettings()
-        self._device = Device(tools.ipr, tools.bypasses, open_privileged)
+        self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
 
     @property
     def index(self) -> int:
@@ -56,76 +59,90 @@ class NetDevice(DBusObject):
         return self._device.index
 
     # -- methods ----------------------------------------------------------------------------------
-    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=anyone)
+    @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=same_uid)
     async def add_ip_address(self, call: Call, text: str, prefix_size: int, gateway: str, ipv6: bool) -> None:
+        """Address of ours, with the size of its network; the gateway may be empty."""
         address = checked.tunnel_address(text, prefix_size, gateway, ipv6)
         if len(self._wanted.addresses) >= MAX_ADDRESSES:
             raise ConfigurationRefused(f"more than {MAX_ADDRESSES} addresses")
         self._wanted = replace(self._wanted, addresses=(*self._wanted.addresses, address))
 
-    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=anyone)
+    @method("SetRemoteAddress", "ip_address:s ipv6:b", rule=same_uid)
     async def set_remote_address(self, call: Call, text: str, ipv6: bool) -> None:
+        """The server's, which is reached around the tunnel."""
         self._wanted = replace(self._wanted, remote=checked.host(text, ipv6))
 
-    @method("AddNetworks", "networks:a(suibb)", rule=anyone)
+    @method("AddNetworks", "networks:a(suibb)", rule=same_uid)
     async def add_networks(self, call: Call, networks: list[tuple[str, int, int, bool, bool]]) -> None:
+        """Routes: address, prefix size, metric or -1, whether IPv6, whether around the tunnel instead of into it."""
         if len(self._wanted.routes) + len(networks) > MAX_ROUTES:
             raise ConfigurationRefused(f"more than {MAX_ROUTES} networks")
         routes = [checked.route(*network) for network in networks]
         self._wanted = replace(self._wanted, routes=(*self._wanted.routes, *routes))
 
-    @method("AddDNS", "server_list:as", rule=anyone)
+    @method("AddDNS", "server_list:as", rule=same_uid)
     async def add_dns(self, call: Call, servers: list[str]) -> None:
+        """Name servers. Those there already are left out."""
         self._dns.add_servers(servers)
         self._no_resolver(call)
 
-    @method("AddDNSSearch", "domains:as", rule=anyone)
+    @method("AddDNSSearch", "domains:as", rule=same_uid)
     async def add_dns_search(self, call: Call, domains: list[str]) -> None:
+        """Search domains. Those there already are left out."""
         self._dns.add_search_domains(domains)
         self._no_resolver(call)
 
-    @method("SetDNSSEC", "mode:s", rule=anyone)
+    @method("SetDNSSEC", "mode:s", rule=same_uid)
     async def set_dnssec(self, call: Call, mode: str) -> None:
+        """yes, no or optional."""
         self._dns.set_dnssec(mode)
         self._no_resolver(call)
 
-    @method("SetDNSTransport", "mode:s", rule=anyone)
+    @method("SetDNSTransport", "mode:s", rule=same_uid)
     async def set_dns_transport(self, call: Call, mode: str) -> None:
+        """plain, dot or doh."""
         self._dns.set_transport(mode)
         self._no_resolver(call)
 
-    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=anyone)
+    @method("EnableDCO", "dev_name:s", "dco_device_path:o", rule=same_uid)
     async def enable_dco(self, call: Call, name: str) -> str:
+        """Refused: there is no data channel in the kernel."""
         raise ConfigurationRefused("data channel offload is not available")
 
-    @method("Establish", rule=anyone, fd="out")
+    @method("Establish", rule=same_uid, fd="out")
     async def establish(self, call: Call) -> int:
+        """Make the device with all that was set; its descriptor comes with the reply."""
         return (await self._establish()).fd
 
-    @method("EstablishOffloads", "wanted:u", "granted:u", rule=anyone, fd="out")
+    @method("EstablishOffloads", "wanted:u", "granted:u", rule=same_uid, fd="out")
     async def establish_offloads(self, call: Call, wanted: int) -> tuple[int, int]:
+        """As Establish, with those of the wanted offloads (bits of TunOffload) that the kernel grants."""
         tun = await self._establish(TunOffload(wanted))
         return tun.fd, int(tun.offloads)
 
-    @method("Disable", rule=anyone)
+    @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
+        """Take device and DNS settings down; the object stays."""
         async with self.caller.working():
             self._dns = DnsSettings()
             await self._tear_down()
 
-    @method("Destroy", rule=anyone)
+    @method("Destroy", rule=same_uid)
     async def on_destroy(self, call: Call) -> None:
+        """Take everything down, the object too."""
         async with self.caller.working():
             if self._tools.dispatcher.get(self.path) is self:
                 await self.destroy()
 
     # -- properties -------------------------------------------------------------------------------
-    @prop("device_name", "s", read=anyone)
+    @prop("device_name", "s", read=administrator)
     def device_name(self, call: Call) -> str:
+        """As asked for; once established, the kernel's."""
         return self._name
 
-    @prop("mtu", "q", read=anyone, write=anyone)
+    @prop("mtu", "q", read=administrator, write=administrator)
     def mtu(self, call: Call) -> int:
+        """68 to 65535 octets."""
         return self._wanted.mtu
 
     @mtu.setter
@@ -134,8 +151,9 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"an MTU is {MIN_MTU} at least, not {value}")
         self._wanted = replace(self._wanted, mtu=value)
 
-    @prop("layer", "u", read=anyone, write=anyone)
+    @prop("layer", "u", read=administrator, write=administrator)
     def layer(self, call: Call) -> int:
+        """3 is TUN, 2 is TAP, which Establish refuses, 0 is unset."""
         return self._layer
 
     @layer.setter
@@ -144,40 +162,46 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"not a layer: {value}")
         self._layer = value
 
-    @prop("txqueuelen", "q", read=anyone, write=anyone)
+    @prop("txqueuelen", "q", read=administrator, write=administrator)
     def txqueuelen(self, call: Call) -> int:
+        """Packets; 0 is the kernel's default."""
         return self._wanted.txqueuelen
 
     @txqueuelen.setter
     def set_txqueuelen(self, call: Call, value: int) -> None:
         self._wanted = replace(self._wanted, txqueuelen=value)
 
-    @prop("reroute_ipv4", "b", read=anyone, write=anyone)
+    @prop("reroute_ipv4", "b", read=administrator, write=administrator)
     def reroute_ipv4(self, call: Call) -> bool:
+        """Whether all IPv4 traffic goes into the tunnel."""
         return self._wanted.reroute_ipv4
 
     @reroute_ipv4.setter
     def set_reroute_ipv4(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv4=value)
 
-    @prop("reroute_ipv6", "b", read=anyone, write=anyone)
+    @prop("reroute_ipv6", "b", read=administrator, write=administrator)
     def reroute_ipv6(self, call: Call) -> bool:
+        """Whether all IPv6 traffic goes into the tunnel."""
         return self._wanted.reroute_ipv6
 
     @reroute_ipv6.setter
     def set_reroute_ipv6(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv6=value)
 
-    @prop("owner", "u", read=anyone)
+    @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
+        """uid of whom it was made for."""
         return self.caller.peer.uid
 
-    @prop("acl", "au", read=anyone)
+    @prop("acl", "au", read=administrator)
     def acl(self, call: Call) -> list[int]:
+        """Empty: nobody else can be let in."""
         return []
 
-    @prop("dns_scope", "s", read=anyone, write=anyone)
+    @prop("dns_scope", "s", read=administrator, write=administrator)
     def dns_scope(self, call: Call) -> str:
+        """global or tunnel; empty without a resolver back end, and then it can't be set."""
         return ""
 
     @dns_scope.setter
@@ -185,16 +209,19 @@ class NetDevice(DBusObject):
         raise ConfigurationRefused("there is no resolver back end")
 
     # These two are announced as one text by the original, and sent as a list.
-    @prop("dns_name_servers", "s", wire="as", read=anyone)
+    @prop("dns_name_servers", "s", wire="as", read=administrator)
     def dns_name_servers(self, call: Call) -> list[str]:
+        """As added."""
         return self._dns.servers
 
-    @prop("dns_search_domains", "s", wire="as", read=anyone)
+    @prop("dns_search_domains", "s", wire="as", read=administrator)
     def dns_search_domains(self, call: Call) -> list[str]:
+        """As added."""
         return self._dns.search_domains
 
-    @prop("dnssec_mode", "s", read=anyone)
+    @prop("dnssec_mode", "s", read=administrator)
     def dnssec_mode(self, call: Call) -> str:
+        """As set; unset before."""
         return self._dns.dnssec
 
     # -- the kernel device --------------------------------------------------------------------------
@@ -212,7 +239,8 @@ class NetDevice(DBusObject):
                 raise ConfigurationRefused("the device was destroyed")
             await self._tear_down()
             try:
-                tun = await self._device.establish(replace(self._applicable(), offloads=offloads))
+                wanted = replace(self._applicable(), offloads=offloads)
+                tun = await self._device.establish(wanted, lambda: self.caller.may_go_on)
             except NetworkError as e:
                 self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
                 raise
@@ -220,6 +248,8 @@ class NetDevice(DBusObject):
             for problem in self._device.problems:
                 self._tools.log.warn(f"{tun.name}: {problem}", path=self.path)
             self._tell(notify.added(self._device.applied))
+            # Before the caller has the descriptor: until then the device goes with us, and needs no entry.
+            self._tools.journal.put("device", self.path, **self._packed())
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
 
@@ -229,8 +259,32 @@ class NetDevice(DBusObject):
             await self._device.remove()
         except NetworkError as e:
             self._tools.log.error(f"{self._name}: {e}", path=self.path)
+        self._tools.journal.drop("device", self.path)
         if applied:
             self._tell(notify.removed(applied))
+
+    # -- for a successor ----------------------------------------------------------------------------
+    def _packed(self) -> dict[str, Any]:
+        """What `take_over` needs of a device that is established."""
+        return {
+            "owner": [self.caller.peer.name, self.caller.peer.uid, self.caller.peer.pid],
+            "name": self._name,
+            "index": self._device.index,
+            "layer": self._layer,
+            "wanted": pack_wanted(self._wanted),
+            "applied": pack_steps(self._device.applied),
+            "dns": asdict(self._dns),
+        }
+
+    def take_over(self, packed: dict[str, Any]) -> None:
+        """Be as a predecessor's device was; the kernel still has it."""
+        self._name, self._layer = str(packed["name"]), int(packed["layer"])
+        self._wanted = unpack_wanted(packed["wanted"])
+        dns = DnsSettings(**packed["dns"])
+        self._dns.add_servers(dns.servers)
+        self._dns.add_search_domains(dns.search_domains)
+        self._dns.dnssec, self._dns.transport = str(dns.dnssec), str(dns.transport)
+        self._device.take_over(int(packed["index"]), unpack_steps(packed["applied"]))
 
     def _applicable(self) -> Wanted:
         """What is wanted, as far as the redirect method has netcfg do it."""

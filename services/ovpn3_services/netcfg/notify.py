@@ -7,6 +7,7 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.describe import Signal
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.net.plan import AddAddress, Address, AddRoute, Bypass, Network, Step
+from ovpn3_services.netcfg.journal import Journal
 
 SIGNAL = Signal("NetworkChange", "type:u device:s details:a{ss}")
 MAX_FILTER = 0xFFFF
@@ -17,21 +18,24 @@ Change = tuple[NetworkChange, dict[str, str]]
 class Subscribers:
     """One subscription, a mask of NetworkChange, per unique bus name."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, journal: Journal) -> None:
+        self._bus, self._journal = bus, journal
         self._masks: dict[str, int] = {}
 
     def add(self, name: str, mask: int) -> None:
         if not 0 < mask <= MAX_FILTER:
             raise ConfigurationRefused(f"a notification filter is 1 to {MAX_FILTER}, not {mask}")
         self._masks[name] = mask
+        self._journal.put("subscriber", name, mask=mask)
 
     def remove(self, name: str) -> None:
-        if self._masks.pop(name, None) is None:
+        if name not in self._masks:
             raise ConfigurationRefused(f"{name[:60]!r} has no subscription")
+        self.forget(name)
 
     def forget(self, name: str) -> None:
         self._masks.pop(name, None)
+        self._journal.drop("subscriber", name)
 
     def list(self) -> list[tuple[str, int]]:
         return list(self._masks.items())

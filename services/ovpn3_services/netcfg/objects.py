@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from ipaddress import ip_network
+from typing import Any
 
 from ovpn3.constants import API_VERSION, DOMAIN_NETCFG, MAX_LOG_LEVEL, NETCFG_INTERFACE, NETCFG_PATH
-from ovpn3.dbus.access import root
+from ovpn3.dbus.access import administrator, refusal, root, same_uid
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
-from ovpn3.errors import AccessDenied, ConfigurationRefused, NetworkError
+from ovpn3.dbus.peers import Peer
+from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.plan import Network
 from ovpn3.net.route import best_hop
 from ovpn3_services.netcfg import checked, notify
@@ -21,7 +23,7 @@ MAX_DEVICES = 1024
 
 
 class NetCfg(DBusObject):
-    """The root. It knows all devices, and whose they are."""
+    """The root object. It knows all devices, and whose they are."""
 
     interface = NETCFG_INTERFACE
     domain = DOMAIN_NETCFG
@@ -38,26 +40,27 @@ class NetCfg(DBusObject):
         return bool(self._devices or self._protecting or self._tools.subscribers.list())
 
     # -- methods ----------------------------------------------------------------------------------
-    @method("CreateVirtualInterface", "device_name:s", "device_path:o", rule=anyone)
+    @method("CreateVirtualInterface", "device_name:s", "device_path:o", rule=same_uid)
     async def create_virtual_interface(self, call: Call, name: str) -> str:
-        checked.device_name(name)
+        """Make an object for a device of the caller's. The device itself is made by Establish."""
+        name = checked.device_name(name)
         caller = await self.callers.of(call)
         async with caller.working():
             if len(self._devices) >= MAX_DEVICES:
                 raise ConfigurationRefused(f"there are {MAX_DEVICES} devices already")
             path = f"{NETCFG_PATH}/{caller.peer.pid}_{name}"
-            device = NetDevice(self._tools, caller, path, name, destroyed=self._forget)
-            self._tools.dispatcher.export(path, device)
-            self._devices[path] = device
+            self._add(NetDevice(self._tools, caller, path, name, destroyed=self._forget))
         self._tools.log.debug(f"device {name} created for process {caller.peer.pid}", path=path)
         return path
 
-    @method("FetchInterfaceList", "", "device_paths:ao", rule=anyone)
+    @method("FetchInterfaceList", "", "device_paths:ao", rule=root)
     async def fetch_interface_list(self, call: Call) -> list[str]:
+        """All devices' objects, whosever they are."""
         return list(self._devices)
 
-    @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=anyone, fd="in")
+    @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=same_uid, fd="in")
     async def protect_socket(self, call: Call, remote: str, ipv6: bool, device_path: str) -> bool:
+        """Keep packets to the server out of the tunnels, in the way netcfg was told. The socket comes along."""
         server = ip_network(checked.host(remote, ipv6))
         caller = await self.callers.of(call)
         async with caller.working():
@@ -75,26 +78,30 @@ class NetCfg(DBusObject):
                 await self._route_around(caller, server, avoid)
         return True
 
-    @method("DcoAvailable", "", "available:b", rule=anyone)
+    @method("DcoAvailable", "", "available:b", rule=same_uid)
     async def dco_available(self, call: Call) -> bool:
+        """Whether the kernel has a data channel. False."""
         return False
 
-    @method("Cleanup", rule=anyone)
+    @method("Cleanup", rule=same_uid)
     async def cleanup(self, call: Call) -> None:
+        """Remove everything that the caller's process has had made."""
         peer = await call.peer()
         for caller in self.callers.known():
             if caller.peer == peer or caller.peer.pid == peer.pid != 0:
-                async with caller.lock:
+                async with caller.clearing():
                     await self._clear(caller)
 
-    @method("NotificationSubscribe", "filter:u", rule=anyone)
+    @method("NotificationSubscribe", "filter:u", rule=administrator)
     async def notification_subscribe(self, call: Call, mask: int) -> None:
+        """Send the caller NetworkChange signals of the types in the mask, 1 to 65535, which replaces an earlier one."""
         caller = await self.callers.of(call)
         async with caller.working():
             self._tools.subscribers.add(call.sender, mask)
 
-    @method("NotificationUnsubscribe", "subscriber:s", rule=anyone)
+    @method("NotificationUnsubscribe", "subscriber:s", rule=administrator)
     async def notification_unsubscribe(self, call: Call, subscriber: str) -> None:
+        """End the caller's subscription; root names whose."""
         if await call.uid() == 0:
             if not subscriber:
                 raise ConfigurationRefused("root has to name the subscriber")
@@ -102,23 +109,27 @@ class NetCfg(DBusObject):
         elif subscriber in ("", call.sender):
             self._tools.subscribers.remove(call.sender)
         else:
-            raise AccessDenied("only root may end somebody else's subscription")
+            raise refusal(call, "only root may end somebody else's subscription")
 
     @method("NotificationSubscriberList", "", "subscriptions:a(su)", rule=root)
     async def notification_subscriber_list(self, call: Call) -> list[list[object]]:
+        """Unique bus names and masks."""
         return [[name, mask] for name, mask in self._tools.subscribers.list()]
 
     # -- properties -------------------------------------------------------------------------------
     @prop("global_dns_servers", "as", read=anyone)
     def global_dns_servers(self, call: Call) -> list[str]:
+        """Name servers of devices with global scope."""
         return []
 
     @prop("global_dns_search", "as", read=anyone)
     def global_dns_search(self, call: Call) -> list[str]:
+        """Search domains of devices with global scope."""
         return []
 
-    @prop("log_level", "u", read=anyone, write=anyone)
+    @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
+        """How much it logs: 0 to 6."""
         return self._tools.log.level
 
     @log_level.setter
@@ -129,20 +140,48 @@ class NetCfg(DBusObject):
 
     @prop("config_file", "s", read=anyone)
     def config_file(self, call: Call) -> str:
+        """The settings file; empty without a state directory."""
         return config_file(self._tools.options)
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
+        """What these services are compatible with, as v<number>, and whose they are."""
         return API_VERSION
+
+    # -- a predecessor's things: see `ovpn3_services.netcfg.succession` -----------------------------
+    async def take_over_device(self, path: str, owner: Peer, packed: dict[str, Any]) -> None:
+        caller = await self.callers.behind(owner)
+        async with caller.working():
+            device = NetDevice(self._tools, caller, path, "", destroyed=self._forget)
+            device.take_over(packed)
+            self._add(device)
+
+    async def take_over_protection(self, owner: Peer) -> None:
+        """There is a route that leads around the owner's tunnel, held by its name."""
+        caller = await self.callers.behind(owner)
+        async with caller.working():
+            self._protecting.add(caller)
+
+    async def take_over_subscription(self, subscriber: Peer, mask: int) -> None:
+        caller = await self.callers.behind(subscriber)
+        async with caller.working():
+            self._tools.subscribers.add(subscriber.name, mask)
+
+    def has_device(self, path: str) -> bool:
+        return path in self._devices
 
     # -- the caller's things ----------------------------------------------------------------------
     async def _route_around(self, caller: Caller, server: Network, avoid: Collection[int]) -> None:
         """Lead packets to the server around the caller's devices; its earlier server's route goes."""
-        hop = await self._tools.bypasses.hold(caller, server, avoid)
+        hop = await self._tools.bypasses.hold(caller.peer.name, server, avoid)
         self._protecting.add(caller)
-        await self._tools.bypasses.release(caller, keep=server)
+        await self._tools.bypasses.release(caller.peer.name, keep=server)
         way = f"by {hop.gateway or 'link'}" if hop else "on this machine"
         self._tools.log.verb1(f"server {server.network_address} is reached around the tunnel, {way}")
+
+    def _add(self, device: NetDevice) -> None:
+        self._tools.dispatcher.export(device.path, device)
+        self._devices[device.path] = device
 
     def _forget(self, device: NetDevice) -> None:
         del self._devices[device.path]
@@ -153,7 +192,7 @@ class NetCfg(DBusObject):
             await device.destroy()
         self._protecting.discard(caller)
         try:
-            await self._tools.bypasses.release(caller)
+            await self._tools.bypasses.release(caller.peer.name)
         except NetworkError as e:
             self._tools.log.error(f"process {caller.peer.pid}: {e}")
 

@@ -1,16 +1,23 @@
-"""Lifetime of netcfg: it stays while a caller has something of ours, and takes everything down when it leaves."""
+"""Lifetime of netcfg: it stays while a caller has something of ours, and takes everything down when it leaves.
+
+Killed, it takes nothing down: its successor goes on with what the journal tells.
+"""
 
 from argparse import Namespace
-
-from pyroute2 import AsyncIPRoute
+from pathlib import Path
 
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup
-from ovpn3.dbus.bus import Bus
-from ovpn3.net.bypass import Bypasses
-from ovpn3.net.route import remove_ours
+from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
+from ovpn3.net.bypass import Bypasses, Holders
+from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.plan import Network
+from ovpn3.net.route import Hop, remove_ours
 from ovpn3_services.common.service import Service
+from ovpn3_services.netcfg import journal
+from ovpn3_services.netcfg.journal import Journal
 from ovpn3_services.netcfg.notify import Subscribers
 from ovpn3_services.netcfg.objects import NetCfg
+from ovpn3_services.netcfg.succession import Succession
 from ovpn3_services.netcfg.tools import Tools
 
 
@@ -22,15 +29,18 @@ class NetCfgService(Service):
     def __init__(self, bus: Bus, options: Namespace) -> None:
         super().__init__(bus, options)
         self._ipr = AsyncIPRoute()
-        tools = Tools(
+        path = Path(options.state_dir, journal.FILE_NAME) if options.state_dir else None
+        self._journal = Journal(path, self.log.error)
+        self._tools = Tools(
             ipr=self._ipr,
-            bypasses=Bypasses(self._ipr),
+            bypasses=Bypasses(self._ipr, self._note_bypass),
             dispatcher=self.dispatcher,
-            subscribers=Subscribers(bus),
+            subscribers=Subscribers(bus, self._journal),
+            journal=self._journal,
             log=self.log,
             options=options,
         )
-        self._root = NetCfg(tools)
+        self._root = NetCfg(self._tools)
 
     async def start(self) -> None:
         for complaint in self.options.complaints:
@@ -38,11 +48,26 @@ class NetCfgService(Service):
         if self.options.resolv_conf or self.options.systemd_resolved:
             self.log.warn("the configured DNS resolver back end is not available")
         self.log.warn("no DNS resolver back end: DNS settings are ignored")
-        # Not while another netcfg runs: we shall be refused its name.
-        if not await self.bus.name_owner(self.name) and (stale := await remove_ours(self._ipr)):
-            self.log.warn(f"{stale} routes of an earlier run removed")
         await self._root.callers.watch()
+        # Not while another netcfg runs: we shall be refused its name.
+        if not await self.bus.name_owner(self.name):
+            await self._succeed()
         self.dispatcher.export(self.path, self._root)
+
+    async def _succeed(self) -> None:
+        (bus_id,) = await self.bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetId")
+        self._journal.open(journal.circumstances(bus_id))
+        await Succession(self._root, self._tools).begin()
+        if not self.busy() and (stale := await remove_ours(self._ipr)):
+            self.log.warn(f"{stale} routes of an earlier run removed")
+
+    def _note_bypass(self, network: Network, hop: Hop, holders: Holders) -> None:
+        if holders:
+            where = [hop.index, str(hop.gateway or "")]
+            avoided = {str(holder): sorted(avoid) for holder, avoid in holders.items()}
+            self._journal.put("bypass", str(network), hop=where, holders=avoided)
+        else:
+            self._journal.drop("bypass", str(network))
 
     def busy(self) -> bool:
         return self._root.busy()

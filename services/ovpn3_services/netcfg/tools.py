@@ -3,11 +3,11 @@
 from argparse import Namespace
 from dataclasses import dataclass
 
-from pyroute2 import AsyncIPRoute
-
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.net.bypass import Bypasses
+from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3_services.common.log import Log
+from ovpn3_services.netcfg.journal import Journal
 from ovpn3_services.netcfg.notify import Subscribers
 
 
@@ -17,5 +17,6 @@ class Tools:
     bypasses: Bypasses
     dispatcher: Dispatcher
     subscribers: Subscribers
+    journal: Journal
     log: Log
     options: Namespace

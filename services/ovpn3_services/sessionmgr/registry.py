@@ -3,16 +3,18 @@
 NewTunnel           -> token and path are noted, the backend starter forks a client that knows the token
 RegistrationRequest -> the token names the session; the client is told its paths and reads its profile
 name of the client gone -> the session is closed, whatever it was doing
+our own start       -> clients that a killed predecessor left behind are asked for what they keep of their sessions
 """
 
 import asyncio
 import os
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from dbus_fast import Message
+from dbus_fast import Message, Variant
 
 from ovpn3.constants import (
     CLIENT_NAME_PREFIX,
@@ -22,17 +24,22 @@ from ovpn3.constants import (
     SessionEvent,
 )
 from ovpn3.dbus.access import AccessList
-from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, NO_REPLY, Bus, Match
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
-from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, ServiceError
+from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import Configuration
 from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import Log
 from ovpn3_services.sessionmgr.objects import SessionObject
+from ovpn3_services.sessionmgr.record import Record
 
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
+TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
+MAX_PENDING = 1000  # signals of a client that is being taken back
+MAX_SESSIONS_PER_OWNER = 100  # each is a process
+ENDED = "the client process is gone"
 ENDED_AT_START = "the client process ended at its start"
 
 
@@ -80,10 +87,23 @@ class Registry:
         self.sessions: dict[str, SessionObject] = {}  # by object path
         self._by_client: dict[str, SessionObject] = {}  # by unique name of the client process
         self._starting: dict[str, Starting] = {}  # by token
+        self._returning: dict[str, deque[Message]] = {}  # signals of clients being taken back, by unique name
         self._tasks: set[asyncio.Task[None]] = set()
 
+    async def watch(self) -> None:
+        """Begin to notice who leaves the bus: one subscription for all, of which a connection has 512 at most."""
+        gone = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg2="")
+        await self.bus.subscribe(gone, lambda m: self._on_gone(m.body[0]))
+
+    def _on_gone(self, name: str) -> None:
+        self._returning.pop(name, None)
+        if session := self._by_client.get(name):
+            session.backend_gone()
+        for session in self.sessions.values():
+            session.receiver_gone(name)
+
     def busy(self) -> bool:
-        return bool(self.sessions or self._starting)
+        return bool(self.sessions or self._starting or self._returning)
 
     def visible_to(self, uid: int) -> list[SessionObject]:
         return [s for s in self.sessions.values() if s.access.may_use(uid)]
@@ -95,11 +115,13 @@ class Registry:
             raise AccessDenied(f"no profile of yours at {config_path}")
         if self._in_use(config_path, uid):
             raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
+        if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
+            raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(_path_uuid("t"), f"{SESSIONS_PATH}/{_path_uuid('s')}", config_path, uid)
         self._starting[starting.token] = starting
         try:
             async with asyncio.timeout(REGISTRATION_TIMEOUT_S):
-                pid = await BackendStarter(self.bus).start_client(starting.token)
+                pid = await self._start_client(starting.token)
                 with _watched(pid, lambda: starting.fail(ENDED_AT_START)):
                     client = await starting.client
                 session = await self._admit(starting, client)
@@ -111,19 +133,37 @@ class Registry:
         asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
         return starting.path
 
+    async def _start_client(self, token: str) -> int:
+        """Pid of a new client. A starter that dies over it has a successor, and of two clients one is refused."""
+        starter = BackendStarter(self.bus)
+        try:
+            return await starter.start_client(token)
+        except RemoteError as e:
+            if e.name != NO_REPLY:
+                raise
+        return await starter.start_client(token)
+
     def _in_use(self, config_path: str, uid: int) -> bool:
         """Whether the user knows of a session with that profile, or is just starting one."""
         running = (s.config_path for s in self.visible_to(uid))
         starting = (s.config_path for s in self._starting.values() if s.uid == uid)
         return config_path in (*running, *starting)
 
+    def _count(self, uid: int) -> int:
+        """Sessions that the user has or is starting."""
+        starting = (s for s in self._starting.values() if s.path not in self.sessions)
+        return sum(s.access.owner == uid for s in self.sessions.values()) + sum(s.uid == uid for s in starting)
+
     def on_backend_signal(self, m: Message) -> None:
         """A signal from a client process: of one of ours, or a registration. Others are not listened to."""
-        session = self._by_client.get(m.sender or "")
+        sender = m.sender or ""
+        session = self._by_client.get(sender)
         if session is not None:
             session.on_signal(m)
+        elif sender in self._returning:
+            self._returning[sender].append(m)
         elif m.member == "RegistrationRequest" and m.signature == "ssi":
-            self.spawn(self._register(m.sender or "", *m.body[:2]))
+            self.spawn(self._register(sender, *m.body[:2]))
 
     async def _register(self, client: str, bus_name: str, token: str) -> None:
         """The client with unique name `client` says that it is the one started for `token`."""
@@ -158,7 +198,6 @@ class Registry:
             self.sessions[session.path] = self._by_client[client.name] = session
             undo.callback(self._forget, session)
             self.dispatcher.export(session.path, session)
-            session.watch = await self.bus.watch_name(client.name, lambda o: None if o else session.backend_gone())
             try:
                 name = await backend.confirm(starting.token, starting.path, starting.config_path)
             except Ovpn3Error as e:
@@ -166,6 +205,7 @@ class Registry:
             if session.path not in self.sessions:
                 raise ConfigurationRefused(ENDED_AT_START)
             session.config_name = name
+            session.entrust()
             undo.pop_all()
         return session
 
@@ -173,6 +213,65 @@ class Registry:
         """Nobody waits for a client any more: the service is ending."""
         for starting in self._starting.values():
             starting.fail("the session manager is ending")
+
+    # -- a predecessor's sessions -----------------------------------------------------------------
+    async def take_back(self) -> None:
+        """Manage the sessions that a killed predecessor has left; returns when that is done, or has taken long.
+
+        We ask the clients, rather than wait for them to come: the bus knows how many there are. Nobody else is told
+        of it: to the users these sessions have been there all the time.
+        """
+        body = await self.bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "ListNames")
+        work = [self.spawn(self._take_back(name)) for name in body[0] if name.startswith(CLIENT_NAME_PREFIX)]
+        if work:
+            await asyncio.wait(work, timeout=TAKE_BACK_TIMEOUT_S)
+
+    async def _take_back(self, name: str) -> None:
+        """The session of the client that owns `name`; if there is none it is ended, as nobody else can do that."""
+        client = await self.bus.name_owner(name)
+        if not client:
+            return
+        backend = BackendClient(self.bus, client)
+        try:
+            peer = await self.dispatcher.peers.peer(client)
+            if not await is_client(self.bus, peer):
+                raise AccessDenied("it is no client process of ours")
+            self._returning[client] = deque(maxlen=MAX_PENDING)
+            record = Record.unpack(await backend.fetch_record())
+            state = await backend.state()
+            if client not in self._returning:
+                raise ConfigurationRefused(ENDED)
+            session = self._restored(record, state, backend, peer)
+        except Ovpn3Error as e:
+            self.log.error(f"the session of {name} can't be taken back: {e}")
+            backend.force_shutdown()
+            return
+        finally:
+            pending = self._returning.pop(client, ())
+        self.log.info(f"session taken back from {name}", path=session.path)
+        for m in pending:
+            session.on_signal(m)
+        for receiver in record.receivers:
+            if not await self.bus.name_owner(receiver):
+                session.receiver_gone(receiver)
+        await session.renew_forwards()
+
+    def _restored(
+        self, record: Record, state: dict[str, Variant], backend: BackendClient, client: Peer
+    ) -> SessionObject:
+        if record.path in self.sessions:
+            raise ConfigurationRefused(f"another client has the session {record.path}")
+        access = AccessList(record.owner, record.granted, record.public)
+        session = SessionObject(self, record.path, record.config_path, access, backend, client.pid)
+        session.restore(record, state)
+        self.sessions[session.path] = self._by_client[client.name] = session
+        self.dispatcher.export(session.path, session)
+        session.entrust()
+        return session
+
+    async def renew_forwards(self) -> None:
+        """There is a new log service."""
+        await asyncio.gather(*(session.renew_forwards() for session in list(self.sessions.values())))
 
     # -- end --------------------------------------------------------------------------------------
     def remove(self, session: SessionObject) -> None:
@@ -186,14 +285,13 @@ class Registry:
         self.sessions.pop(session.path, None)
         self._by_client.pop(session.backend.service, None)
         self.dispatcher.unexport(session.path)
-        if session.watch:
-            session.watch.cancel()
 
     def _announce(self, session: SessionObject, event: SessionEvent, uid: int) -> None:
         self.bus.emit(SESSIONS_PATH, SESSIONS_INTERFACE, "SessionManagerEvent", "oqu", session.path, int(event), uid)
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Work that nobody waits for; kept until it is done."""
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Work that nobody has to wait for; kept until it is done."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -17,11 +17,20 @@ class SessionManager(Service):
         self.registry = Registry(bus, self.dispatcher, self.log)
 
     async def start(self) -> None:
+        await self.registry.watch()
+        self.dispatcher.hold()  # a call may be meant for a session that is about to be taken back
+        self.log.renewed = self.registry.renew_forwards
         self.dispatcher.export(self.path, Manager(self.registry))
         # One subscription for every client there will ever be; the registry knows which sender may say what.
         await self.bus.subscribe(Match(BACKENDS_INTERFACE, path=CLIENT_PATH), self.registry.on_backend_signal)
         changes = Match("org.freedesktop.DBus.Properties", "PropertiesChanged", path=CLIENT_PATH)
         await self.bus.subscribe(changes, self.registry.on_backend_signal)
+
+    async def named(self) -> None:
+        try:
+            await self.registry.take_back()
+        finally:
+            self.dispatcher.release()
 
     def busy(self) -> bool:
         return self.registry.busy()

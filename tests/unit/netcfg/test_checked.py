@@ -25,7 +25,7 @@ def test_what_is_right() -> None:
         assert checked.domain(name) == name
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a\n", "a..b", "-" * 64, "a." * 128, "ä.example", "a;b"])
+@pytest.mark.parametrize("text", ["", "a b", "a\x7f", "a..b", "-" * 64, "a." * 128, "ä.example", "a;b"])
 def test_domains_refused(text: str) -> None:
     with pytest.raises(ConfigurationRefused):
         checked.domain(text)
@@ -60,3 +60,9 @@ def test_dns_entries_are_bounded() -> None:
     with pytest.raises(ConfigurationRefused):
         dns.add_servers(["192.0.2.2", "nonsense"])
     assert dns.servers == ["192.0.2.1"]
+
+
+def test_control_characters_are_dropped() -> None:
+    assert checked.device_name("tun\x1b0\n") == "tun0"
+    assert str(checked.host("192.0.2.1\n", ipv6=False)) == "192.0.2.1"
+    assert checked.domain("corp\t.example\n") == "corp.example"

@@ -1,0 +1,25 @@
+"""What we use of pyroute2, without the rest of it.
+
+The package imports all of its parts by itself, 5 MB that no tunnel needs; so it is put in place without being run.
+"""
+
+import importlib.util
+import sys
+
+if "pyroute2" not in sys.modules:
+    _spec = importlib.util.find_spec("pyroute2")
+    if _spec is None:
+        raise ModuleNotFoundError("No module named 'pyroute2'", name="pyroute2")
+    sys.modules["pyroute2"] = importlib.util.module_from_spec(_spec)
+
+from pyroute2.iproute.linux import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+__all__ = ["AsyncIPRoute", "NetlinkError", "drop_strays"]
+
+
+def drop_strays(ipr: AsyncIPRoute) -> None:
+    """To be called after each "get": the kernel acknowledges it after the answer, and the library would keep that."""
+    strays = ipr.msg_queue.root
+    while not strays.empty():
+        strays.get_nowait()

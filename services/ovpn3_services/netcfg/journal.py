@@ -1,0 +1,147 @@
+"""What a successor needs to know should this process be killed: whose devices, routes and subscriptions there are.
+
+One JSON object a line, the first of which says where the rest holds: on this boot, in this network namespace, on this
+bus. The file is replaced as a whole, so it is always complete; it is not forced to the disk, since no boot outlives
+the kernel. Whoever can write it, the account, can have us do as much by calling us; it is checked all the same.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+from typing import Any
+
+from ovpn3.files import write_atomically
+from ovpn3.net.plan import AddAddress, Address, AddRoute, Step, TunnelAddress, Wanted, WantedRoute
+
+FILE_NAME = "netcfg.journal"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def circumstances(bus_id: str) -> dict[str, str]:
+    """What has to be the same for an entry to mean the same."""
+    namespace = os.stat("/proc/self/ns/net")
+    return {"boot": BOOT_ID.read_text().strip(), "netns": f"{namespace.st_dev}:{namespace.st_ino}", "bus": bus_id}
+
+
+@dataclass(frozen=True)
+class Entry:
+    kind: str
+    key: str
+    values: dict[str, Any]
+
+
+class Journal:
+    """Entries by kind and key. Nothing is written before `open`, nor without a path."""
+
+    def __init__(self, path: Path | None, failed: Callable[[str], None]) -> None:
+        """`failed` is told once why nothing can be written: a successor will know nothing then."""
+        self._path, self._failed = path, failed
+        self._header = ""
+        self._lines: dict[tuple[str, str], str] = {}
+        self._broken = False
+
+    def open(self, where: dict[str, str]) -> None:
+        """Begin, with what a predecessor in the same circumstances has left; anything else is dropped."""
+        self._header = json.dumps(where)
+        try:
+            header, *lines = self._path.read_text(encoding="utf-8").splitlines() if self._path else [""]
+        except (OSError, ValueError):
+            return
+        if header == self._header:
+            self._lines = {(e.kind, e.key): line for line in lines if (e := _entry(line))}
+
+    def entries(self, kind: str) -> Iterator[Entry]:
+        for line in list(self._lines.values()):
+            if (entry := _entry(line)) and entry.kind == kind:
+                yield entry
+
+    def put(self, kind: str, key: str, **values: Any) -> None:
+        self._lines[kind, key] = json.dumps([kind, key, values])
+        self._write()
+
+    def drop(self, kind: str, key: str) -> None:
+        if self._lines.pop((kind, key), None) is not None:
+            self._write()
+
+    def _write(self) -> None:
+        if self._path is None or not self._header or self._broken:
+            return
+        try:
+            if self._lines:
+                write_atomically(self._path, "\n".join([self._header, *self._lines.values(), ""]), sync=False)
+            else:
+                self._path.unlink(missing_ok=True)
+        except OSError as e:
+            self._broken = True
+            self._failed(f"{self._path} can't be written, no successor would know our devices: {e.strerror}")
+
+
+def _entry(line: str) -> Entry | None:
+    try:
+        kind, key, values = json.loads(line)
+    except (ValueError, TypeError):
+        return None
+    fits = isinstance(kind, str) and isinstance(key, str) and isinstance(values, dict)
+    return Entry(kind, key, values) if fits else None
+
+
+# -- plans as JSON; what is no plan is a ValueError, TypeError, KeyError or AttributeError --------------
+def pack_wanted(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "addresses": [[str(a.interface), _text(a.gateway)] for a in wanted.addresses],
+        "routes": [[str(r.network), r.metric, r.exclude] for r in wanted.routes],
+        "remote": _text(wanted.remote),
+        "mtu": wanted.mtu,
+        "txqueuelen": wanted.txqueuelen,
+        "reroute": [wanted.reroute_ipv4, wanted.reroute_ipv6],
+    }
+
+
+def unpack_wanted(packed: dict[str, Any]) -> Wanted:
+    reroute_ipv4, reroute_ipv6 = packed["reroute"]
+    return Wanted(
+        addresses=tuple(TunnelAddress(ip_interface(a), _address(gateway)) for a, gateway in packed["addresses"]),
+        routes=tuple(WantedRoute(ip_network(n), _number(m), bool(exclude)) for n, m, exclude in packed["routes"]),
+        remote=_address(packed["remote"]),
+        mtu=int(packed["mtu"]),
+        txqueuelen=int(packed["txqueuelen"]),
+        reroute_ipv4=bool(reroute_ipv4),
+        reroute_ipv6=bool(reroute_ipv6),
+    )
+
+
+def pack_steps(steps: list[Step]) -> list[list[Any]]:
+    """Those that are told to subscribers when a device goes."""
+    rows: list[list[Any]] = []
+    for step in steps:
+        match step:
+            case AddAddress(interface, peer):
+                rows.append(["address", str(interface), _text(peer), None])
+            case AddRoute(network, gateway, metric):
+                rows.append(["route", str(network), _text(gateway), metric])
+    return rows
+
+
+def unpack_steps(rows: list[list[Any]]) -> list[Step]:
+    steps: list[Step] = []
+    for kind, what, by, metric in rows:
+        if kind == "address":
+            steps.append(AddAddress(ip_interface(what), _address(by)))
+        else:
+            steps.append(AddRoute(ip_network(what), _address(by), _number(metric)))
+    return steps
+
+
+def _text(address: Address | None) -> str:
+    return "" if address is None else str(address)
+
+
+def _address(text: str) -> Address | None:
+    return ip_address(text) if text else None
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)

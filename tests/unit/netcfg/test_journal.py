@@ -1,0 +1,103 @@
+"""netcfg's journal: what is put in is found by a successor in the same circumstances, and by no other."""
+
+from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+
+import pytest
+
+from ovpn3.net.plan import AddAddress, AddRoute, Bypass, SetLink, TunnelAddress, Wanted, WantedRoute
+from ovpn3_services.netcfg.journal import (
+    FILE_NAME,
+    Entry,
+    Journal,
+    pack_steps,
+    pack_wanted,
+    unpack_steps,
+    unpack_wanted,
+)
+
+HERE = {"boot": "b", "netns": "n", "bus": "g"}
+
+
+def never(reason: str) -> None:
+    pytest.fail(reason)
+
+
+def opened(path: Path, where: dict[str, str] = HERE) -> Journal:
+    journal = Journal(path, never)
+    journal.open(where)
+    return journal
+
+
+def test_a_successor_finds_what_is_left(tmp_path: Path) -> None:
+    journal = opened(tmp_path / FILE_NAME)
+    journal.put("device", "/one", name="tun0")
+    journal.put("device", "/two", name="tun1")
+    journal.put("bypass", "192.0.2.1/32", hop=[1, ""])
+    journal.drop("device", "/one")
+    journal.drop("device", "/none")
+    successor = opened(tmp_path / FILE_NAME)
+    assert list(successor.entries("device")) == [Entry("device", "/two", {"name": "tun1"})]
+    assert list(successor.entries("bypass")) == [Entry("bypass", "192.0.2.1/32", {"hop": [1, ""]})]
+    successor.drop("device", "/two")
+    successor.drop("bypass", "192.0.2.1/32")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", HERE)
+def test_elsewhere_it_means_nothing(tmp_path: Path, what: str) -> None:
+    opened(tmp_path / FILE_NAME).put("device", "/one")
+    journal = opened(tmp_path / FILE_NAME, HERE | {what: "other"})
+    assert list(journal.entries("device")) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}\n[", b'{"boot": "b", "netns": "n", "bus": "g"}\n[1]\n{\n'])
+def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(content)
+    journal = opened(tmp_path / FILE_NAME)
+    assert list(journal.entries("device")) == []
+    journal.put("device", "/one")
+    assert len(list(opened(tmp_path / FILE_NAME).entries("device"))) == 1
+
+
+def test_a_place_that_can_t_be_written(tmp_path: Path) -> None:
+    """Is told once, and stops nobody."""
+    told: list[str] = []
+    journal = Journal(tmp_path / "none" / FILE_NAME, told.append)
+    journal.open(HERE)
+    journal.put("device", "/one")
+    journal.put("device", "/two")
+    assert len(told) == 1
+    assert "can't be written" in told[0]
+
+
+def test_without_a_path_nothing_is_written() -> None:
+    journal = Journal(None, never)
+    journal.open(HERE)
+    journal.put("device", "/one")
+    journal.drop("device", "/one")
+
+
+def test_plans_come_back_as_they_were() -> None:
+    wanted = Wanted(
+        addresses=(
+            TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.8.0.1")),
+            TunnelAddress(ip_interface("fd08::2/64")),
+        ),
+        routes=(
+            WantedRoute(ip_network("172.16.0.0/12"), 50),
+            WantedRoute(ip_network("2001:db8::/32"), None, exclude=True),
+        ),
+        remote=ip_address("192.0.2.1"),
+        mtu=1400,
+        txqueuelen=55,
+        reroute_ipv4=True,
+    )
+    assert unpack_wanted(pack_wanted(wanted)) == wanted
+    assert unpack_wanted(pack_wanted(Wanted())) == Wanted()
+    told = [
+        AddAddress(ip_interface("10.8.0.2/32"), ip_address("10.8.0.1")),
+        AddRoute(ip_network("::/1"), None, None),
+        AddRoute(ip_network("172.16.0.0/12"), ip_address("10.8.0.1"), 50),
+    ]
+    assert unpack_steps(pack_steps([Bypass(ip_network("192.0.2.1/32")), SetLink(1400, 0), *told])) == told

@@ -1,0 +1,16 @@
+"""What is generated in docs/ is up to date."""
+
+from docs import dbus
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    assert dbus.PAGE.read_text() == dbus.page(), "stale: make docs"
+
+
+def test_everything_is_explained() -> None:
+    for _, _, kind in dbus.OBJECTS:
+        documented = [kind, *(m.function for m in kind.methods.values()), *(p.getter for p in kind.properties.values())]
+        rules = [*(m.rule for m in kind.methods.values()), *(p.read for p in kind.properties.values())]
+        rules += [p.write for p in kind.properties.values() if p.write]
+        for what in (*documented, *rules):
+            assert what.__doc__, f"{kind.__name__}: {what}"
