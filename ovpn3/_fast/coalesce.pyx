@@ -37,7 +37,7 @@ from ovpn3._fast.vnet cimport (
 cdef enum:
     MAX_PACKET = 65535
     MAX_UDP_PACKETS = 64  # of one super packet, as the kernel's own
-    MAX_SUPERSEDED = 3  # by one acknowledgement: the sender answers it with a burst, for which others have to wait
+    MAX_SUPERSEDED = 5  # by one acknowledgement: the sender answers it with a burst, for which others have to wait
     ACK = 0x10
     PSH = 0x08
     DONT_FRAGMENT = 0x4000

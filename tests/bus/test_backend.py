@@ -156,8 +156,8 @@ async def test_only_the_session_manager_gives_orders(world: World, exit_code: "a
     for caller in (world.alice, world.account):
         client = BackendClient(caller, NAME)
         for name, (takes, _) in facts.methods.items():
-            signature = "".join(argument.split(":")[1] for argument in takes.split())
-            work = client.call(name, signature, *(samples[type_] for type_ in signature))
+            types = [argument.split(":")[1] for argument in takes.split()]
+            work = client.call(name, "".join(types), *(samples[type_] for type_ in types))
             await refused(work, DOMAIN_DEFAULT, "not the session manager")
     assert await BackendClient(world.manager, NAME).call("Ping") == [True]
 
@@ -255,7 +255,7 @@ async def test_with_a_session_it_waits_for_the_next_manager(
     client.keep_record(record)
     for _ in range(2):
         await world.manager.call(*DAEMON, *release())
-        await refused(BackendClient(world.manager, NAME).fetch_record(), DOMAIN_CLIENT, "not the session manager")
+        await refused(BackendClient(world.manager, NAME).fetch_record(), DOMAIN_DEFAULT, "not the session manager")
         await world.manager.request_name(SESSIONS_NAME)
         assert await client.fetch_record() == record
         client.keep_record(record)

@@ -236,6 +236,8 @@ CALLS: dict[str, dict[str, Answer]] = {
     "backends.root": {"StartClient": does("token")},
     "client.session": {
         "RegistrationConfirmation": fails(DOMAIN_REGISTRATION, "this client is registered", "t", session, profile),
+        "KeepRecord": does({}),
+        "FetchRecord": does(),
         "Ping": does(gives=True),
         "Ready": fails(DOMAIN_READY, "Missing user credentials"),
         "Connect": fails(DOMAIN_CLIENT, NO_INPUT),

@@ -157,12 +157,21 @@ async def test_a_successor_removes_what_a_killed_one_left(net: Namespace, bus: B
     assert finish(third) == 0
 
 
+async def interfaces() -> list[str]:
+    """Paths of all devices, as root is told."""
+    bus = await Bus.connect()
+    (paths,) = await NetworkConfiguration(bus).call("FetchInterfaceList")
+    bus.close()
+    await bus.lost()
+    return list(paths)
+
+
 @pytest.fixture
 def state(folder: Path) -> Path:
     """A state directory: the account may write there."""
     path = folder / "state"
     path.mkdir()
-    shutil.chown(path, ACCOUNT)
+    shutil.chown(path, ACCOUNT.name)
     return path
 
 
@@ -172,7 +181,7 @@ async def test_a_successor_goes_on_where_a_killed_one_ended(net: Namespace, bus:
     netcfg = NetworkConfiguration(bus)
     fd = await tunnel(bus)
     await netcfg.call("NotificationSubscribe", "u", 0xFFFF)
-    ((path,),) = await netcfg.call("FetchInterfaceList")
+    (path,) = await interfaces()
     device = Device(bus, path)
     told, up = await device.get_all(), net.state()
     finish(process, signal.SIGKILL)
@@ -182,7 +191,7 @@ async def test_a_successor_goes_on_where_a_killed_one_ended(net: Namespace, bus:
     await bus.subscribe(Match(NETCFG_NAME, "NetworkChange"), lambda m: heard.put_nowait(m.body[0]))
     second = await started(bus, "--state-dir", str(state))
     assert net.state() == up
-    assert await netcfg.call("FetchInterfaceList") == [[path]]
+    assert await interfaces() == [path]
     assert await device.get_all() == told
     await device.destroy()
     removed = [await asyncio.wait_for(heard.get(), 5) for _ in range(4)]
@@ -200,7 +209,8 @@ async def test_a_successor_removes_what_has_no_owner(net: Namespace, bus: Bus, s
     """Although somebody has the descriptor still."""
     before = net.state()
     process = await started(bus, "--state-dir", str(state))
-    caller = await Bus.connect()
+    with ACCOUNT.assumed():
+        caller = await Bus.connect()
     fd = await tunnel(caller)
     finish(process, signal.SIGKILL)
     caller.close()
@@ -236,10 +246,10 @@ async def test_a_journal_that_nobody_wrote(net: Namespace, bus: Bus, state: Path
     wan = socket.if_nametoindex("wan")
     (guid,) = await bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetId")
     (state / FILE_NAME).write_text(json.dumps(circumstances(guid) | where) + STRANGE % (wan, wan, wan))
-    shutil.chown(state / FILE_NAME, ACCOUNT)
+    shutil.chown(state / FILE_NAME, ACCOUNT.name)
     process = await started(bus, "--state-dir", str(state))
     assert net.state() == before
-    assert await NetworkConfiguration(bus).call("FetchInterfaceList") == [[]]
+    assert await interfaces() == []
     assert finish(process) == 0
     assert net.state() == before
 

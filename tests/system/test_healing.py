@@ -6,7 +6,7 @@ import random
 import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +26,7 @@ from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
 from tests.support.account import ALICE, BOB
-from tests.support.machine import Machine
+from tests.support.machine import Machine, comm
 from tests.support.netns import end
 from tests.support.server import OpenVpnServer
 from tests.system.test_crashes import (
@@ -139,18 +139,11 @@ async def test_the_forking_process_ends_with_the_starter(machine: Machine, start
     server = start_server()
     async with bus_of(machine) as bus:
         await new_session(bus, server.profile())
-        (nursery,) = [pid for pid in machine.pair.client.pids() if is_nursery(pid)]
-        nursery_ended = ended(nursery)
+        (forker,) = [pid for pid in machine.pair.client.pids() if comm(pid) == "openvpn3-forker"]
+        forker_ended = ended(forker)
         await kill(bus, machine, "backendstart", BACKENDS_NAME)
-        await asyncio.wait_for(nursery_ended, 5)
+        await asyncio.wait_for(forker_ended, 5)
         machine.disconnect()
-
-
-def is_nursery(pid: int) -> bool:
-    with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return b"nursery" in words and Path(f"/proc/{pid}/comm").read_text().strip() != "openvpn3-client"
-    return False
 
 
 async def killed_and_back(bus: Bus, machine: Machine, service: str) -> None:

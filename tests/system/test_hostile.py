@@ -113,7 +113,7 @@ async def test_wrong_types(machine: Machine) -> None:
                             await alice.call(name, path, interface, member, signature, value)
         for signature, value in values:
             if signature != "b":
-                with pytest.raises(RemoteError, match="has type"):
+                with pytest.raises(RemoteError, match="Expected type"):
                     await profile.set("dco", signature, value)
         await profile.remove()
 

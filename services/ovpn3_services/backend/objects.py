@@ -273,7 +273,7 @@ class ClientObject(DBusObject):
         self._status = (int(major), int(minor), text)
         if minor is StatusMinor.CONN_CONNECTED:
             self._web_auth = False
-        self.service.log.signal("StatusChange", "uus", *self._status)
+        self.service.log.signal("StatusChange", "uus", *self._status, last=minor in ENDED)
         if minor in ENDED:
             self.service.end()
 

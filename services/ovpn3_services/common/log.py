@@ -71,12 +71,16 @@ class Log:
         signature, token = ("uuss", (self.session_token,)) if self.session_token else ("uus", ())
         self.signal("Log", signature, int(self.group), int(category), *token, text, path=path)
 
-    def signal(self, member: str, signature: str, *args: object, path: str = "", only: str = "") -> None:
+    def signal(
+        self, member: str, signature: str, *args: object, path: str = "", only: str = "", last: bool = False
+    ) -> None:
         """Send a signal to the log service, and to the session manager if we are a client process; or `only` to one.
 
-        To the session manager first: who is told of a change by the log and asks there has to find it.
+        To the session manager first: who is told of a change by the log and asks there has to find it. But not the
+        `last` word, upon which the session manager ends the session and what the log forwards of it.
         """
-        for destination in (only,) if only else (self.session_manager, self.receiver):
+        both = (self.receiver, self.session_manager) if last else (self.session_manager, self.receiver)
+        for destination in (only,) if only else both:
             if destination:
                 self.bus.emit(path or self.path, self.interface, member, signature, *args, destination=destination)
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from ovpn3.dbus.bus import DAEMON_NAME, Bus, Match
 from ovpn3.dbus.dispatch import Call
 from ovpn3.dbus.peers import Peer
-from ovpn3.errors import AccessDenied
+from ovpn3.errors import AccessDenied, ConfigurationRefused
 
 
 class Caller:
@@ -31,7 +31,7 @@ class Caller:
             if self.left:
                 raise AccessDenied(f"{self.peer.name} has left")
             if not self.may_go_on:
-                raise AccessDenied("cut short by Cleanup")
+                raise ConfigurationRefused("cut short by Cleanup")
             yield
 
     @asynccontextmanager
