@@ -1,4 +1,4 @@
-"""One event for the log, from a service or from ourselves."""
+"""One line for the log, from a service or from ourselves."""
 
 import sys
 import time
@@ -6,18 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LogCategory, LogGroup
-from ovpn3_services.common.log import clean
 
-# Of a message; senders are not trusted to be brief.
-MAX_CHARS = 65_536
-MAX_LINES = 1000
+MAX_CHARS = 8192  # of a message; senders are not trusted to be brief
 
 _OVERHEAD_BYTES = 1000  # of an event in memory, besides its text
 
 
 @dataclass(frozen=True)
 class Event:
-    """`text` may have several lines; `tag` identifies the sender; `metadata` in the order in which it is printed."""
+    """`tag` identifies the sender; `metadata` in the order in which it is printed."""
 
     group: LogGroup
     category: LogCategory
@@ -42,12 +39,6 @@ class Event:
     def size_bytes(self) -> int:
         """What it takes of memory, about."""
         return sys.getsizeof(self.text) + _OVERHEAD_BYTES
-
-
-def clean_lines(text: str) -> str:
-    """Printable lines of `text`, bounded in number and length; they don't end with a line end."""
-    lines = text[:MAX_CHARS].rstrip("\n").split("\n", MAX_LINES - 1)
-    return "\n".join(line if line.isprintable() else clean(line) for line in lines)
 
 
 def group(number: int) -> LogGroup:

@@ -144,16 +144,6 @@ class Root(DBusObject):
         """How many interfaces of bus connections are attached."""
         return len(self.service.senders.attached)
 
-    @prop("statistics", "a{sx}", read=anyone)
-    def statistics(self, call: Call) -> dict[str, int]:
-        """Ours. Lines since the start: dropped for a writer that took no more, left out of a sender's that said too much."""
-        output, senders = self.service.output, self.service.senders
-        return {
-            "LINES_WRITTEN": output.written,
-            "LINES_DROPPED": output.dropped,
-            "LINES_LEFT_OUT": senders.left_out,
-        }
-
 
 class ProxyObject(DBusObject):
     """Passes on what a session's client says, as signals of ours from the session's path."""

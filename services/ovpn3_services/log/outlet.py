@@ -22,7 +22,6 @@ class Outlet:
     def __init__(self, writer: Writer, failed: Callable[[Event, OSError], None]) -> None:
         self.writer = writer
         self.written = 0  # events
-        self.dropped = 0  # events for which there was no room
         self._failed = failed
         self._waiting: deque[Event] = deque()
         self._rest: list[memoryview] = []  # of the first of them, when it has been begun
@@ -33,7 +32,6 @@ class Outlet:
 
     def put(self, event: Event) -> None:
         if self._size + event.size_bytes > MAX_WAITING_BYTES or self._shares[event.tag] > MAX_SHARE_BYTES:
-            self.dropped += 1
             self._missing += 1
             return
         self._append(event)
@@ -51,7 +49,7 @@ class Outlet:
         poll = select.poll()
         poll.register(self.writer.fileno(), select.POLLOUT)
         end = time.monotonic() + CLOSE_TIMEOUT_S
-        while self._waiting and poll.poll(max(end - time.monotonic(), 0) * 1000):
+        while self._waiting and (left := end - time.monotonic()) > 0 and poll.poll(left * 1000):
             self._send()
         self._close()
 

@@ -40,16 +40,6 @@ class Output(Log):
     def _outlets(self) -> set[Outlet]:
         return {self._outlet, self._stdout}
 
-    @property
-    def written(self) -> int:
-        """Events."""
-        return sum(outlet.written for outlet in self._outlets)
-
-    @property
-    def dropped(self) -> int:
-        """Events for which there was no room while a writer took no more."""
-        return sum(outlet.dropped for outlet in self._outlets)
-
     def close(self) -> None:
         for outlet in self._outlets:
             outlet.close()

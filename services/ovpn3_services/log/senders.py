@@ -19,7 +19,7 @@ from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import Ovpn3Error, ServiceError
 from ovpn3_services.common.log import clean
-from ovpn3_services.log.event import MAX_CHARS, Event, category, clean_lines, group
+from ovpn3_services.log.event import MAX_CHARS, Event, category, group
 from ovpn3_services.log.objects import ProxyObject
 from ovpn3_services.log.output import Output
 
@@ -75,7 +75,6 @@ class Senders:
         self.bus, self._dispatcher, self._log = bus, dispatcher, log
         self.attached: dict[tuple[str, str], Sender] = {}  # by unique name and interface
         self.proxies: dict[str, ProxyObject] = {}  # by object path
-        self.left_out = 0  # signals of those who said too much
         self._interfaces: set[str] = set()
 
     async def watch(self) -> None:
@@ -173,7 +172,6 @@ class Senders:
         if not sender.left_out:
             asyncio.get_running_loop().call_later(REPORT_S, self._report, sender)
         sender.left_out += 1
-        self.left_out += 1
 
     def _report(self, sender: Sender) -> None:
         who = f"{sender.interface} of {sender.peer.name}, tag {sender.tag}"
@@ -186,7 +184,7 @@ class Senders:
         event = Event(
             group(group_number),
             category(category_number),
-            clean_lines(text),
+            clean(text[:MAX_CHARS].rstrip("\n")),
             sender.tag,
             self._metadata(sender, path),
             clean(token[:MAX_TOKEN_CHARS]),

@@ -1,13 +1,9 @@
 """Where log lines go: a stream, a file, the journal, syslog. None of them ever waits."""
 
-import errno
-import fcntl
 import os
 import select
 import socket
-import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +15,6 @@ JOURNAL_SOCKET = "/run/systemd/journal/socket"
 SYSLOG_SOCKET = "/dev/log"
 IDENTIFIER = "openvpn3-service-log"
 STDOUT = 1
-# The lines of a message after its first: nobody's own message begins so.
-CONTINUED = " " * 15
-# Of a syslog datagram: even in four octets each, its usual receivers take them whole.
-SYSLOG_CHARS = 2000
 # syslog(3) priorities by category
 _PRIORITIES = (6, 7, 6, 6, 6, 4, 3, 2, 1)
 # FACILITIES are in the order of their numbers; those from 12 to 15 have no name.
@@ -36,7 +28,6 @@ _COLOURS = {
     LogCategory.CRIT: "1;31",
     LogCategory.FATAL: "1;37;41",
 }
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Style(Protocol):
@@ -81,8 +72,7 @@ class StreamWriter:
         now = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time)) if style.timestamp else ""
         start = f"{now} {{tag:{event.tag}}} " if event.tag and not style.no_logtag_prefix else f"{now} "
         lines = [start + event.details] if style.service_log_dbus_details and event.metadata else []
-        first, *others = (event.prefix + event.text).split("\n")
-        lines += [start + first, *(CONTINUED + line for line in others)]
+        lines.append(start + event.prefix + event.text)
         colour = _COLOURS.get(event.category) if style.colour else None
         text = "".join(f"\x1b[{colour}m{line}\x1b[0m\n" if colour else f"{line}\n" for line in lines)
         return [_octets(text)]
@@ -127,14 +117,11 @@ class DatagramWriter:
     def send(self, record: memoryview) -> int:
         if self._connected:
             try:
-                return self._send(record)
+                return self._socket.send(record)
             except ConnectionError:  # a receiver that is no more: there may be another
                 self._connected = False
         self._socket.connect(self._address)
         self._connected = True
-        return self._send(record)
-
-    def _send(self, record: memoryview) -> int:
         return self._socket.send(record)
 
     def fileno(self) -> int:
@@ -158,8 +145,8 @@ class SyslogWriter(DatagramWriter):
         now = time.strftime("%b %e %H:%M:%S", time.localtime(event.time))
         start = f"<{priority}>{now} {IDENTIFIER}[{os.getpid()}]: {{tag:{event.tag}}} "
         lines = [event.details] if self._style.service_log_dbus_details and event.metadata else []
-        lines += (event.prefix + event.text).split("\n")
-        return [_octets(start + piece) for line in lines for piece in _pieces(line)]
+        lines.append(event.prefix + event.text)
+        return [_octets(start + line) for line in lines]
 
 
 class JournalWriter(DatagramWriter):
@@ -181,32 +168,9 @@ class JournalWriter(DatagramWriter):
         fields["O3_LOG_CATEGORY"] = CATEGORY_TEXT[event.category]
         tag = f"{{tag:{event.tag}}} " if event.tag and not self._style.no_logtag_prefix else ""
         fields["MESSAGE"] = tag + event.text
-        return [b"".join(_field(name, _octets(value)) for name, value in fields.items())]
-
-    def _send(self, record: memoryview) -> int:
-        try:
-            return super()._send(record)
-        except OSError as e:
-            if e.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
-                raise
-        with open(os.memfd_create(IDENTIFIER, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb", buffering=0) as file:
-            file.write(record)
-            fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
-            socket.send_fds(self._socket, [b""], [file.fileno()])
-        return len(record)
+        # No value has a line end, which the protocol would want in another form; nor is any too long for a datagram.
+        return [_octets("".join(f"{name}={value}\n" for name, value in fields.items()))]
 
 
 def _octets(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
-
-
-def _pieces(line: str) -> Iterator[str]:
-    for start in range(0, max(len(line), 1), SYSLOG_CHARS):
-        yield line[start : start + SYSLOG_CHARS]
-
-
-def _field(name: str, value: bytes) -> bytes:
-    """A field of the journal; a value of several lines has its length before it."""
-    if b"\n" in value:
-        return b"%b\n%b%b\n" % (name.encode(), struct.pack("<Q", len(value)), value)
-    return b"%b=%b\n" % (name.encode(), value)
