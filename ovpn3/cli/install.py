@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from ovpn3.cli import atomic
 from ovpn3.cli.command import CommandError
 from ovpn3.cli.environment import render, templates
+from ovpn3.files import write_atomically
 
 DATA = "usr/share"
 MANIFEST = "usr/share/openvpn3/manifest.json"
@@ -174,7 +174,7 @@ class Installation:
     def _write(self, path: str, text: str) -> None:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(file, text)
+        write_atomically(file, text, mode=0o644)
 
     def _read_manifest(self) -> Manifest:
         """As it was written, or an empty one."""

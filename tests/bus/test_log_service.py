@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,12 @@ from ovpn3.dbus.bus import Bus, Match
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.log import Log as LogClient
 from ovpn3_services.common.log import Log
+from ovpn3_services.log import senders, writers
 from ovpn3_services.log.event import MAX_CHARS
-from ovpn3_services.log.senders import MAX_INTERFACES, tag_of
+from ovpn3_services.log.senders import BURST, MAX_INTERFACES, tag_of
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
-from ovpn3_services.log.writers import JournalWriter
-from tests.bus.running import ALICE, connected, policed_bus, running
+from tests.bus.running import ALICE, BOB, connected, policed_bus, running
 
 IFACE = "net.openvpn.v3.test"
 SESSION = f"{SESSIONS_PATH}/0s1"
@@ -279,30 +280,85 @@ async def test_a_service_finds_the_next_log_service(address: str, tmp_path: Path
 
 
 # -- where lines go when they can't go where they should -------------------------------------------
-async def test_a_file_that_can_not_be_opened(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_file_that_can_not_be_opened(address: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Nobody's tunnel depends on the log."""
     options = parse(["--log-file", "/nonexistent/log"])
     async with running(LogService, address, options), connected(address) as bus:
         await LogClient(bus).attach(IFACE)
         await say(bus, "hello")
         assert await LogClient(bus).get("log_method") == "stdout:"
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert "Logger -- ERROR --: can't open /nonexistent/log: No such file or directory" in said
     assert "Client INFO: hello" in said
 
 
-async def test_a_log_daemon_that_is_away(address: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    async with running(LogService, address, parse([])) as service, connected(address) as bus:
-        service.output.writer = JournalWriter(service.options, str(tmp_path / "none"))
+async def test_a_file_that_can_be_opened_at_last(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "log"
+    async with running(LogService, address, parse(["--log-file", str(file)])), connected(address) as bus:
+        await LogClient(bus).attach(IFACE)
+        file.parent.mkdir()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await settled(bus)
+        await say(bus, "hello")
+        assert await LogClient(bus).get("log_method") == "logfile"
+    assert "Client INFO: hello" in file.read_text()
+
+
+async def test_a_log_daemon_that_is_away(
+    address: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "JOURNAL_SOCKET", "/nonexistent/socket")
+    async with running(LogService, address, parse(["--journald"])), connected(address) as bus:
         await LogClient(bus).attach(IFACE)
         for text in ("one", "two"):
             await say(bus, text)
         assert await LogClient(bus).get("log_method") == "journald"
         assert await LogClient(bus).get("timestamp") is True, "the journal has its own"
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert said.count("journald: No such file or directory") == 1
     assert "INFO: one" in said
     assert "INFO: two" in said
+
+
+async def test_a_reader_that_stalls_holds_nobody_up(address: str, tmp_path: Path) -> None:
+    """A pipe whose reader has stopped: calls are answered, and what was dropped is told when it goes on."""
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    options = parse(["--log-file", str(tmp_path / "pipe")])
+    async with running(LogService, address, options), AsyncExitStack() as stack:
+        buses = [await stack.enter_async_context(connected(address)) for _ in range(6)]
+        for bus in buses:
+            await LogClient(bus).attach(IFACE)
+            for _ in range(400):
+                bus.emit("/a", IFACE, "Log", "uus", LogGroup.CLIENT, LogCategory.INFO, "x" * 1000)
+            await settled(bus)
+        read = b""
+        async with asyncio.timeout(10):
+            while b"lines are missing before this one: logfile took no more" not in read:
+                with suppress(BlockingIOError):
+                    read += os.read(end, 1 << 20)
+                await settled(buses[0])
+    os.close(end)
+    missing = int(re.findall(rb"(\d+) lines are missing", read)[0])
+    assert read.count(b"Client INFO: x") + missing == 6 * 400
+
+
+async def test_who_says_too_much_is_cut_short(
+    service: LogService, sender: Bus, address: str, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(senders, "REPORT_S", 0)
+    await LogClient(sender).attach(IFACE)
+    for _ in range(2 * BURST):
+        sender.emit("/a", IFACE, "Log", "uus", LogGroup.CLIENT, LogCategory.INFO, "flood")
+    await settled(sender)
+    async with connected(address) as other:
+        await LogClient(other).attach(IFACE)
+        await say(other, "heard")
+    written = text(output)
+    assert "INFO: heard" in written
+    assert BURST <= written.count("INFO: flood") < 2 * BURST
+    left_out = sum(map(int, re.findall(r"Logger WARNING: (\d+) lines left out, more than 1000 a second", written)))
+    assert written.count("INFO: flood") + left_out == 2 * BURST
 
 
 async def test_a_damaged_settings_file_is_put_aside(address: str, tmp_path: Path, output: Path) -> None:
@@ -439,6 +495,25 @@ async def test_a_proxy_has_its_own_level(service: LogService, address: str) -> N
         assert (await f.next())[1][2] == "kept"
         with pytest.raises(RemoteError, match="0 to 6"):
             await proxy.set("log_level", "u", 7)
+
+
+async def test_each_receiver_has_a_level_of_its_own(service: LogService, address: str) -> None:
+    """Several receivers, one of them twice: what one of them changes or ends is nothing to the others."""
+    async with forwarding(address) as f, connected(address, BOB) as bob:
+        theirs: asyncio.Queue[Message] = asyncio.Queue()
+        await bob.subscribe(Match(BACKENDS_INTERFACE, sender=LOG_NAME, path=SESSION), theirs.put_nowait)
+        alices = await LogClient(f.manager).proxy_log_events(f.user.unique_name, SESSION)
+        bobs = await LogClient(f.manager).proxy_log_events(bob.unique_name, SESSION)
+        await bobs.set("log_level", "u", 2)
+        await f.say("detail", LogCategory.DEBUG)
+        await f.say("warning", LogCategory.WARN)
+        assert [(await f.next())[1][2] for _ in range(2)] == ["detail", "warning"]
+        assert (await asyncio.wait_for(theirs.get(), 5)).body[2] == "warning"
+        await bobs.set("log_level", "u", 6)
+        await alices.remove()
+        await f.say("more", LogCategory.DEBUG)
+        assert (await asyncio.wait_for(theirs.get(), 5)).body[2] == "more"
+        assert await f.nothing_more()
 
 
 async def test_metadata_of_a_client_names_the_session(service: LogService, address: str, output: Path) -> None:

@@ -22,6 +22,11 @@ def inside(machine: SystemBusSandbox, *command: str) -> str:
     return machine.run(command).stdout
 
 
+def settings(machine: SystemBusSandbox, file: str) -> object:
+    lines = inside(machine, "cat", file).splitlines()
+    return json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
+
+
 @pytest.mark.parametrize("command", ["install", "uninstall", "init-config"])
 def test_root_only(machine: SystemBusSandbox, command: str) -> None:
     done = machine.run(["openvpn3-admin", command], account=ALICE, check=False)
@@ -50,13 +55,13 @@ def test_init_config(machine: SystemBusSandbox) -> None:
     ]
     assert machine.run(["test", "-e", log], check=False).returncode == 1
     assert admin(machine, "init-config", "--write-configs").returncode == 0
-    assert json.loads(inside(machine, "cat", log)) == {"syslog": True}
+    assert settings(machine, log) == {"syslog": True}
     assert inside(machine, "stat", "-c", "%U:%G %a", log, netcfg) == "openvpn:openvpn 644\n" * 2
     machine.write(log, '{\n// Level\n"log_level": "5", "journald": true}')
     assert "exists" in admin(machine, "init-config", "--write-configs").stdout
     assert "Level" in inside(machine, "cat", log)
     assert admin(machine, "init-config", "--write-configs", "--force").returncode == 0
-    assert json.loads(inside(machine, "cat", log)) == {"log_level": "5", "syslog": True}
+    assert settings(machine, log) == {"log_level": "5", "syslog": True}
     inside(machine, "rm", log, netcfg)
 
 

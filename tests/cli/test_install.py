@@ -12,7 +12,6 @@ from ovpn3.cli.admin import ADMIN
 from ovpn3.cli.command import CommandError
 from ovpn3.cli.environment import BIN, check_account_name, check_usable_by
 from ovpn3.cli.install import MANIFEST, STATE, Installation
-from ovpn3.cli.verbs.init_config import _read
 from ovpn3.constants import BACKENDS_NAME, CONFIG_NAME, LOG_NAME, NETCFG_NAME, SESSIONS_NAME
 
 ACTIVATION = "usr/share/dbus-1/system-services"
@@ -144,15 +143,3 @@ def test_dry_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_account_names(name: str) -> None:
     with pytest.raises(CommandError):
         check_account_name(name)
-
-
-def test_settings_may_have_comments(tmp_path: Path) -> None:
-    file = tmp_path / "netcfg.json"
-    assert _read(file) is None
-    file.write_text('{\n  // Log level\n  "log_level": "4"\n}\n')
-    assert _read(file) == {"log_level": "4"}
-    file.write_text("")
-    assert _read(file) == {}
-    file.write_text("[1]")
-    with pytest.raises(CommandError):
-        _read(file)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ovpn3.cli import atomic
+from ovpn3 import settingsfile
 from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.install import STATE, account_exists, ids, make_state_directories
 from ovpn3.cli.selection import system_bus
@@ -14,6 +14,8 @@ from ovpn3.cli.verbs.install import check_root
 from ovpn3.constants import SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, RemoteError
+from ovpn3.files import write_atomically
+from ovpn3.settingsfile import Settings
 
 OPTIONS = (
     Option("write-configs", help="Write the settings; without it they are only shown"),
@@ -24,8 +26,6 @@ OPTIONS = (
 RESOLVED_STUB = "127.0.0.53"
 RESOLV_CONF = Path("/etc/resolv.conf")
 STUB_RESOLV_CONF = Path("/run/systemd/resolve/stub-resolv.conf")
-
-Settings = dict[str, object]
 
 
 async def run(options: Options) -> int:
@@ -82,31 +82,16 @@ def _names_stub(file: Path) -> bool:
 
 def _settle(file: Path, wanted: Settings, exclusive: tuple[str, ...], owner: tuple[int, int], options: Options) -> None:
     """Bring a service's file to the wanted settings; its other ones stay, but for those `exclusive` of the wanted."""
-    present = _read(file)
+    present = settingsfile.read(file)
     if present is not None and not options.has("force"):
         print(f"{file} exists; left as it is without --force")
         return
     kept = {key: value for key, value in (present or {}).items() if key not in exclusive}
-    text = json.dumps(kept | wanted, indent=2) + "\n"
     write = options.has("write-configs")
     settings = ", ".join(f"{key} = {json.dumps(value)}" for key, value in wanted.items())
     print(f"{'' if write else 'would '}write {file}: {settings}")
     if write:
-        atomic.write(file, text, owner=owner)
-
-
-def _read(file: Path) -> Settings | None:
-    """A service's settings, None without a file. Lines that start with // are comments."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        content = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")) or "{}")
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise CommandError(f"{file} can't be read: it is no JSON object")
-    return content
+        write_atomically(file, settingsfile.dump(kept | wanted), mode=0o644, owner=owner)
 
 
 def _relabel(state: Path) -> None:

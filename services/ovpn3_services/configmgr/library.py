@@ -10,8 +10,8 @@ from ovpn3.constants import CONFIG_PATH, DOMAIN_REQUEST, ConfigEvent
 from ovpn3.dbus.access import AccessList
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.errors import ConfigurationRefused, ProfileError, ServiceError
+from ovpn3.files import put_aside, write_atomically
 from ovpn3.profile import check_name, parse
-from ovpn3_services.common.files import put_aside, write_atomically
 from ovpn3_services.common.log import Log
 from ovpn3_services.configmgr.objects import ProfileObject
 from ovpn3_services.configmgr.record import Record, defects

@@ -1,11 +1,15 @@
 """One line for the log, from a service or from ourselves."""
 
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LogCategory, LogGroup
 
 MAX_CHARS = 8192  # of a message; senders are not trusted to be brief
+
+_OVERHEAD_BYTES = 1000  # of an event in memory, besides its text
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Event:
     tag: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     token: str = ""  # of a session
+    time: float = field(default_factory=time.time)  # seconds since 1970
 
     @property
     def prefix(self) -> str:
@@ -29,6 +34,11 @@ class Event:
     @property
     def details(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.metadata.items())
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of memory, about."""
+        return sys.getsizeof(self.text) + _OVERHEAD_BYTES
 
 
 def group(number: int) -> LogGroup:

@@ -3,10 +3,12 @@
 We listen once to each interface, not once to each sender: a connection may have 512 match rules on a system bus.
 """
 
+import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dbus_fast import Message
 from dbus_fast.validators import is_interface_name_valid
@@ -22,6 +24,13 @@ from ovpn3_services.log.objects import ProxyObject
 from ovpn3_services.log.output import Output
 
 MAX_INTERFACES = 64  # that we listen to; ours are seven
+# What one sender may say: at once, and all the time. A unit is a line of up to 1 KiB.
+BURST = 5000
+PER_SECOND = 1000
+MAX_TOKEN_CHARS = 200
+REPORT_S = 1.0  # between two lines on what was left out of a sender's
+
+_SIGNALS = {("Log", "uus"), ("Log", "uuss"), ("StatusChange", "uus")}
 
 
 def refused(text: str) -> ServiceError:
@@ -34,6 +43,21 @@ def tag_of(sender: str, interface: str) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
+class Allowance:
+    """How much a sender may still say: BURST units, renewed by PER_SECOND."""
+
+    def __init__(self, now: float) -> None:
+        self._left, self._at = float(BURST), now
+
+    def take(self, units: int, now: float) -> bool:
+        self._left = min(self._left + (now - self._at) * PER_SECOND, BURST)
+        self._at = now
+        enough = self._left >= units
+        if enough:
+            self._left -= units
+        return enough
+
+
 @dataclass
 class Sender:
     """An interface of a bus connection that has attached itself."""
@@ -42,6 +66,8 @@ class Sender:
     interface: str
     tag: int
     session_path: str = ""  # a client process's, once assigned
+    allowance: Allowance = field(default_factory=lambda: Allowance(time.monotonic()))
+    left_out: int = 0  # signals, since it was last said
 
 
 class Senders:
@@ -130,19 +156,27 @@ class Senders:
     # -- what comes in ----------------------------------------------------------------------------
     def _on_signal(self, m: Message) -> None:
         sender = self.attached.get((m.sender or "", m.interface or ""))
-        if sender is None:
+        if sender is None or (m.member, m.signature) not in _SIGNALS:
             return
-        match m.member, m.signature:
-            case "Log", "uus":
-                group_number, category_number, text = m.body
-                self._on_log(sender, m.path or "", group_number, category_number, text)
-            case "Log", "uuss":
-                group_number, category_number, token, text = m.body
-                self._on_log(sender, m.path or "", group_number, category_number, text, token)
-            case "StatusChange", "uus":
-                major, minor, text = m.body
-                for proxy in self._status_proxies(sender, m.path or ""):
-                    proxy.pass_on("StatusChange", major, minor, clean(text[:MAX_CHARS]))
+        first, second, *token, text = m.body
+        if not sender.allowance.take(1 + len(text) // 1024, time.monotonic()):
+            self._leave_out(sender)
+        elif m.member == "Log":
+            self._on_log(sender, m.path or "", first, second, text, *token)
+        else:
+            for proxy in self._status_proxies(sender, m.path or ""):
+                proxy.pass_on("StatusChange", first, second, clean(text[:MAX_CHARS]))
+
+    def _leave_out(self, sender: Sender) -> None:
+        """One that says too much is not to keep us from the others, nor to fill the disk."""
+        if not sender.left_out:
+            asyncio.get_running_loop().call_later(REPORT_S, self._report, sender)
+        sender.left_out += 1
+
+    def _report(self, sender: Sender) -> None:
+        who = f"{sender.interface} of {sender.peer.name}, tag {sender.tag}"
+        self._log.warn(f"{sender.left_out} lines left out, more than {PER_SECOND} a second: {who}")
+        sender.left_out = 0
 
     def _on_log(
         self, sender: Sender, path: str, group_number: int, category_number: int, text: str, token: str = ""
@@ -153,7 +187,7 @@ class Senders:
             clean(text[:MAX_CHARS].rstrip("\n")),
             sender.tag,
             self._metadata(sender, path),
-            clean(token[:MAX_CHARS]),
+            clean(token[:MAX_TOKEN_CHARS]),
         )
         self._log.write(event)
         for proxy in self._proxies_of(sender.session_path):

@@ -1,14 +1,14 @@
 """Settings of the log service: the command line, and <state-dir>/log-service.json which overrides it."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ovpn3_services.common.files import put_aside, write_atomically
+from ovpn3.errors import ConfigurationRefused
+from ovpn3.files import put_aside, write_atomically
+from ovpn3.settingsfile import Settings, dump, flag, read
 from ovpn3_services.common.service import argument_parser, log_level
-from ovpn3_services.common.settingsfile import flag, load
 
 FILE_NAME = "log-service.json"
 MAX_IDLE_MINUTES = 1_000_000
@@ -67,6 +67,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--journald, --syslog and --log-file exclude each other")
     if options.colour and (options.journald or options.syslog):
         parser.error("--colour goes with a file or standard output")
+    options.switched_on = {name for name, value in vars(options).items() if value is True and name not in _METHODS}
     options.complaints = apply_file(options)
     return options
 
@@ -78,28 +79,38 @@ def config_file(options: argparse.Namespace) -> Path | None:
 def apply_file(options: argparse.Namespace) -> list[str]:
     """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
     path = config_file(options)
-    settings, complaint = load(path)
-    complaints = [complaint] if complaint else []
-    if complaint and path:
-        # A later save would overwrite it.
-        try:
-            complaints.append(f"it is put aside as {put_aside(path).name}")
-        except OSError as e:
-            complaints.append(f"it can't be put aside: {e.strerror}")
+    settings, complaints = _read(path) if path else ({}, [])
     if flag(settings.get("syslog")) or flag(settings.get("journald")) or settings.get("log_file"):
         options.syslog, options.journald, options.log_file = False, False, ""
-    for field, (option, read) in _FIELDS.items():
+    for field, (option, value_of) in _FIELDS.items():
         try:
             if field in settings:
-                setattr(options, option, read(settings[field]))
+                setattr(options, option, value_of(settings[field]))
         except (ValueError, argparse.ArgumentTypeError) as e:
             complaints.append(f"{path}: {field} is ignored: {e}")
+    options.unknown = {field: value for field, value in settings.items() if field not in _FIELDS}
     return complaints
 
 
+def _read(path: Path) -> tuple[Settings, list[str]]:
+    """What the file holds, and complaints if it can't be used; it is put aside, for a later save would overwrite it."""
+    try:
+        return read(path) or {}, []
+    except ConfigurationRefused as e:
+        complaints = [str(e)]
+    try:
+        complaints.append(f"it is put aside as {put_aside(path).name}")
+    except OSError as e:
+        complaints.append(f"it can't be put aside: {e.strerror}")
+    return {}, complaints
+
+
 def save(options: argparse.Namespace) -> None:
-    """Write what is in force, in the original's form: what is off or empty is absent, numbers are texts. OSError."""
+    """Write what is in force and the fields we don't know. OSError.
+
+    What is off or empty is absent, unless that has to overrule the command line: the original would take it for on.
+    """
     if path := config_file(options):
         values = {field: getattr(options, option) for field, (option, _) in _FIELDS.items()}
-        settings = {f: v if isinstance(v, bool) else str(v) for f, v in values.items() if v or type(v) is int}
-        write_atomically(path, json.dumps(settings, indent="\t") + "\n")
+        kept = {f: v for f, v in values.items() if v or type(v) is int or _FIELDS[f][0] in options.switched_on}
+        write_atomically(path, dump(kept | options.unknown))

@@ -1,11 +1,11 @@
-"""Where log lines go: a stream, a file, the journal, syslog. A writer that fails loses the line, never the service."""
+"""Where log lines go: a stream, a file, the journal, syslog. None of them ever waits."""
 
 import os
+import select
 import socket
-import sys
-from datetime import datetime
+import time
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LogCategory
 from ovpn3_services.log.event import Event
@@ -14,7 +14,7 @@ from ovpn3_services.log.settings import FACILITIES
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 SYSLOG_SOCKET = "/dev/log"
 IDENTIFIER = "openvpn3-service-log"
-SEND_TIMEOUT_S = 0.2  # a log daemon that doesn't read must not hold up every service
+STDOUT = 1
 # syslog(3) priorities by category
 _PRIORITIES = (6, 7, 6, 6, 6, 4, 3, 2, 1)
 # FACILITIES are in the order of their numbers; those from 12 to 15 have no name.
@@ -42,102 +42,122 @@ class Style(Protocol):
 class Writer(Protocol):
     method: str  # as the property log_method names it
 
-    def write(self, event: Event) -> None:
-        """OSError: the line is lost."""
+    def records(self, event: Event) -> list[bytes]:
+        """The event in the form of this writer: what `send` is to be called with."""
 
-    def reopen(self) -> None: ...
+    def send(self, record: memoryview) -> int:
+        """Octets taken. BlockingIOError: nothing can be taken now; another OSError: the line is lost."""
+
+    def fileno(self) -> int:
+        """Becomes writable when more can be taken."""
+
     def close(self) -> None: ...
 
 
 class StreamWriter:
+    """Standard output, or another descriptor that isn't ours.
+
+    It is shared with other processes, so it can't be made non-blocking: that would hold for them too.
+    """
+
     method = "stdout:"
 
-    def __init__(self, style: Style, stream: TextIO | None = None) -> None:
-        self._style, self._stream = style, stream or sys.stdout
+    def __init__(self, style: Style, fd: int = STDOUT) -> None:
+        self._style, self._fd = style, fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
 
-    def write(self, event: Event) -> None:
+    def records(self, event: Event) -> list[bytes]:
         style = self._style
-        now = datetime.now().strftime("%Y-%m-%d %H:%M:%S") if style.timestamp else ""
-        tag = f"{{tag:{event.tag}}} " if event.tag and not style.no_logtag_prefix else ""
-        lines = [f"{now} {tag}{event.prefix}{event.text}"]
-        if style.service_log_dbus_details and event.metadata:
-            lines.insert(0, f"{now} {tag}{event.details}")
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time)) if style.timestamp else ""
+        start = f"{now} {{tag:{event.tag}}} " if event.tag and not style.no_logtag_prefix else f"{now} "
+        lines = [start + event.details] if style.service_log_dbus_details and event.metadata else []
+        lines.append(start + event.prefix + event.text)
         colour = _COLOURS.get(event.category) if style.colour else None
         text = "".join(f"\x1b[{colour}m{line}\x1b[0m\n" if colour else f"{line}\n" for line in lines)
-        self._stream.write(text)
-        self._stream.flush()
+        return [_octets(text)]
 
-    def reopen(self) -> None:
-        """A stream can't be rotated."""
+    def send(self, record: memoryview) -> int:
+        if not self._poll.poll(0):
+            raise BlockingIOError
+        # What is writable has room for as much as a pipe takes in one piece.
+        return os.write(self._fd, record[: select.PIPE_BUF])
+
+    def fileno(self) -> int:
+        return self._fd
 
     def close(self) -> None:
         """It isn't ours."""
 
 
 class FileWriter(StreamWriter):
+    """A file, continued at its end wherever that is: another program may shorten it. Or a named pipe."""
+
     method = "logfile"
 
     def __init__(self, style: Style, path: Path) -> None:
-        self._path = path
-        super().__init__(style, path.open("a", encoding="utf-8"))
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        super().__init__(style, os.open(path, flags, 0o666))
 
-    def reopen(self) -> None:
-        """Begin a new file where the old one was: for log rotation."""
-        stream = self._path.open("a", encoding="utf-8")
-        self.close()
-        self._stream = stream
+    def send(self, record: memoryview) -> int:
+        return os.write(self._fd, record)
 
     def close(self) -> None:
-        self._stream.close()
+        os.close(self._fd)
 
 
 class DatagramWriter:
-    """Base of those that talk to a local socket."""
+    """Base of those that talk to a local socket. Connected, ours is writable when the receiver can take more."""
 
     def __init__(self, style: Style, address: str) -> None:
         self._style, self._address = style, address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(SEND_TIMEOUT_S)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._connected = False
 
-    def _send(self, datagram: bytes) -> None:
-        self._socket.sendto(datagram, self._address)
+    def send(self, record: memoryview) -> int:
+        if self._connected:
+            try:
+                return self._socket.send(record)
+            except ConnectionError:  # a receiver that is no more: there may be another
+                self._connected = False
+        self._socket.connect(self._address)
+        self._connected = True
+        return self._socket.send(record)
 
-    def reopen(self) -> None:
-        """Each datagram finds the present receiver."""
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()
 
 
 class SyslogWriter(DatagramWriter):
+    """The local protocol of syslog(3): a datagram for each line."""
+
     method = "syslog"
 
-    def __init__(self, style: Style, facility: str, address: str = SYSLOG_SOCKET) -> None:
-        super().__init__(style, address)
+    def __init__(self, style: Style, facility: str, address: str | None = None) -> None:
+        super().__init__(style, address or SYSLOG_SOCKET)
         self._facility = _FACILITY_NUMBERS[facility] << 3
 
-    def write(self, event: Event) -> None:
-        tag = f"{{tag:{event.tag}}} "
-        if self._style.service_log_dbus_details and event.metadata:
-            self._line(event, f"{tag}{event.details}")
-        self._line(event, f"{tag}{event.prefix}{event.text}")
-
-    def _line(self, event: Event, text: str) -> None:
-        now = datetime.now().strftime("%b %e %H:%M:%S")
+    def records(self, event: Event) -> list[bytes]:
         priority = self._facility | _PRIORITIES[event.category]
-        line = f"<{priority}>{now} {IDENTIFIER}[{os.getpid()}]: {text}"
-        self._send(line.encode())
+        now = time.strftime("%b %e %H:%M:%S", time.localtime(event.time))
+        start = f"<{priority}>{now} {IDENTIFIER}[{os.getpid()}]: {{tag:{event.tag}}} "
+        lines = [event.details] if self._style.service_log_dbus_details and event.metadata else []
+        lines.append(event.prefix + event.text)
+        return [_octets(start + line) for line in lines]
 
 
 class JournalWriter(DatagramWriter):
-    """The journal's native protocol: fields as NAME=value lines; systemd's JOURNAL_NATIVE_PROTOCOL document."""
+    """The journal's native protocol: systemd's JOURNAL_NATIVE_PROTOCOL document."""
 
     method = "journald"
 
-    def __init__(self, style: Style, address: str = JOURNAL_SOCKET) -> None:
-        super().__init__(style, address)
+    def __init__(self, style: Style, address: str | None = None) -> None:
+        super().__init__(style, address or JOURNAL_SOCKET)
 
-    def write(self, event: Event) -> None:
+    def records(self, event: Event) -> list[bytes]:
         fields = {"O3_LOG_SENDER": "net.openvpn.v3.log", "SYSLOG_IDENTIFIER": IDENTIFIER}
         fields |= {f"O3_{key.upper()}": value for key, value in event.metadata.items()}
         if event.tag:
@@ -149,4 +169,8 @@ class JournalWriter(DatagramWriter):
         tag = f"{{tag:{event.tag}}} " if event.tag and not self._style.no_logtag_prefix else ""
         fields["MESSAGE"] = tag + event.text
         # No value has a line end, which the protocol would want in another form; nor is any too long for a datagram.
-        self._send("".join(f"{name}={value}\n" for name, value in fields.items()).encode())
+        return [_octets("".join(f"{name}={value}\n" for name, value in fields.items()))]
+
+
+def _octets(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")

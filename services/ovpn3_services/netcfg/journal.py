@@ -13,8 +13,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
+from ovpn3.files import write_atomically
 from ovpn3.net.plan import AddAddress, Address, AddRoute, Step, TunnelAddress, Wanted, WantedRoute
-from ovpn3_services.common.files import write_atomically
 
 FILE_NAME = "netcfg.journal"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

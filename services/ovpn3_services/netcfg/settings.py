@@ -6,8 +6,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ovpn3.errors import ConfigurationRefused
+from ovpn3.settingsfile import flag, read
 from ovpn3_services.common.service import argument_parser, duration, log_level
-from ovpn3_services.common.settingsfile import flag, load
 
 PROG = "openvpn3-service-netcfg"
 FILE_NAME = "netcfg.json"
@@ -66,16 +67,20 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
 def apply_file(options: argparse.Namespace) -> list[str]:
     """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
     path = config_file(options)
-    settings, complaint = load(Path(path) if path else None)
+    complaints = []
+    try:
+        settings = (path and read(Path(path))) or {}
+    except ConfigurationRefused as e:
+        complaints.append(str(e))
+        settings = {}
     if settings.get("resolv_conf_file") or flag(settings.get("systemd_resolved")):
         options.resolv_conf, options.systemd_resolved = "", False
-    complaints = [complaint] if complaint else []
     for field, value in settings.items():
         if field not in _FIELDS:
             continue
-        option, read = _FIELDS[field]
+        option, value_of = _FIELDS[field]
         try:
-            setattr(options, option, read(value))
+            setattr(options, option, value_of(value))
         except (ValueError, argparse.ArgumentTypeError) as e:
             complaints.append(f"{path}: {field} is ignored: {e}")
     return complaints

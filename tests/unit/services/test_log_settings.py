@@ -1,12 +1,14 @@
 """log-service.json over the command line, and what is written back."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ovpn3.settingsfile import read
 from ovpn3_services.log.settings import FILE_NAME, MAX_IDLE_MINUTES, apply_file, parse, save
 
 
@@ -82,7 +84,10 @@ def test_minutes_are_bounded(tmp_path: Path, given: str, minutes: int) -> None:
 def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     options = parse(["--state-dir", str(tmp_path), "--log-file", "/x/y", "--colour", "--timestamp", "--log-level", "0"])
     save(options)
-    document = json.loads((tmp_path / FILE_NAME).read_text())
+    text = (tmp_path / FILE_NAME).read_text()
+    comments = re.findall(r"^\t//.*\n\t\"(\w+)\": ", text, re.MULTILINE)
+    document = json.loads(re.sub("(?m)^\t//.*", "", text))
+    assert comments == list(document), "as the original writes it: a comment before each field"
     assert document == {
         "syslog_facility": "LOG_DAEMON",
         "log_file": "/x/y",
@@ -92,7 +97,27 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
         "idle_exit": "10",
     }
     again = parse(["--state-dir", str(tmp_path)])
-    assert vars(again) == vars(options)
+    assert vars(again) | {"switched_on": options.switched_on} == vars(options)
+
+
+def test_fields_of_others_are_kept(tmp_path: Path) -> None:
+    arguments = with_file(tmp_path, '{\n// of a later release\n"later": [1, "x"], "log_level": 4}')
+    save(parse(arguments))
+    assert read(tmp_path / FILE_NAME) == {
+        "syslog_facility": "LOG_DAEMON",
+        "log_level": "4",
+        "idle_exit": "10",
+        "later": [1, "x"],
+    }
+
+
+def test_what_is_switched_off_stays_off_whatever_the_command_line_says(tmp_path: Path) -> None:
+    arguments = ["--state-dir", str(tmp_path), "--timestamp", "--syslog"]
+    options = parse(arguments)
+    options.timestamp = False
+    save(options)
+    assert parse(arguments).timestamp is False
+    assert "journald" not in (tmp_path / FILE_NAME).read_text()
 
 
 @given(

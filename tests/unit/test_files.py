@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpn3_services.common.files import put_aside, write_atomically
+from ovpn3.files import put_aside, write_atomically
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:
@@ -37,10 +37,20 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / ".file.new").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
+    temporary = tmp_path / ".file.new"
+    for plant in (temporary.symlink_to, temporary.hardlink_to):
+        plant(victim)
         write_atomically(tmp_path / "file", "x")
-    assert victim.read_text() == "precious"
+        assert victim.read_text() == "precious"
+        assert sorted(os.listdir(tmp_path)) == ["file", "victim"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_mode_and_owner(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "x", mode=0o644, owner=(1, 2))
+    status = path.stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o644, 1, 2)
 
 
 def test_no_folder(tmp_path: Path) -> None:

@@ -4,18 +4,24 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, *, sync: bool = True) -> None:
-    """Replace `path` by `text`, on the disk when this returns; mode 0600. OSError leaves the old file.
+def write_atomically(
+    path: Path, text: str, *, mode: int = 0o600, owner: tuple[int, int] | None = None, sync: bool = True
+) -> None:
+    """Replace `path` by `text`, on the disk when this returns; `owner` is uid and gid, else it is ours.
 
-    Without `sync` a crash of the whole machine, unlike one of ours, may leave anything.
+    OSError leaves the old file. Without `sync` a crash of the whole machine, unlike one of ours, may leave anything.
     """
-    # Always the same name: what a crash leaves is overwritten by the next write.
+    # Always the same name: what a crash leaves goes with the next write.
     temporary = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            if owner:
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
