@@ -32,13 +32,30 @@ UNHEEDED = {
 }
 
 
-def check_heeded(profile: Profile) -> list[str]:
-    """Options of the profile that have no effect yet. ProfileError for one that must not be passed over."""
+# The same of overrides, with the value that asks for nothing else than what is done.
+UNHEEDED_OVERRIDES = {
+    "allow-compression": "no",
+    "dns-fallback-google": False,
+    "dns-scope": "global",
+    "dns-sync-lookup": False,
+    "enable-legacy-algorithms": False,
+    "enterprise-profile": "",
+    "ipv6": "default",
+}
+
+
+def check_heeded(profile: Profile, overrides: Mapping[str, object]) -> list[str]:
+    """What of the profile and its overrides has no effect yet. ProfileError for what must not be passed over."""
     if profile.http_proxy:
         raise ProfileError(
             "connecting through a proxy is not available yet", option="http-proxy", hint="remove it to connect directly"
         )
-    return [option for attribute, option in UNHEEDED.items() if getattr(profile, attribute)]
+    options = [option for attribute, option in UNHEEDED.items() if getattr(profile, attribute)]
+    return options + [
+        f"override {name}"
+        for name, heeded in UNHEEDED_OVERRIDES.items()
+        if overrides.get(name, heeded) not in (heeded, "")
+    ]
 
 
 def wrap_config(profile: Profile) -> WrapConfig:

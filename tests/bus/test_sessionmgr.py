@@ -39,7 +39,7 @@ from ovpn3.proxies.session import Session, SessionManager
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
-from ovpn3_services.sessionmgr import registry
+from ovpn3_services.sessionmgr import objects, registry, restarts
 from ovpn3_services.sessionmgr.service import SessionManager as SessionService
 from tests.bus.members import Facts, check_introspection
 from tests.bus.running import ALICE, BOB, connected, policed_bus, running
@@ -60,6 +60,11 @@ class Client(DBusObject):
         self.may_confirm, self.may_disconnect = asyncio.Event(), asyncio.Event()
         self.may_confirm.set()
         self.may_disconnect.set()
+        self.may_count = asyncio.Event()
+        self.may_count.set()
+        self.complete = False  # whether there is nothing to ask the user for
+        self.refuses = False  # the profile
+        self.counted = 0
 
     def register(self, token: str, name: str = ME) -> None:
         self.signal("RegistrationRequest", "ssi", name, token, os.getpid())
@@ -76,6 +81,8 @@ class Client(DBusObject):
     async def confirm(self, call: Call, token: str, session_path: str, config_path: str) -> str:
         self.confirmed.set_result((session_path, config_path))
         await self.may_confirm.wait()
+        if self.refuses:
+            raise ConfigurationRefused("no such profile")
         # Of a client's doings this is what forwarding depends on.
         log = LogClient(self.bus)
         await log.attach(BACKENDS_INTERFACE)
@@ -84,11 +91,14 @@ class Client(DBusObject):
 
     @method("Ready", rule=anyone)
     async def ready(self, call: Call) -> None:
-        raise ServiceError(DOMAIN_READY, "Missing user credentials")
+        if not self.complete:
+            raise ServiceError(DOMAIN_READY, "Missing user credentials")
 
     @method("Connect", rule=anyone)
     async def connect(self, call: Call) -> None:
-        raise ConfigurationRefused("required user input has not been provided")
+        self.asked.put_nowait(call.member)
+        if not self.complete:
+            raise ConfigurationRefused("required user input has not been provided")
 
     @method("Restart", rule=anyone)
     async def restart(self, call: Call) -> None:
@@ -110,7 +120,9 @@ class Client(DBusObject):
         return 3
 
     @prop("statistics", "a{sx}", read=anyone)
-    def statistics(self, call: Call) -> dict[str, int]:
+    async def statistics(self, call: Call) -> dict[str, int]:
+        self.counted += 1
+        await self.may_count.wait()
         return {"BYTES_IN": 7}
 
 
@@ -295,6 +307,133 @@ async def test_a_client_that_goes_while_it_is_asked(world: World) -> None:
         assert await asyncio.wait_for(client.asked.get(), 5) == "Restart"
         client.bus.close()
         await refused(restart, DOMAIN_DEFAULT, "^VPN session is stopped$")
+
+
+async def test_a_client_that_hangs_keeps_no_reader_waiting_for_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "STATISTICS_TIMEOUT_S", 0.01)
+    async with world.client() as client:
+        session = await world.session(client)
+        assert await session.statistics() == {"BYTES_IN": 7}
+        client.may_count.clear()
+        values = await asyncio.gather(*(session.get_all() for _ in range(20)))
+        assert [v["statistics"] for v in values] == [{"BYTES_IN": 7}] * 20
+        assert client.counted == 2, "it is asked once for all"
+        client.may_count.set()
+
+
+async def test_the_log_level_is_the_client_s(world: World) -> None:
+    async with world.client() as client:
+        session = await world.session(client)
+        client.signal(*changed({"log_level": Variant("u", 4)}), interface="org.freedesktop.DBus.Properties")
+        await settled(client)
+        assert await session.get("log_verbosity") == 4
+
+
+async def settled(client: Client) -> None:
+    """What a client has said so far has been dealt with."""
+    await SessionManager(client.bus).get("version")
+
+
+# -- a client that dies, and automatic-restart ------------------------------------------------------
+@pytest.fixture
+async def restarting(world: World, monkeypatch: pytest.MonkeyPatch) -> Configuration:
+    monkeypatch.setattr(restarts, "FIRST_S", 0.001)
+    profile = await world.profile()
+    await profile.set_override("automatic-restart", "on-failure")
+    return profile
+
+
+async def up(world: World, client: Client, profile: Configuration) -> Session:
+    starting = asyncio.create_task(world.manager.new_tunnel(profile.path))
+    client.complete = True
+    client.register(await world.token())
+    session = await asyncio.wait_for(starting, 5)
+    await world.event()
+    await session.connect()
+    client.status(StatusMinor.CONN_CONNECTED)
+    await settled(client)
+    return session
+
+
+async def test_a_client_that_dies_is_replaced(world: World, restarting: Configuration) -> None:
+    async with world.client() as client:
+        session = await up(world, client, restarting)
+        await session.log_forward(True)
+        heard: asyncio.Queue[Message] = asyncio.Queue()
+        await world.alice.subscribe(Match(BACKENDS_INTERFACE, "StatusChange", path=session.path), heard.put_nowait)
+        await session.grant(BOB.uid)
+    message = await asyncio.wait_for(heard.get(), 5)
+    assert message.body[:2] == [StatusMajor.CONNECTION, StatusMinor.CONN_RECONNECTING]
+    assert "another one is started in 0.001 s" in message.body[2]
+    token = await world.token()
+    assert [s.path for s in await world.manager.available()] == [session.path]
+    async with world.client() as client:
+        client.complete = True
+        client.register(token)
+        assert await asyncio.wait_for(client.asked.get(), 5) == "Connect"
+        assert await world.event() == [session.path, SessionEvent.SESS_CREATED, ALICE.uid]
+        values = await session.get_all()
+        assert values["acl"] == [BOB.uid]
+        assert values["config_name"] == "office"
+        assert len(values["log_forwards"]) == 1
+        receiver = await client.bus.name_owner(LogClient(client.bus).service)
+        client.bus.emit(CLIENT_PATH, BACKENDS_INTERFACE, "StatusChange", "uus", 2, 7, "", destination=receiver)
+        assert (await asyncio.wait_for(heard.get(), 5)).body == [2, 7, ""]
+        await session.disconnect()
+    assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+    await world.nothing_is_left()
+
+
+@pytest.mark.parametrize("lack", ["input", "profile"])
+async def test_a_client_that_lacks_something_is_not_replaced(
+    world: World, restarting: Configuration, lack: str
+) -> None:
+    async with world.client() as client:
+        session = await up(world, client, restarting)
+    async with world.client() as client:
+        client.complete = lack != "input"
+        client.refuses = lack == "profile"
+        client.register(await world.token())
+        assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+        assert await asyncio.wait_for(client.asked.get(), 5) == "ForceShutdown"
+    await world.nothing_is_left()
+
+
+async def test_a_starter_that_fails_is_asked_again_but_not_for_ever(world: World, restarting: Configuration) -> None:
+    async with world.client() as client:
+        session = await up(world, client, restarting)
+        world.starter.pid = -1
+    async with asyncio.timeout(20):
+        assert await world.events.get() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+    assert world.log().count("the client process can't be replaced: no more processes") == restarts.TRIES
+    await world.nothing_is_left()
+
+
+async def test_disconnect_before_the_next_client(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = await world.profile()
+    await profile.set_override("automatic-restart", "on-failure")
+    async with world.client() as client:
+        session = await up(world, client, profile)
+        manager = world.service.registry
+    while not manager.sessions[session.path].status_now[2]:
+        await session.status()
+    await refused(session.restart(), DOMAIN_DEFAULT, "^VPN session is stopped$")
+    await session.disconnect()
+    assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+    await world.nothing_is_left()
+    assert world.starter.tokens.empty()
+
+
+@pytest.mark.parametrize("value", [None, "no"])
+async def test_a_client_that_dies_ends_its_session(world: World, value: str | None) -> None:
+    profile = await world.profile()
+    if value:
+        await profile.set_override("automatic-restart", value)
+    async with world.client() as client:
+        session = await up(world, client, profile)
+    assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
 
 
 # -- start ----------------------------------------------------------------------------------------

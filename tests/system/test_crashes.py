@@ -17,6 +17,7 @@ from ovpn3.constants import (
     BACKENDS_INTERFACE,
     LOG_NAME,
     SESSIONS_INTERFACE,
+    LogCategory,
     SessionEvent,
     StatusMajor,
     StatusMinor,
@@ -352,6 +353,40 @@ def test_interrupted_in_the_handshake(machine: Machine, silent: Silent) -> None:
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(5) != 0
     nothing_is_left(machine, before)
+
+
+async def test_automatic_restart(machine: Machine, start_server: StartServer) -> None:
+    """A killed client is replaced in the same session, whose tunnel comes back by itself."""
+    server = start_server()
+    before = machine.pair.client.state()
+    async with bus_of(machine) as bus:
+        life = await new_session(bus, server.profile(), automatic_restart="on-failure")
+        await life.connect()
+        pid = await life.session.get("backend_pid")
+        os.kill(pid, signal.SIGKILL)
+        assert "another one is started in 3 s" in await life.until(StatusMinor.CONN_RECONNECTING)
+        await life.until(StatusMinor.CONN_CONNECTED)
+        ping(machine, server)
+        assert await life.session.get("backend_pid") != pid
+        await life.session.disconnect()
+    nothing_is_left(machine, before)
+
+
+async def test_a_log_level_holds_from_now_on(machine: Machine, start_server: StartServer) -> None:
+    server = start_server()
+    async with bus_of(machine) as bus:
+        life = await new_session(bus, server.profile("verb 4"))
+        assert await life.session.get("log_verbosity") == 4
+        heard: list[int] = []
+        match = Match(BACKENDS_INTERFACE, "Log", LOG_NAME, life.session.path)
+        await bus.subscribe(match, lambda m: heard.append(m.body[1]))
+        for level in (1, 6):
+            heard.clear()
+            await life.session.set("log_verbosity", "u", level)
+            await (life.session.restart() if level == 6 else life.session.connect())
+            await life.until(StatusMinor.CONN_CONNECTED)
+            assert await life.session.get("log_verbosity") == level
+            assert (LogCategory.INFO in heard) == (level == 6)
 
 
 # -- servers --------------------------------------------------------------------------------------

@@ -126,10 +126,9 @@ class ClientObject(DBusObject):
         if lacking := missing(directives):
             raise ProfileError("; ".join(lacking), source=name)
         profile = apply(build(directives, source=name), self._overrides)
-        unheeded = check_heeded(profile)
+        unheeded = check_heeded(profile, self._overrides)
         self._profile = profile
-        if profile.verb is not None:
-            self.service.log.level = min(profile.verb, MAX_LOG_LEVEL)
+        self._set_log_level(self.service.log.level if profile.verb is None else min(profile.verb, MAX_LOG_LEVEL))
         for warning in profile.warnings:
             self.log(LogCategory.WARN, warning)
         if unheeded:
@@ -290,6 +289,10 @@ class ClientObject(DBusObject):
                 }
             )
 
+    def _set_log_level(self, value: int) -> None:
+        self.service.log.level = value
+        self._push({"log_level": Variant("u", value)})
+
     def _push(self, values: dict[str, Variant]) -> None:
         """To the session manager; one that comes later asks for all."""
         if manager := self.service.log.session_manager:
@@ -368,7 +371,7 @@ class ClientObject(DBusObject):
     def set_log_level(self, call: Call, value: int) -> None:
         if value > MAX_LOG_LEVEL:
             raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}")
-        self.service.log.level = value
+        self._set_log_level(value)
 
     @prop("session_name", "s", read=session_manager)
     def session_name(self, call: Call) -> str:

@@ -24,11 +24,13 @@ from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.log import LogProxy
 from ovpn3_services.sessionmgr.record import MAX_RECEIVERS, Record
+from ovpn3_services.sessionmgr.restarts import Restarts
 
 if TYPE_CHECKING:
     from ovpn3_services.sessionmgr.registry import Registry
 
 LOG_TIMEOUT_S = 5.0  # for a log service that was killed to be there again
+STATISTICS_TIMEOUT_S = 0.5  # for a client to count; its control thread may be busy
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
@@ -41,6 +43,7 @@ KEPT = {
     "log_service": ("s", "log_service"),
     "status": ("(uus)", "status_now"),
     "last_log_line": ("a{sv}", "last_log_entry"),
+    "log_level": ("u", "log_level"),
 }
 
 
@@ -113,24 +116,33 @@ class SessionObject(DBusObject, Governed):
         backend: BackendClient,
         pid: int,
     ) -> None:
-        self.registry, self.path, self.config_path = registry, path, config_path
-        self.access, self.backend, self.pid = access, backend, pid
+        self.registry, self.path, self.config_path, self.access = registry, path, config_path, access
         self.config_name = ""
+        self.automatic_restart = False
+        self.restarts = Restarts()
         self.created = int(time.time())
         self.restrict_log_access = True
         self.status_now: tuple[int, int, str] = (0, 0, "")
         self.last_log_entry: dict[str, Any] = {}
-        # As pushed by the client process, in the client's own spelling.
-        self.device_name, self.device_path, self.session_name = "", "/", ""
-        self.connection: tuple[str, str, str, int] = ("", "", "", 0)
-        self.log_service = ""  # unique name of the one that knows the session
-        self.log_level = MAX_LOG_LEVEL  # until Connect, then the client's
+        self.log_level = MAX_LOG_LEVEL  # until the client has read its profile
+        self.managed_by(backend, pid)
+        self._counters: dict[str, int] = {}  # as last fetched
+        self._counting: asyncio.Task[None] | None = None  # at most one, for all who ask
         # By unique name of the receiver; None while there is no log service that could forward.
         self._forwards: dict[str, LogProxy | None] = {}
         self._forwarding = asyncio.Lock()
         self._log_changed = asyncio.Event()  # set with the next change of `log_service`
-        self._closed: asyncio.Future[None] | None = None
+        self._closing, self.closed = False, asyncio.get_running_loop().create_future()
+        self._restarting = False
         self._connect_asked = False
+
+    def managed_by(self, backend: BackendClient, pid: int) -> None:
+        """A client process has registered."""
+        self.backend, self.pid = backend, pid
+        # As pushed by it, in its own spelling.
+        self.device_name, self.device_path, self.session_name = "", "/", ""
+        self.connection: tuple[str, str, str, int] = ("", "", "", 0)
+        self.log_service = ""  # unique name of the one that knows the session
 
     async def visible(self, call: Call) -> bool:
         uid = await call.uid()
@@ -148,8 +160,8 @@ class SessionObject(DBusObject, Governed):
             public=self.access.public,
             restrict_log_access=self.restrict_log_access,
             created=self.created,
-            log_level=self.log_level,
             connect_asked=self._connect_asked,
+            automatic_restart=self.automatic_restart,
             receivers=list(self._forwards),
         )
         self.backend.keep_record(record.pack())
@@ -157,8 +169,8 @@ class SessionObject(DBusObject, Governed):
     def restore(self, record: Record, state: dict[str, Variant]) -> None:
         """Go on where a predecessor ended; `state` are the client's properties."""
         self.config_name, self.created = record.config_name, record.created
-        self.restrict_log_access, self.log_level = record.restrict_log_access, record.log_level
-        self._connect_asked = record.connect_asked
+        self.restrict_log_access = record.restrict_log_access
+        self._connect_asked, self.automatic_restart = record.connect_asked, record.automatic_restart
         self._forwards = dict.fromkeys(record.receivers)
         self._take(state)
 
@@ -176,7 +188,6 @@ class SessionObject(DBusObject, Governed):
     async def connect(self, call: Call) -> None:
         """Begin to connect; how it goes is told by StatusChange."""
         self._connect_asked = True
-        self.log_level = await self.backend.get("log_level")
         self.entrust()
         await self.backend.connect()
 
@@ -291,10 +302,8 @@ class SessionObject(DBusObject, Governed):
                 if receiver in self._forwards:
                     self._forwards[receiver] = proxy
         # What was said meanwhile has reached nobody: the last of it is what counts.
-        if any(self._forwards.values()) and any(self.status_now[:2]) and self.registry.log.receiver:
-            self.registry.dispatcher.emit(
-                self.path, "StatusChange", *self.status_now, destination=self.registry.log.receiver
-            )
+        if any(self._forwards.values()) and any(self.status_now[:2]):
+            self._tell(*self.status_now)
 
     # -- what the client process says -------------------------------------------------------------
     def on_signal(self, m: Message) -> None:
@@ -336,14 +345,43 @@ class SessionObject(DBusObject, Governed):
 
     def backend_gone(self) -> None:
         """The client's bus name is gone. Nothing to do if it has been asked to go."""
+        if self._closing or self._restarting:
+            return
+        if self.automatic_restart and self._connect_asked:
+            self.registry.spawn(self._restart())
+        else:
+            self.killed()
+
+    def killed(self) -> None:
+        """Close a session that has lost its client."""
         self.status_now = (StatusMajor.SESSION, StatusMinor.PROC_KILLED, "the client process is gone")
         self._spawn_close(StatusMinor.PROC_KILLED)
+
+    async def _restart(self) -> None:
+        """Have another client process, after a while, or after several; or give up."""
+        self._restarting = True
+        connected = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
+        was_up = self.status_now[:2] == connected
+        now = asyncio.get_running_loop().time
+        while not self._closing and (delay := self.restarts.next_delay(now(), was_up=was_up)) is not None:
+            self.managed_by(self.backend, self.pid)
+            text = f"the client process is gone; another one is started in {delay:g} s"
+            self.registry.log.warn(text, path=self.path)
+            self.status_now = (StatusMajor.CONNECTION, StatusMinor.CONN_RECONNECTING, text)
+            self._tell(*self.status_now)
+            await asyncio.wait({self.closed}, timeout=delay)
+            was_up = False
+            if not self._closing and await self.registry.replace_client(self):
+                break
+        else:
+            self.killed()
+        self._restarting = False
 
     # -- end --------------------------------------------------------------------------------------
     async def close(self) -> None:
         """Disconnect in order: the client has cleaned up when this returns. A second caller waits for the first."""
-        if self._closed is None:
-            self._closed = asyncio.get_running_loop().create_future()
+        if not self._closing:
+            self._closing = True
             try:
                 await self.backend.disconnect()
             except Ovpn3Error as e:
@@ -351,30 +389,27 @@ class SessionObject(DBusObject, Governed):
                 self.backend.force_shutdown()
             await self._finish(StatusMinor.PROC_STOPPED)
         else:
-            await asyncio.shield(self._closed)
+            await asyncio.shield(self.closed)
 
     def _spawn_close(self, how: StatusMinor) -> None:
-        if self._closed is None:
-            self._closed = asyncio.get_running_loop().create_future()
+        if not self._closing:
+            self._closing = True
             self.registry.spawn(self._finish(how))
 
     async def _finish(self, how: StatusMinor) -> None:
         text = "session closed" if how is StatusMinor.PROC_STOPPED else "the client process is gone"
-        if self.registry.log.receiver and self.path in self.registry.sessions:
-            self.registry.dispatcher.emit(
-                self.path,
-                "StatusChange",
-                int(StatusMajor.SESSION),
-                int(how),
-                text,
-                destination=self.registry.log.receiver,
-            )
+        if self.path in self.registry.sessions:
+            self._tell(StatusMajor.SESSION, how, text)
         # Forwarding ends before the session does, so that who listens hears this status first.
         while self._forwards:
             await self._stop_forward(next(iter(self._forwards)))
         self.registry.remove(self)
-        assert self._closed is not None
-        self._closed.set_result(None)
+        self.closed.set_result(None)
+
+    def _tell(self, major: int, minor: int, text: str) -> None:
+        """A status of ours, to those that the log is forwarded to."""
+        if receiver := self.registry.log.receiver:
+            self.registry.dispatcher.emit(self.path, "StatusChange", int(major), int(minor), text, destination=receiver)
 
     # -- properties -------------------------------------------------------------------------------
     @prop("owner", "u", read=insider)
@@ -414,8 +449,15 @@ class SessionObject(DBusObject, Governed):
 
     @prop("statistics", "a{sx}", read=insider)
     async def statistics(self, call: Call) -> dict[str, int]:
-        """Counters by name, those that aren't zero."""
-        return await self.backend.statistics()
+        """Counters by name, those that aren't zero. A client that doesn't answer at once leaves the last ones."""
+        if self._counting is None or self._counting.done():
+            self._counting = self.registry.spawn(self._count())
+        await asyncio.wait({self._counting}, timeout=STATISTICS_TIMEOUT_S)
+        return self._counters
+
+    async def _count(self) -> None:
+        with suppress(Ovpn3Error):
+            self._counters = await self.backend.statistics()
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
@@ -490,5 +532,3 @@ class SessionObject(DBusObject, Governed):
         if value > MAX_LOG_LEVEL:
             raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}")
         await self.backend.set("log_level", "u", value)
-        self.log_level = value
-        self.entrust()

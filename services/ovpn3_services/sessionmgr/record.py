@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from dbus_fast import Variant
 
-from ovpn3.constants import CONFIG_PATH, MAX_LOG_LEVEL, SESSIONS_PATH
+from ovpn3.constants import CONFIG_PATH, SESSIONS_PATH
 from ovpn3.dbus.access import MAX_GRANTED
 from ovpn3.errors import ConfigurationRefused, ProfileError
 from ovpn3.profile.check import check_name
@@ -27,8 +27,8 @@ _SIGNATURES = {
     "public": "b",
     "restrict_log_access": "b",
     "created": "t",
-    "log_level": "u",
     "connect_asked": "b",
+    "automatic_restart": "b",
     "receivers": "as",
 }
 _PATH = re.compile(rf"{SESSIONS_PATH}/[0-9a-f]{{8}}(s[0-9a-f]{{4}}){{3}}s[0-9a-f]{{12}}")
@@ -48,8 +48,8 @@ class Record:
     public: bool
     restrict_log_access: bool
     created: int
-    log_level: int
     connect_asked: bool
+    automatic_restart: bool
     receivers: list[str]
 
     def pack(self) -> dict[str, Variant]:
@@ -77,8 +77,6 @@ class Record:
             return "an unusable name"
         if len(self.granted) > MAX_GRANTED or len(set(self.granted)) < len(self.granted) or self.owner in self.granted:
             return "a wrong access list"
-        if self.log_level > MAX_LOG_LEVEL:
-            return "a wrong log level"
         if len(self.receivers) > MAX_RECEIVERS or not all(map(_UNIQUE_NAME.fullmatch, self.receivers)):
             return "wrong receivers of the log"
         return ""

@@ -10,8 +10,8 @@ import asyncio
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from dbus_fast import Message, Variant
@@ -118,20 +118,26 @@ class Registry:
         if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
             raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(_path_uuid("t"), f"{SESSIONS_PATH}/{_path_uuid('s')}", config_path, uid)
+        async with self._client_for(starting) as client:
+            session = await self._admit(starting, client)
+        # After the reply to this call: a front-end then knows the path that the event names.
+        asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
+        return starting.path
+
+    @asynccontextmanager
+    async def _client_for(self, starting: Starting) -> AsyncIterator[Peer]:
+        """A new client that has registered; the block tells it what it is for, also in time."""
         self._starting[starting.token] = starting
         try:
             async with asyncio.timeout(REGISTRATION_TIMEOUT_S):
                 pid = await self._start_client(starting.token)
                 with _watched(pid, lambda: starting.fail(ENDED_AT_START)):
                     client = await starting.client
-                session = await self._admit(starting, client)
+                yield client
         except TimeoutError:
             raise ConfigurationRefused("the client process did not register in time") from None
         finally:
             del self._starting[starting.token]
-        # After the reply to this call: a front-end then knows the path that the event names.
-        asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
-        return starting.path
 
     async def _start_client(self, token: str) -> int:
         """Pid of a new client. A starter that dies over it has a successor, and of two clients one is refused."""
@@ -188,13 +194,15 @@ class Registry:
         with ExitStack() as undo:
             undo.callback(backend.force_shutdown)
             access = AccessList(starting.uid)
-            transferred = await profile.get("transfer_owner_session")
+            # A single-use profile is gone once the client has read it.
+            overrides, transferred = await profile.get("overrides"), await profile.get("transfer_owner_session")
             if transferred:
                 access = AccessList(await profile.get("owner"))
                 if access.owner != starting.uid:
                     access.grant(starting.uid)
             session = SessionObject(self, starting.path, starting.config_path, access, backend, client.pid)
             session.restrict_log_access = not transferred
+            session.automatic_restart = overrides.get("automatic-restart") == "on-failure"
             self.sessions[session.path] = self._by_client[client.name] = session
             undo.callback(self._forget, session)
             self.dispatcher.export(session.path, session)
@@ -208,6 +216,38 @@ class Registry:
             session.entrust()
             undo.pop_all()
         return session
+
+    async def replace_client(self, session: SessionObject) -> bool:
+        """Start another client for a session whose own has died, and have it connect. False if that didn't work."""
+        self._by_client.pop(session.backend.service, None)
+        starting = Starting(_path_uuid("t"), session.path, session.config_path, session.access.owner)
+        try:
+            async with self._client_for(starting) as client:
+                await self._hand_over(session, starting, client)
+        except Ovpn3Error as e:
+            self.log.error(f"the client process can't be replaced: {e}", path=session.path)
+            return False
+        self._announce(session, SessionEvent.SESS_CREATED, session.access.owner)
+        return True
+
+    async def _hand_over(self, session: SessionObject, starting: Starting, client: Peer) -> None:
+        backend = BackendClient(self.bus, client.name)
+        with ExitStack() as undo:
+            undo.callback(backend.force_shutdown)
+            undo.callback(self._by_client.pop, client.name, None)
+            if session.path not in self.sessions:
+                raise ConfigurationRefused("the session has been closed")
+            self._by_client[client.name] = session
+            session.managed_by(backend, client.pid)
+            try:
+                await backend.confirm(starting.token, starting.path, starting.config_path)
+                session.entrust()
+                await backend.ready()
+                await backend.connect()
+            except RemoteError:
+                session.killed()  # profile or input are missing: another try would end alike
+                raise
+            undo.pop_all()
 
     def give_up_starts(self) -> None:
         """Nobody waits for a client any more: the service is ending."""

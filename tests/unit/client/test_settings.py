@@ -181,15 +181,16 @@ def test_peer_info_is_told_only_if_the_profile_says_so() -> None:
 
 
 def test_options_without_effect_are_named() -> None:
-    assert check_heeded(PLAIN) == []
+    assert check_heeded(PLAIN, {"dns-scope": "global", "ipv6": "", "persist-tun": True}) == []
+    assert check_heeded(PLAIN, {"dns-scope": "tunnel", "ipv6": "no"}) == ["override dns-scope", "override ipv6"]
     profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, sndbuf=1000, connect_retry=(1, 2))
-    assert check_heeded(profile) == ["block-ipv6", "connect-retry", "sndbuf"]
+    assert check_heeded(profile, {}) == ["block-ipv6", "connect-retry", "sndbuf"]
     assert set(UNHEEDED) <= {field.name for field in fields(Profile)}
 
 
 def test_a_proxy_is_not_passed_over() -> None:
     with pytest.raises(ProfileError, match="http-proxy"):
-        check_heeded(Profile(remotes=PLAIN.remotes, http_proxy=HttpProxy("proxy.example", 3128)))
+        check_heeded(Profile(remotes=PLAIN.remotes, http_proxy=HttpProxy("proxy.example", 3128)), {})
 
 
 def test_data_ciphers_must_be_ours() -> None:
