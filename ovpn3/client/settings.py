@@ -84,7 +84,7 @@ def tls_config(profile: Profile, key_password: Secret | None) -> TlsConfig:
         ciphersuites=profile.tls_ciphersuites or "",
         groups=profile.tls_groups or "",
         cert_profile=profile.tls_cert_profile,
-        remote_server=profile.remote_cert_tls == "server",
+        remote_purpose=profile.remote_cert_tls or "",
         remote_eku=profile.remote_cert_eku or "",
         remote_ku=profile.remote_cert_ku,
         netscape_server=profile.ns_cert_type == "server",

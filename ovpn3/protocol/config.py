@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from ovpn3.protocol.auth import Credentials
 from ovpn3.secret import Secret
@@ -40,7 +41,7 @@ class TlsConfig:
     ciphersuites: str = ""  # TLS 1.3
     groups: str = ""  # colon list, most wanted first
     cert_profile: str = "legacy"  # insecure, legacy, preferred, suiteb
-    remote_server: bool = False  # remote-cert-tls server
+    remote_purpose: Literal["", "server", "client"] = ""  # remote-cert-tls
     remote_eku: str = ""  # name or dotted object id
     remote_ku: tuple[int, ...] = ()  # one of these must be contained in the peer's key usage
     netscape_server: bool = False  # ns-cert-type server

@@ -18,6 +18,18 @@ def no_answer(config: SessionConfig, forged: int, seconds: float) -> str:
     return f"{text}: {causes}"
 
 
+def silence(state: KeyState, seconds: float) -> str:
+    """The server has stopped talking before the tunnel was up."""
+    text = f"nothing heard from the server for {seconds:g} s"
+    # It ends a handshake that it refuses without a word. With TLS 1.3 it judges our certificate after we are through.
+    if state is KeyState.TLS:
+        causes = "it may refuse our TLS versions, ciphers, groups or certificate (its log tells)"
+        return f"{text}, since the middle of the TLS handshake: {causes}, or larger packets don't get through"
+    if state is KeyState.KEYS:
+        return f"{text}, since the TLS handshake: it may refuse our certificate (its log tells)"
+    return text
+
+
 def unfinished(state: KeyState, forged: int, seconds: float) -> str:
     """The server answered, but the handshake got stuck."""
     text = f"the handshake wasn't finished within {seconds:g} s (stuck while {state.value})"

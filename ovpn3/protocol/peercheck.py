@@ -26,6 +26,7 @@ KEY_USAGE_BITS: Final = {
     "key_cert_sign": 0x04,
     "crl_sign": 0x02,
 }
+PURPOSES: Final = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 # Where OpenSSL's short names, which profiles are written with, differ from those of RFC 4514.
 SHORT_NAMES: Final = {
     NameOID.EMAIL_ADDRESS: "emailAddress",
@@ -51,10 +52,10 @@ def _problems(certificate: x509.Certificate, config: TlsConfig) -> Iterator[str]
     if config.fingerprints and certificate.fingerprint(hashes.SHA256()) not in config.fingerprints:
         yield "its fingerprint is not among peer-fingerprint"
     usages = _extended_usages(certificate)
-    if config.remote_server and ExtendedKeyUsageOID.SERVER_AUTH not in usages:
-        yield "it isn't made for a server (remote-cert-tls)"
+    if config.remote_purpose and PURPOSES[config.remote_purpose] not in usages:
+        yield f"it isn't made for a {config.remote_purpose} (remote-cert-tls)"
     if config.remote_eku and _object_id(config.remote_eku) not in usages:
-        yield f"its extended key usage lacks {config.remote_eku}"
+        yield f"its extended key usage lacks {config.remote_eku} (remote-cert-eku)"
     if config.remote_ku:
         bits = _key_usage(certificate)
         if not any(bits & wanted == wanted for wanted in config.remote_ku):

@@ -254,7 +254,8 @@ class Session:
                     reason = diagnosis.unfinished(generation.state, forged, config.hand_window)
                     raise failed(FailureKind.HANDSHAKE_TIMEOUT, reason)
             case Alarm.SILENCE:
-                raise failed(FailureKind.TIMEOUT, f"nothing heard from the server for {config.ping_restart:g} s")
+                reason = diagnosis.silence(self._ring.newest.state, config.ping_restart)
+                raise failed(FailureKind.TIMEOUT, reason)
             case Alarm.PUSH_REQUEST:
                 self._request_push(now)
             case Alarm.PUSH_DEADLINE:

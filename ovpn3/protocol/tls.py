@@ -258,8 +258,10 @@ def _set_identity(context: SSL.Context, config: TlsConfig) -> None:
         needs = "needs a password" if password is None else "isn't encrypted, but a password was given"
         raise CryptoError(f"the private key {needs}") from None
     except (ValueError, UnsupportedAlgorithm):
-        hint = "" if password is None else ", or its password is wrong"
-        raise CryptoError(f"the private key can't be read{hint}") from None
+        if password is None:
+            raise CryptoError("the private key can't be read") from None
+        # Front-ends look for this word of the original's.
+        raise CryptoError("PEM_PASSWORD_FAIL: the private key's passphrase is wrong, or the key is damaged") from None
     if not isinstance(key, TLS_KEYS):
         raise CryptoError("this kind of private key can't be used for TLS")
     try:

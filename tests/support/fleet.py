@@ -12,7 +12,7 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
-from tests.support.machine import FORKED, SERVICES, Machine, comm, command
+from tests.support.machine import FORKED, SERVICES, Machine, comm, command, read
 
 ACCOUNT = "openvpn"
 
@@ -80,8 +80,7 @@ def processes(machine: Machine) -> dict[int, str]:
     uid = machine.sandbox.run(["id", "-u", ACCOUNT]).stdout.strip()
     found = {}
     for pid in machine.pair.client.pids():
-        folder = Path(f"/proc/{pid}")
-        if re.search(rf"^Uid:\s+{uid}\s", (folder / "status").read_text(), re.MULTILINE):
+        if re.search(rf"^Uid:\s+{uid}\s", read(pid, "status"), re.MULTILINE):
             service = re.search(f"{SERVICES}(\\w+)", " ".join(command(pid)))
             found[pid] = comm(pid) if comm(pid) in FORKED or service is None else SERVICES + service[1]
     return found

@@ -56,14 +56,14 @@ class Machine:
 
 
 def comm(pid: int) -> str:
-    return _read(pid, "comm").strip()
+    return read(pid, "comm").strip()
 
 
 def command(pid: int) -> list[str]:
-    return _read(pid, "cmdline").split("\0")
+    return read(pid, "cmdline").split("\0")
 
 
-def _read(pid: int, what: str) -> str:
+def read(pid: int, what: str) -> str:
     """Empty for a process that has just ended."""
     try:
         return Path(f"/proc/{pid}/{what}").read_text()

@@ -58,7 +58,9 @@ class Identity:
         return cls(authority.certificate, authority.issue("server", server=True), authority.issue("client"))
 
     def client_tls(self, **changes: Any) -> TlsConfig:
-        config = TlsConfig(ca=self.ca, cert=self.client.certificate, key=Secret(self.client.key), remote_server=True)
+        config = TlsConfig(
+            ca=self.ca, cert=self.client.certificate, key=Secret(self.client.key), remote_purpose="server"
+        )
         return replace(config, **changes)
 
 

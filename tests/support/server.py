@@ -34,7 +34,7 @@ class OpenVpnProcess:
         self._unread = b""
         with ExitStack() as stack:
             # Not below a test's own directory: the path of a socket has a hundred bytes or so.
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-")))
+            self.directory = directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-")))
             for name, body in (scripts or {}).items():
                 (directory / name).write_text(f"#!/bin/sh\n{body}\n")
                 (directory / name).chmod(0o700)
@@ -148,8 +148,8 @@ class OpenVpnServer(OpenVpnProcess):
     """A server in the server namespace of a pair, ready when the constructor returns.
 
     `wrap` protects the control channel; `cipher` is the data cipher, or several joined by colons; `auth` is the
-    body of a shell script that gets the file with user name and password as $1 and decides by its exit code;
-    `push` and `extra` are option lines for the client and for the server.
+    body of a shell script that gets the file with user name and password as $1 and decides by its exit code, `scripts`
+    are further ones by name; `push` and `extra` are option lines for the client and for the server.
     """
 
     TUNNEL_V4, TUNNEL_V6 = "10.8.0.1", "fd08::1"
@@ -167,6 +167,7 @@ class OpenVpnServer(OpenVpnProcess):
         push: Sequence[str] = (),
         extra: Sequence[str] = (),
         port: int = 1194,
+        scripts: Mapping[str, str] | None = None,
     ) -> None:
         self.profile = Access(pki, on_link(pair, proto), port, proto, wrap, cipher, auth is not None).profile
         config = [
@@ -182,7 +183,8 @@ class OpenVpnServer(OpenVpnProcess):
             config.append(f'{wrap} "{pki.directory}/static.key" {"0" if wrap == "tls-auth" else ""}')
         if auth is not None:
             config += ["script-security 2", "auth-user-pass-verify ./auth via-file"]
-        super().__init__(pair.server, [*config, *extra], {"auth": auth} if auth is not None else {})
+            scripts = {"auth": auth, **(scripts or {})}
+        super().__init__(pair.server, [*config, *extra], scripts)
         try:
             self.wait_connected()
         except OpenVpnFailed:

@@ -36,6 +36,9 @@ class Login:
         self._queue.forget(group)
         self._challenge = challenge
         self._queue.add(group, "dynamic_challenge", challenge.text, hidden=not challenge.echo)
+        # Nobody is asked for it, but front-ends know that it is there.
+        cookie = Secret(challenge.state_id)
+        self._queue.add(group, "dynamic_challenge_cookie", "Dynamic challenge cookie", hidden=True, value=cookie)
 
     def credentials(self) -> Credentials:
         """For a connection that starts now; all questions have been answered."""

@@ -29,11 +29,11 @@ class InputQueue:
     def __init__(self) -> None:
         self._slots: list[Slot] = []
 
-    def add(self, group: AttentionGroup, name: str, label: str, *, hidden: bool) -> None:
-        """Ask for `name`, unless that has been asked already."""
+    def add(self, group: AttentionGroup, name: str, label: str, *, hidden: bool, value: Secret | None = None) -> None:
+        """Ask for `name`, unless that has been asked already; with a `value` it counts as answered."""
         if self._named(group, name) is None:
             number = len(self._of(AttentionType.CREDENTIALS, group))
-            self._slots.append(Slot(AttentionType.CREDENTIALS, group, number, name, clean(label), hidden))
+            self._slots.append(Slot(AttentionType.CREDENTIALS, group, number, name, clean(label), hidden, value))
 
     def value(self, group: AttentionGroup, name: str) -> Secret | None:
         slot = self._named(group, name)

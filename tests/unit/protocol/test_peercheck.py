@@ -50,9 +50,11 @@ CLIENT = eku(ExtendedKeyUsageOID.CLIENT_AUTH)
     ("extensions", "config", "good"),
     [
         ([], TlsConfig(), True),
-        ([SERVER], TlsConfig(remote_server=True), True),
-        ([CLIENT], TlsConfig(remote_server=True), False),
-        ([], TlsConfig(remote_server=True), False),
+        ([SERVER], TlsConfig(remote_purpose="server"), True),
+        ([CLIENT], TlsConfig(remote_purpose="server"), False),
+        ([], TlsConfig(remote_purpose="server"), False),
+        ([SERVER], TlsConfig(remote_purpose="client"), False),
+        ([CLIENT], TlsConfig(remote_purpose="client"), True),
         ([SERVER], TlsConfig(remote_eku="TLS Web Server Authentication"), True),
         ([CLIENT], TlsConfig(remote_eku="1.3.6.1.5.5.7.3.2"), True),
         ([CLIENT], TlsConfig(remote_eku="serverAuth"), False),
@@ -90,7 +92,7 @@ def test_fingerprint():
 
 def test_a_broken_extension_is_a_problem():
     broken = x509.UnrecognizedExtension(x509.ExtensionOID.EXTENDED_KEY_USAGE, b"\x30\x05junk")
-    assert find_problem(make(broken), TlsConfig(remote_server=True))
+    assert find_problem(make(broken), TlsConfig(remote_purpose="server"))
 
 
 def test_subject_without_any_name():

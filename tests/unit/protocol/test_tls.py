@@ -174,8 +174,8 @@ def test_key_with_a_password(identity):
     assert not key_is_encrypted(Secret(identity.client.key))
     assert not key_is_encrypted(Secret("junk"))
     shake(identity.client_tls(key=Secret(pem), key_password=Secret("sesame")), identity)
-    for password in (None, Secret("wrong")):
-        with pytest.raises(CryptoError, match="password"):
+    for password, words in ((None, "needs a password"), (Secret("wrong"), "PEM_PASSWORD_FAIL")):
+        with pytest.raises(CryptoError, match=words):
             TlsContext(identity.client_tls(key=Secret(pem), key_password=password))
     with pytest.raises(CryptoError, match="password"):
         TlsContext(identity.client_tls(key_password=Secret("sesame")))
