@@ -17,11 +17,19 @@ def pkg_config(library: str, what: str) -> list[str]:
     return shlex.split(out)
 
 
+FLAGS = ["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-DOPENSSL_SUPPRESS_DEPRECATED"]
 extensions = [
     Extension(
         f"ovpn3._fast.{source.stem}",
         [str(source)],
-        extra_compile_args=["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", *pkg_config("libcrypto", "--cflags")],
+        extra_compile_args=[
+            "-O3",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            "-DOPENSSL_SUPPRESS_DEPRECATED",
+            *pkg_config("libcrypto", "--cflags"),
+        ],
         extra_link_args=[*pkg_config("libcrypto", "--libs"), "-lpthread"],
     )
     for source in sorted(Path("ovpn3/_fast").glob("*.pyx"))

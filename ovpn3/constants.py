@@ -127,6 +127,20 @@ class AttentionGroup(IntEnum):
     OPEN_URL = 9
 
 
+class Framing(IntEnum):
+    """What stands before a payload in a data packet to say that it isn't compressed."""
+
+    NONE = 0
+    LZO_STUB = 1  # comp-lzo no
+    STUB = 2  # compress, compress stub
+    STUB_V2 = 3  # compress stub-v2
+
+    @property
+    def octets(self) -> int:
+        """Before an IP packet."""
+        return int(self in (Framing.LZO_STUB, Framing.STUB))
+
+
 class LogGroup(IntEnum):
     UNDEFINED = 0
     MASTERPROC = 1

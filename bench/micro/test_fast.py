@@ -14,7 +14,7 @@ from ovpn3._fast.mss import clamp
 from ovpn3._fast.packet import pack_data_header, unpack_data_header
 from ovpn3._fast.replay import Replay
 from ovpn3._fast.segment import segments
-from ovpn3.datapath.engine import CIPHERS
+from ovpn3.datapath.engine import AEAD_CIPHERS
 from tests.support.packets import EVERYTHING, datagrams, stream
 
 ROUNDS = {"rounds": 50, "iterations": 2000, "warmup_rounds": 2}
@@ -24,7 +24,7 @@ SYN = bytes.fromhex("4500002c00010000400600000a0800020a080001" + "1f900050000000
 
 RUNS = {"tcp": stream([1388] * 44), "udp": datagrams([1388] * 44), "small udp": datagrams([64] * 40)}
 each_size = pytest.mark.parametrize("size", SIZES)
-each_cipher = pytest.mark.parametrize("name", list(CIPHERS))
+each_cipher = pytest.mark.parametrize("name", list(AEAD_CIPHERS))
 each_run = pytest.mark.parametrize("kind", list(RUNS))
 each_library = pytest.mark.parametrize(
     "fast",
@@ -39,7 +39,7 @@ each_library = pytest.mark.parametrize(
 @each_cipher
 @each_library
 def test_seal(benchmark: Any, fast: bool, name: str, size: int) -> None:
-    cipher = CIPHERS[name]
+    cipher = AEAD_CIPHERS[name]
     key = Aead(cipher.number, os.urandom(cipher.key_bytes), sealing=True, fast=fast)
     benchmark.pedantic(key.seal, (bytes(12), bytes(8), os.urandom(size)), **ROUNDS)
 
@@ -48,7 +48,7 @@ def test_seal(benchmark: Any, fast: bool, name: str, size: int) -> None:
 @each_cipher
 @each_library
 def test_open(benchmark: Any, fast: bool, name: str, size: int) -> None:
-    cipher = CIPHERS[name]
+    cipher = AEAD_CIPHERS[name]
     secret = os.urandom(cipher.key_bytes)
     sealed = Aead(cipher.number, secret, sealing=True).seal(bytes(12), bytes(8), os.urandom(size))
     key = Aead(cipher.number, secret, sealing=False, fast=fast)
@@ -58,7 +58,7 @@ def test_open(benchmark: Any, fast: bool, name: str, size: int) -> None:
 def channel() -> DataChannel:
     """One that opens what it seals."""
     made, key = DataChannel(), os.urandom(32)
-    made.install(0, CIPHERS["AES-256-GCM"].number, key, bytes(8), key, bytes(8), 1)
+    made.install(0, AEAD_CIPHERS["AES-256-GCM"].number, key, bytes(8), key, bytes(8), 1)
     made.use(0)
     return made
 
@@ -114,5 +114,5 @@ def test_coalescing(benchmark: Any, kind: str) -> None:
 @each_library
 def test_engine(benchmark: Any, fast: bool, kind: str) -> None:
     """A super packet from one tun to the other, without tun and socket; `bench.macro.engine` prints it by direction."""
-    engine = Engine(CIPHERS["AES-256-GCM"].number, fast=fast)
+    engine = Engine(AEAD_CIPHERS["AES-256-GCM"].number, fast=fast)
     benchmark.pedantic(engine.run, (coalesce(RUNS[kind], EVERYTHING)[0], 1), **BATCHES)

@@ -3,13 +3,22 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ovpn3._fast.aead cimport TAG_BYTES, AeadKey
+from ovpn3._fast.cbc cimport CBC_OVERHEAD, CbcKey
 from ovpn3._fast.packet cimport MAX_HEADER_BYTES, DataHeader
 from ovpn3._fast.replay cimport ReplayWindow
 
 cdef enum:
     KEY_SLOTS = 8
     IMPLICIT_IV_BYTES = 8
-    MAX_OVERHEAD = MAX_HEADER_BYTES + TAG_BYTES
+    MAX_FRAMING_BYTES = 2
+    MAX_OVERHEAD = MAX_HEADER_BYTES + CBC_OVERHEAD + MAX_FRAMING_BYTES  # with AEAD it is less
+
+# What stands before a payload to say how it is compressed, which it never is.
+cdef enum Framing:
+    FRAMING_NONE = 0
+    FRAMING_LZO_STUB = 1  # FA, payload
+    FRAMING_STUB = 2  # FB, payload with its first octet at the end
+    FRAMING_STUB_V2 = 3  # the payload; one that begins with 50 has 50 00 before it
 
 # Why a packet could not be sealed or opened.
 cdef enum:
@@ -35,6 +44,14 @@ cdef struct Slot:
     int key_id
     uint32_t peer_id
     bint limited  # AES-GCM: packets and blocks are counted
+    CbcKey send_cbc  # in place of the AEAD keys
+    CbcKey recv_cbc
+    Framing framing
+    bint uncommon  # CBC or framing
+    uint64_t late_octets  # of payload, both ways, after which it is time for another key; 0 is never
+    uint64_t late_packets
+    uint64_t octets
+    uint64_t packets_received
     uint32_t last_sent
     uint64_t sent_units
     uint64_t received_units
@@ -52,12 +69,13 @@ cdef struct Sealed:
     Slot *slot
     DataHeader header
     const uint8_t *packet
-    int size  # of the payload
+    int size  # of the payload, at most
 
 # A slot with its own copy of the keys, `fast`: by ipsec-mb where it works; ValueError if a length or a number is wrong.
-# Belongs to the caller.
+# For CBC the IVs are HMAC keys, of the `digest`'s length. Belongs to the caller.
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
-                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast) except NULL
+                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
+                    str digest=*, int framing=*) except NULL
 
 # Wipe and free; takes NULL.
 cdef void slot_free(Slot *slot) noexcept nogil
@@ -72,21 +90,22 @@ cdef void channel_retire(Channel *channel, int key_id) noexcept nogil
 
 cdef void channel_clear(Channel *channel) noexcept nogil
 
-# Octets that precede the payload when the key in use seals; 0 without a key.
+# Octets by which the key in use makes a packet larger than its payload, at most; 0 without a key.
 cdef int channel_overhead(const Channel *channel) noexcept nogil
 
-# Seal `size` octets of payload, which stand `channel_overhead` behind `packet` or elsewhere. Size of the packet, or a
-# code.
+# Seal `size` octets of payload, which don't overlap the packet. Size of the packet, or a code.
 cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload, int size) noexcept nogil
 
-# Find the key of a packet: the size of its payload, or a code. `sealed` is good as long as the packet is.
+# Find the key of a packet: the largest size of its payload, or a code. `sealed` is good as long as the packet is.
 cdef int channel_find(Channel *channel, const uint8_t *packet, int size, Sealed *sealed) noexcept nogil
 
-# Authenticate and decrypt to `payload`, then check for replay. 0, or a code.
+# Authenticate and decrypt to `payload`, then check for replay. Size of the payload, or a code.
 cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, uint64_t now_ns) noexcept nogil
 
 cdef int payload_kind(const uint8_t *payload, int size) noexcept nogil
 
-# Write the in-band message; return its size (at most 17).
+# Write the in-band message; return its size.
+cdef enum:
+    IN_BAND_BYTES = 17  # at most
 cdef int ping_into(uint8_t *dst) noexcept nogil
 cdef int exit_into(uint8_t *dst) noexcept nogil

@@ -4,6 +4,12 @@ from typing import final
 
 from typing_extensions import Buffer
 
+# What stands before a payload to say that it is not compressed.
+NO_FRAMING: int
+LZO_STUB_FRAMING: int
+STUB_FRAMING: int
+STUB_V2_FRAMING: int
+
 @final
 class DataChannel:
     """The channel one packet at a time, for tests and benchmarks: the pump runs the same functions."""
@@ -18,12 +24,17 @@ class DataChannel:
         recv_iv: Buffer,
         peer_id: int = -1,
         *,
+        digest: str = "",
+        framing: int = 0,
+        reneg_bytes: int = 0,
+        reneg_packets: int = 0,
         packets_sent: int = 0,
         units_used: int = 0,
         fast: bool = True,
     ) -> None:
-        """Copy a key into its slot; -1 as peer id means DATA_V1. `packets_sent` and `units_used` say what the key has
-        done already, `fast` as in `aead`."""
+        """Copy a key into its slot; -1 as peer id means DATA_V1. For CBC the IVs are HMAC keys of the `digest`, which
+        is OpenSSL's name of it, empty for none. After `reneg_bytes` of payload or `reneg_packets`, both ways, a key
+        expires; 0 is never. `packets_sent` and `units_used` say what the key has done already, `fast` as in `aead`."""
     def use(self, key_id: int) -> None:
         """Seal with this key from now on."""
     def retire(self, key_id: int) -> None:

@@ -1,6 +1,7 @@
 """Data channel: keys by id, their limits, and the messages that travel inside data packets.
 
-    DATA_V2: header (8, with packet id) | tag (16) | ciphertext        nonce = packet id | implicit IV
+    AEAD    header (8, with packet id) | tag (16) | ciphertext        nonce = packet id | implicit IV
+    CBC     header (4) | HMAC | IV (16) | ciphertext                  packet id before the payload
 """
 
 cimport cython
@@ -17,8 +18,9 @@ from ovpn3._fast.aead cimport (
     open_into,
     seal_into,
 )
+from ovpn3._fast.cbc cimport BLOCK_BYTES, cbc_key_bytes, cbc_open, cbc_seal, cbc_start, cbc_wipe, digest_size
 from ovpn3._fast.libcrypto cimport OPENSSL_cleanse
-from ovpn3._fast.packet cimport NO_PEER_ID, DataHeader, header_bytes, pack_data_into, put_u32, unpack_data
+from ovpn3._fast.packet cimport NO_PEER_ID, DataHeader, get_u32, header_bytes, pack_data_into, put_u32, unpack_data
 from ovpn3._fast.replay cimport replay_accept
 
 cdef enum:
@@ -31,6 +33,16 @@ cdef enum:
     MAGIC_BYTES = 16
     OCC_EXIT = 6
     MAX_PAYLOAD = 65535
+    ID_BYTES = 4
+    TEXT_BYTES = ID_BYTES + MAX_FRAMING_BYTES + MAX_PAYLOAD + BLOCK_BYTES
+    LZO_STUB = 0xFA
+    STUB = 0xFB
+    STUB_V2 = 0x50
+
+NO_FRAMING = FRAMING_NONE
+LZO_STUB_FRAMING = FRAMING_LZO_STUB
+STUB_FRAMING = FRAMING_STUB
+STUB_V2_FRAMING = FRAMING_STUB_V2
 
 cdef const uint8_t *PING = b"\x2a\x18\x7b\xf3\x64\x1e\xb4\xcb\x07\xed\x2d\x0a\x98\x1f\xc7\x48"
 cdef const uint8_t *OCC = b"\x28\x7f\x34\x6b\xd4\xef\x7a\x81\x2d\x56\xb8\xd3\xaf\xc5\x45\x9c"
@@ -47,8 +59,11 @@ cdef class DataChannel:
 
     def install(self, int key_id, int cipher, const uint8_t[::1] send_key not None, const uint8_t[::1] send_iv not None,
                 const uint8_t[::1] recv_key not None, const uint8_t[::1] recv_iv not None, int peer_id=-1, *,
+                str digest="", int framing=FRAMING_NONE, uint64_t reneg_bytes=0, uint64_t reneg_packets=0,
                 uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
-        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast)
+        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast, digest, framing)
+        slot.late_octets = reneg_bytes
+        slot.late_packets = reneg_packets
         slot.last_sent = packets_sent
         slot.sent_units = slot.received_units = units_used
         channel_install(&self.channel, slot)
@@ -78,14 +93,15 @@ cdef class DataChannel:
         cdef Sealed sealed
         if packet.shape[0] > MAX_OVERHEAD + MAX_PAYLOAD or not 0 <= now < 1e9:
             raise ValueError("packet too long or time out of range")
-        cdef int size = MALFORMED, code
+        cdef int size = MALFORMED
         if packet.shape[0]:
             size = channel_find(&self.channel, &packet[0], <int> packet.shape[0], &sealed)
         if size > MAX_PAYLOAD:
             raise ValueError("packet too long or time out of range")
-        code = size if size < 0 else channel_open(&self.channel, &sealed, payload, <uint64_t> (now * 1e9))
-        if code < 0:
-            raise ValueError(reason(code))
+        if size >= 0:
+            size = channel_open(&self.channel, &sealed, payload, <uint64_t> (now * 1e9))
+        if size < 0:
+            raise ValueError(reason(size))
         return PyBytes_FromStringAndSize(<char *> payload, size)
 
     @property
@@ -98,35 +114,63 @@ cdef str reason(int code):
 
 
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
-                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast) except NULL:
-    cdef int key_bytes = aead_key_bytes(cipher)
+                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
+                    str digest="", int framing=FRAMING_NONE) except NULL:
+    cdef bint cbc = cbc_key_bytes(cipher) > 0
+    cdef int key_bytes = cbc_key_bytes(cipher) if cbc else aead_key_bytes(cipher)
+    cdef bytes digest_name = digest.encode()
+    cdef int iv_bytes = digest_size(digest_name) if cbc else IMPLICIT_IV_BYTES
     if not 0 <= key_id < KEY_SLOTS or not -1 <= peer_id <= NO_PEER_ID:
         raise ValueError("key id or peer id out of range")
     if key_bytes == 0:
         raise ValueError("unknown cipher")
     if send_key.shape[0] != key_bytes or recv_key.shape[0] != key_bytes:
         raise ValueError("wrong key length")
-    if send_iv.shape[0] != IMPLICIT_IV_BYTES or recv_iv.shape[0] != IMPLICIT_IV_BYTES:
-        raise ValueError("wrong implicit IV length")
+    if bool(digest) > cbc or (digest and iv_bytes == 0):
+        raise ValueError("unknown digest, or none wanted")
+    if send_iv.shape[0] != iv_bytes or recv_iv.shape[0] != iv_bytes:
+        raise ValueError("wrong length of implicit IV or HMAC key")
+    if framing < 0 or framing > <int> FRAMING_STUB_V2:
+        raise ValueError("unknown framing")
     cdef Slot *slot = <Slot *> calloc(1, sizeof(Slot))
     if slot == NULL:
         raise MemoryError
     slot.key_id = key_id
     slot.peer_id = NO_PEER_ID if peer_id == -1 else peer_id
-    slot.limited = cipher != CIPHER_CHACHA20_POLY1305
-    memcpy(slot.send_iv, &send_iv[0], IMPLICIT_IV_BYTES)
-    memcpy(slot.recv_iv, &recv_iv[0], IMPLICIT_IV_BYTES)
-    if (aead_start(&slot.send_key, cipher, &send_key[0], True, fast) < 0
-            or aead_start(&slot.recv_key, cipher, &recv_key[0], False, fast) < 0):
+    slot.framing = <Framing> framing
+    slot.uncommon = cbc or framing != FRAMING_NONE
+    if (start_cbc(slot, cipher, send_key, send_iv, recv_key, recv_iv, digest_name) if cbc
+            else start_aead(slot, cipher, send_key, send_iv, recv_key, recv_iv, fast)) < 0:
         slot_free(slot)
         raise ValueError("the key was refused")
     return slot
+
+
+cdef int start_aead(Slot *slot, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
+                    const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, bint fast) noexcept:
+    slot.limited = cipher != CIPHER_CHACHA20_POLY1305
+    memcpy(slot.send_iv, &send_iv[0], IMPLICIT_IV_BYTES)
+    memcpy(slot.recv_iv, &recv_iv[0], IMPLICIT_IV_BYTES)
+    if aead_start(&slot.send_key, cipher, &send_key[0], True, fast) < 0:
+        return -1
+    return aead_start(&slot.recv_key, cipher, &recv_key[0], False, fast)
+
+
+cdef int start_cbc(Slot *slot, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_mac,
+                   const uint8_t[::1] recv_key, const uint8_t[::1] recv_mac, const char *digest) noexcept:
+    cdef const uint8_t *send_secret = &send_mac[0] if send_mac.shape[0] else NULL
+    cdef const uint8_t *recv_secret = &recv_mac[0] if recv_mac.shape[0] else NULL
+    if cbc_start(&slot.send_cbc, cipher, &send_key[0], digest, send_secret, True) < 0:
+        return -1
+    return cbc_start(&slot.recv_cbc, cipher, &recv_key[0], digest, recv_secret, False)
 
 
 cdef void slot_free(Slot *slot) noexcept nogil:
     if slot != NULL:
         aead_wipe(&slot.send_key)
         aead_wipe(&slot.recv_key)
+        cbc_wipe(&slot.send_cbc)
+        cbc_wipe(&slot.recv_cbc)
         OPENSSL_cleanse(slot, sizeof(Slot))
         free(slot)
 
@@ -157,7 +201,12 @@ cdef void channel_clear(Channel *channel) noexcept nogil:
 
 
 cdef int channel_overhead(const Channel *channel) noexcept nogil:
-    return header_bytes(channel.active.peer_id) + TAG_BYTES if channel.active != NULL else 0
+    cdef const Slot *slot = channel.active
+    if slot == NULL:
+        return 0
+    if slot.send_cbc.cipher != NULL:
+        return header_bytes(slot.peer_id) + slot.send_cbc.digest_bytes + 2 * BLOCK_BYTES + MAX_FRAMING_BYTES
+    return header_bytes(slot.peer_id) + TAG_BYTES + (MAX_FRAMING_BYTES if slot.uncommon else 0)
 
 
 cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload, int size) noexcept nogil:
@@ -168,12 +217,15 @@ cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload,
     if slot == NULL:
         return NO_KEY
     slot.sent_units += units(slot, size)
-    if slot.last_sent >= LATE_PACKET_ID - 1 or slot.sent_units > LATE_UNITS:
+    slot.octets += size
+    if slot.last_sent >= LATE_PACKET_ID - 1 or slot.sent_units > LATE_UNITS or is_late(slot):
         channel.expiring |= <uint32_t> 1 << slot.key_id
     if slot.last_sent >= LAST_PACKET_ID or slot.sent_units > MAX_UNITS:
         return SPENT
     slot.last_sent += 1
     pack_data_into(packet, slot.key_id, slot.peer_id, slot.last_sent, &header)
+    if slot.uncommon:
+        return seal_uncommon(slot, packet, &header, payload, size)
     fill_nonce(nonce, slot.last_sent, slot.send_iv)
     tag = packet + header.size
     if seal_into(&slot.send_key, tag + TAG_BYTES, tag, payload, size, nonce, packet + header.aad_start,
@@ -184,16 +236,22 @@ cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload,
 
 cdef int channel_find(Channel *channel, const uint8_t *packet, int size, Sealed *sealed) noexcept nogil:
     cdef DataHeader *header = &sealed.header
-    if unpack_data(packet, size, header) < 0 or size < header.size + TAG_BYTES:
+    if unpack_data(packet, size, header) < 0 or size < header.size + TAG_BYTES:  # CBC takes more
         return MALFORMED
     cdef Slot *slot = channel.slots[header.key_id]
     if slot == NULL:
         return NO_KEY
+    cdef bint cbc = slot.recv_cbc.cipher != NULL
+    if cbc:
+        header.size -= ID_BYTES
+    cdef int overhead = slot.recv_cbc.digest_bytes + 2 * BLOCK_BYTES if cbc else TAG_BYTES
+    if size < header.size + overhead or size > MAX_OVERHEAD + MAX_PAYLOAD:
+        return MALFORMED
     if slot.received_units > MAX_UNITS or slot.forgeries >= MAX_FORGERIES:
         return SPENT
     sealed.slot = slot
     sealed.packet = packet
-    sealed.size = size - header.size - TAG_BYTES
+    sealed.size = size - header.size - overhead + (BLOCK_BYTES if cbc else 0)
     return sealed.size
 
 
@@ -202,20 +260,115 @@ cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, 
     cdef const uint8_t *tag = sealed.packet + header.size
     cdef Slot *slot = sealed.slot
     cdef uint8_t nonce[NONCE_BYTES]
-    fill_nonce(nonce, header.packet_id, slot.recv_iv)
-    if open_into(&slot.recv_key, payload, tag, tag + TAG_BYTES, sealed.size, nonce, sealed.packet + header.aad_start,
-                 header.size - header.aad_start) < 0:
+    cdef uint32_t packet_id = header.packet_id
+    cdef int size = sealed.size
+    if slot.uncommon:
+        size = open_uncommon(slot, sealed, payload, &packet_id)
+    else:
+        fill_nonce(nonce, packet_id, slot.recv_iv)
+        if open_into(&slot.recv_key, payload, tag, tag + TAG_BYTES, size, nonce, sealed.packet + header.aad_start,
+                     header.size - header.aad_start) < 0:
+            size = FORGED
+    if size == FORGED:
         slot.forgeries += 1
         if slot.forgeries > LATE_FORGERIES:
             channel.expiring |= <uint32_t> 1 << slot.key_id
-        return FORGED
-    if not replay_accept(&slot.replay, header.packet_id, now_ns):
+    if size < 0:
+        return size
+    if not replay_accept(&slot.replay, packet_id, now_ns):
         return REPLAYED
-    slot.received_units += units(slot, sealed.size)
-    if slot.received_units > LATE_UNITS or header.packet_id >= LATE_PACKET_ID:
+    slot.received_units += units(slot, size)
+    slot.octets += size
+    slot.packets_received += 1
+    if slot.received_units > LATE_UNITS or packet_id >= LATE_PACKET_ID or is_late(slot):
         channel.expiring |= <uint32_t> 1 << slot.key_id
     channel.heard |= <uint32_t> 1 << slot.key_id
-    return 0
+    return size
+
+
+# Whether the key has done what reneg-bytes and reneg-pkts let it do.
+cdef inline bint is_late(const Slot *slot) noexcept nogil:
+    return ((slot.late_octets and slot.octets > slot.late_octets)
+            or (slot.late_packets and slot.last_sent + slot.packets_received >= slot.late_packets))
+
+
+# ---- CBC and framing: what old servers want. It takes a copy, and nobody chooses it for its speed. ----
+
+cdef int seal_uncommon(Slot *slot, uint8_t *packet, const DataHeader *header, const uint8_t *payload,
+                       int size) noexcept nogil:
+    cdef uint8_t text[TEXT_BYTES]
+    cdef uint8_t nonce[NONCE_BYTES]
+    cdef uint8_t *tag = packet + header.size
+    put_u32(text, header.packet_id)
+    size = frame_into(slot.framing, text + ID_BYTES, payload, size)
+    if slot.send_cbc.cipher != NULL:
+        size = cbc_seal(&slot.send_cbc, tag - ID_BYTES, text, ID_BYTES + size)
+        return MALFORMED if size < 0 else header.size - ID_BYTES + size
+    fill_nonce(nonce, header.packet_id, slot.send_iv)
+    if seal_into(&slot.send_key, tag + TAG_BYTES, tag, text + ID_BYTES, size, nonce, packet + header.aad_start,
+                 header.size - header.aad_start) < 0:
+        return MALFORMED
+    return header.size + TAG_BYTES + size
+
+
+# Size of the payload, or a code.
+cdef int open_uncommon(Slot *slot, const Sealed *sealed, uint8_t *payload, uint32_t *packet_id) noexcept nogil:
+    cdef const DataHeader *header = &sealed.header
+    cdef const uint8_t *tag = sealed.packet + header.size
+    cdef uint8_t text[TEXT_BYTES + CBC_OVERHEAD]
+    cdef uint8_t nonce[NONCE_BYTES]
+    cdef int size
+    if slot.recv_cbc.cipher != NULL:
+        size = cbc_open(&slot.recv_cbc, text, tag, slot.recv_cbc.digest_bytes + BLOCK_BYTES + sealed.size)
+        if size < 0:
+            return FORGED
+        if size < ID_BYTES:
+            return MALFORMED
+        packet_id[0] = get_u32(text)
+        return unframe_into(slot.framing, payload, text + ID_BYTES, size - ID_BYTES)
+    fill_nonce(nonce, header.packet_id, slot.recv_iv)
+    if open_into(&slot.recv_key, text, tag, tag + TAG_BYTES, sealed.size, nonce, sealed.packet + header.aad_start,
+                 header.size - header.aad_start) < 0:
+        return FORGED
+    return unframe_into(slot.framing, payload, text, sealed.size)
+
+
+# Size of the framed payload.
+cdef int frame_into(Framing framing, uint8_t *dst, const uint8_t *payload, int size) noexcept nogil:
+    cdef int start = 0
+    if framing == FRAMING_LZO_STUB:
+        dst[0] = LZO_STUB
+        start = 1
+    elif framing == FRAMING_STUB and size:
+        dst[0] = STUB
+        memcpy(dst + 1, payload + 1, size - 1)
+        dst[size] = payload[0]
+        return size + 1
+    elif framing == FRAMING_STUB_V2 and size and payload[0] == STUB_V2:
+        dst[0] = STUB_V2
+        dst[1] = 0
+        start = 2
+    memcpy(dst + start, payload, size)
+    return start + size
+
+
+# Size of the payload; MALFORMED if it is compressed.
+cdef int unframe_into(Framing framing, uint8_t *payload, const uint8_t *src, int size) noexcept nogil:
+    cdef int start = 0
+    if framing == FRAMING_STUB and size >= 2 and src[0] == STUB:
+        payload[0] = src[size - 1]
+        memcpy(payload + 1, src + 1, size - 2)
+        return size - 1
+    if framing == FRAMING_LZO_STUB or framing == FRAMING_STUB:
+        if size < 1 or src[0] != LZO_STUB:
+            return MALFORMED
+        start = 1
+    elif framing == FRAMING_STUB_V2 and size and src[0] == STUB_V2:
+        if size < 2 or src[1] != 0:
+            return MALFORMED
+        start = 2
+    memcpy(payload, src + start, size - start)
+    return size - start
 
 
 # What a packet costs of the AES-GCM limit: one, and one for each block begun.

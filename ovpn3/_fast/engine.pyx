@@ -117,7 +117,10 @@ cdef class Engine:
         cdef int size, i
         for i in range(count):
             size = channel_find(&self.far, packet, self.sizes[i], &sealed)
-            if size < 0 or channel_open(&self.far, &sealed, join_place(&self.joiner, size), 0) < 0:
+            if size < 0:
+                return False
+            size = channel_open(&self.far, &sealed, join_place(&self.joiner, size), 0)
+            if size < 0:
                 return False
             join_take(&self.joiner, size)
             packet += self.sizes[i]

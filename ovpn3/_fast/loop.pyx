@@ -12,6 +12,7 @@ from posix.unistd cimport close, read, write
 from ovpn3._fast.atomics cimport load_acquire
 from ovpn3._fast.channel cimport (
     MALFORMED,
+    IN_BAND_BYTES,
     MAX_OVERHEAD,
     NO_KEY,
     PAYLOAD_EXIT,
@@ -485,10 +486,9 @@ cdef void enqueue(Tunnel *tunnel, int size) noexcept nogil:
 
 
 cdef void send_in_band(Tunnel *tunnel, int (*message_into)(uint8_t *) noexcept nogil) noexcept nogil:
-    cdef uint8_t *packet = packet_place(tunnel)
-    cdef uint8_t *payload = packet + channel_overhead(&tunnel.channel)
+    cdef uint8_t message[IN_BAND_BYTES]
     if tunnel.channel.active != NULL:
-        enqueue(tunnel, channel_seal(&tunnel.channel, packet, payload, message_into(payload)))
+        enqueue(tunnel, channel_seal(&tunnel.channel, packet_place(tunnel), message, message_into(message)))
 
 
 # Send what waits, unless the socket is known to be full.
@@ -545,16 +545,16 @@ cdef bint recv_run(Tunnel *tunnel) noexcept nogil:
 cdef void take_data(Tunnel *tunnel, const uint8_t *packet, int size) noexcept nogil:
     cdef Sealed sealed
     cdef uint8_t *payload
-    cdef int kind, code
+    cdef int kind
     size = channel_find(&tunnel.channel, packet, size, &sealed)
     if size < 0:
         count_refused(&tunnel.counters, size)
         return
     payload = join_place(&tunnel.joiner, size)
-    code = channel_open(&tunnel.channel, &sealed, payload, <uint64_t> tunnel.now)
-    if code < 0:
+    size = channel_open(&tunnel.channel, &sealed, payload, <uint64_t> tunnel.now)
+    if size < 0:
         join_cancel(&tunnel.joiner)
-        count_refused(&tunnel.counters, code)
+        count_refused(&tunnel.counters, size)
         return
     tunnel.last_received = tunnel.now
     tunnel.timed_out = False

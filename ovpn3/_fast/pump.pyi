@@ -50,8 +50,14 @@ class Pump:
         recv_key: Buffer,
         recv_iv: Buffer,
         peer_id: int = -1,
+        *,
+        digest: str = "",
+        framing: int = 0,
+        reneg_bytes: int = 0,
+        reneg_packets: int = 0,
     ) -> None:
-        """Copy a key into its slot and open packets with it; -1 as peer id means DATA_V1. `use_key` makes it send."""
+        """Copy a key into its slot and open packets with it; -1 as peer id means DATA_V1. `use_key` makes it send.
+        The others as in `channel.DataChannel`."""
     def use_key(self, key_id: int) -> None:
         """Seal with this key from now on."""
     def retire_key(self, key_id: int) -> None:

@@ -12,11 +12,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ovpn3._fast.pump import Pump
 from ovpn3.constants import OFFLOADS, LogCategory, TunOffload
-from ovpn3.datapath.engine import EventKind, cipher, events
+from ovpn3.datapath.engine import EventKind, cipher, events, payload_room
 from ovpn3.datapath.offloads import pump_offloads, summary
 from ovpn3.errors import Ovpn3Error
 from ovpn3.protocol import actions as act
@@ -57,7 +58,7 @@ class Owner(Protocol):
 
     def log(self, category: LogCategory, text: str) -> None: ...
     def first_packet(self) -> None: ...
-    async def established(self, options: Options, peer_id: int | None) -> "Tun": ...
+    async def established(self, options: Options, room: Callable[[int], int]) -> "Tun": ...
     def connected(self) -> None: ...
     def auth_pending(self, timeout_s: float) -> None: ...
     def web_auth(self, url: str) -> None: ...
@@ -91,7 +92,7 @@ class Attempt:
         self, config: SessionConfig, endpoint: Endpoint, sock: socket.socket, owner: Owner, data_path: DataPath
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._owner, self._endpoint, self._data_path = owner, endpoint, data_path
+        self._config, self._owner, self._endpoint, self._data_path = config, owner, endpoint, data_path
         self._session = Session(config, random=secrets.token_bytes, wall=int(time.time()), now=self._loop.time())
         self.pump = Pump(
             sock.fileno(),
@@ -106,7 +107,7 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = None
         self._tun_task: asyncio.Task[None] | None = None
         self._options: Options = ()
-        self._peer_id: int | None = None
+        self._room: Callable[[int], int] = lambda packet_bytes: packet_bytes  # for payload in a data packet
         self._heard = False  # anything from the server
         self.up = False
 
@@ -237,22 +238,33 @@ class Attempt:
 
     def _install(self, action: act.InstallKeys) -> None:
         keys = action.keys
-        self._peer_id = action.peer_id
+        chosen, digest_bytes = cipher(action.cipher), len(keys.send_hmac)
+        self._room = partial(
+            payload_room,
+            cipher=chosen,
+            digest_bytes=digest_bytes,
+            framing=action.framing,
+            peer_id=action.peer_id is not None,
+        )
         peer_id = -1 if action.peer_id is None else action.peer_id
         self.pump.install_key(
             action.key_id,
-            cipher(action.cipher).number,
+            chosen.number,
             keys.send_key.view(),
-            keys.send_iv.view(),
+            (keys.send_hmac if chosen.cbc else keys.send_iv).view(),
             keys.recv_key.view(),
-            keys.recv_iv.view(),
+            (keys.recv_hmac if chosen.cbc else keys.recv_iv).view(),
             peer_id,
+            digest=action.digest if digest_bytes else "",
+            framing=action.framing,
+            reneg_bytes=self._config.reneg_bytes,
+            reneg_packets=self._config.reneg_packets,
         )
         keys.wipe()
 
     async def _bring_up(self) -> None:
         try:
-            tun = await self._owner.established(self._options, self._peer_id)
+            tun = await self._owner.established(self._options, self._room)
             self.pump.set_mssfix(tun.mss)
             if tun.inactive[0]:
                 self.pump.set_inactive(*tun.inactive)

@@ -7,7 +7,7 @@ and their addresses is made; if none takes us the tunnel has failed, and the las
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol
 
@@ -370,7 +370,7 @@ class Driver:
     def first_packet(self) -> None:
         self._listener.log(LogCategory.VERB1, f"{self._trying} answers")
 
-    async def established(self, options: Options, peer_id: int | None) -> Tun:
+    async def established(self, options: Options, room: Callable[[int], int]) -> Tun:
         assert self._trying is not None
         server = self._trying
         settings = tun_settings(self._profile, options, lambda text: self.log(LogCategory.WARN, text))
@@ -379,9 +379,9 @@ class Driver:
         mss = mss_limit(
             self._profile.mssfix,
             settings.mtu,
+            room,
             ipv6_outer=server.ipv6,
             stream=server.stream,
-            peer_id=peer_id is not None,
         )
         return Tun(self.device.fd, settings.mtu, mss, self._inactive(options), self.device.offloads)
 

@@ -4,9 +4,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ovpn3.constants import PRODUCT
+from ovpn3.constants import PRODUCT, Framing
+from ovpn3.datapath.engine import CBC_CIPHERS, CIPHERS
 from ovpn3.errors import ConfigurationRefused, ProfileError
-from ovpn3.profile.model import Mssfix, Profile
+from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, Mssfix, Profile
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
 from ovpn3.proxies.netcfg import NO_METRIC, Network
@@ -15,8 +16,16 @@ from ovpn3.secret import Secret
 Options = Iterable[tuple[str, tuple[str, ...]]]
 DEFAULT_PING_S, DEFAULT_PING_RESTART_S = 8.0, 40.0
 DEFAULT_MSSFIX = 1492
-SUPPORTED_CIPHERS = ("AES-256-GCM", "AES-192-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 
+# How payloads are framed for servers that push nothing of it, by what the profile says: never compressed.
+COMPRESS_FRAMINGS = {
+    "": Framing.STUB,
+    "stub": Framing.STUB,
+    "stub-v2": Framing.STUB_V2,
+    "lzo": Framing.LZO_STUB,
+    "lz4": Framing.STUB,
+    "lz4-v2": Framing.STUB_V2,
+}
 
 # Options that are read and don't do anything yet, by the names of their attributes.
 UNHEEDED = {
@@ -38,7 +47,6 @@ UNHEEDED_OVERRIDES = {
     "dns-fallback-google": False,
     "dns-scope": "global",
     "dns-sync-lookup": False,
-    "enable-legacy-algorithms": False,
     "enterprise-profile": "",
     "ipv6": "default",
 }
@@ -95,6 +103,22 @@ def tls_config(profile: Profile, key_password: Secret | None) -> TlsConfig:
     )
 
 
+def data_ciphers(profile: Profile) -> tuple[str, ...]:
+    """Ciphers that the server may choose. CBC is among them if the profile or the user says so."""
+    wanted = list(profile.data_ciphers)
+    if profile.cipher and profile.data_ciphers == DEFAULT_DATA_CIPHERS:
+        wanted.append(profile.cipher)
+    if profile.enable_legacy_algorithms:
+        wanted += CBC_CIPHERS
+    return tuple(dict.fromkeys(c for c in wanted if c in CIPHERS))
+
+
+def framing(profile: Profile) -> Framing:
+    if profile.comp_lzo is not None:
+        return Framing.LZO_STUB
+    return COMPRESS_FRAMINGS.get(profile.compress, Framing.NONE) if profile.compress is not None else Framing.NONE
+
+
 def session_config(
     profile: Profile,
     credentials: Credentials,
@@ -107,9 +131,9 @@ def session_config(
 
     ConfigurationRefused if no data cipher of the profile is one of ours.
     """
-    ciphers = tuple(c for c in profile.data_ciphers if c in SUPPORTED_CIPHERS)
+    ciphers = data_ciphers(profile)
     if not ciphers:
-        known = ", ".join(SUPPORTED_CIPHERS)
+        known = ", ".join(CIPHERS)
         raise ConfigurationRefused(f"none of the profile's data-ciphers is available; there are {known}")
     told = dict(peer_info or {}) if profile.push_peer_info else {}
     told |= {k: v for k, v in profile.setenv.items() if k.startswith("UV_") and profile.push_peer_info}
@@ -120,6 +144,10 @@ def session_config(
         stream=stream,
         data_ciphers=ciphers,
         fallback_cipher=profile.data_ciphers_fallback or profile.cipher or "",
+        auth=profile.auth,
+        framing=framing(profile),
+        reneg_bytes=profile.reneg_bytes,
+        reneg_packets=profile.reneg_pkts,
         tun_mtu=profile.tun_mtu,
         tun_mtu_max=profile.tun_mtu_max,
         gui_version=PRODUCT.replace(" ", "_"),
@@ -287,16 +315,16 @@ def _domain(text: str) -> str:
     return text
 
 
-def mss_limit(mssfix: Mssfix | None, mtu: int, *, ipv6_outer: bool, stream: bool, peer_id: bool) -> int:
+def mss_limit(mssfix: Mssfix | None, mtu: int, room: Callable[[int], int], *, ipv6_outer: bool, stream: bool) -> int:
     """Largest TCP segment (IPv4 inner) that goes through the tunnel without outer fragments; 0 is no limit.
 
-    protocol: AEAD packets of 20 octets and a header of 1, or 4 with a peer id.
+    `room`: octets of payload that a data packet of so many octets has.
     """
     if mssfix is None:
         mssfix = Mssfix(DEFAULT_MSSFIX if mtu == 1500 else 0, "mtu")
     if mssfix.size == 0 or mssfix.mode == "fixed":
         return mssfix.size
-    overhead = (2 if stream else 0) + (4 if peer_id else 1) + 20
+    packet = mssfix.size - (2 if stream else 0)
     if mssfix.mode == "mtu":
-        overhead += (40 if ipv6_outer else 20) + (20 if stream else 8)
-    return max(mssfix.size - overhead - 40, 0)
+        packet -= (40 if ipv6_outer else 20) + (20 if stream else 8)
+    return max(room(packet) - 40, 0)

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ovpn3._fast import aead, ring
+from ovpn3._fast import aead, cbc, ring
+from ovpn3.constants import Framing
 from ovpn3.errors import CryptoError
+
+BLOCK_BYTES = TAG_BYTES = 16
+PACKET_ID_BYTES = 4
 
 
 class EventKind(IntEnum):
@@ -35,14 +39,15 @@ def events(drained: list[tuple[int, int, bytes]]) -> list[Event]:
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
-    """An AEAD cipher of the data channel: its number in the compiled modules and its key length."""
+    """A cipher of the data channel: its number in the compiled modules and its key length. Without `cbc` it is AEAD."""
 
     name: str
     number: int
     key_bytes: int
+    cbc: bool = False
 
 
-CIPHERS = {
+AEAD_CIPHERS = {
     c.name: c
     for c in (
         Cipher("AES-128-GCM", aead.AES_128_GCM, 16),
@@ -51,6 +56,15 @@ CIPHERS = {
         Cipher("CHACHA20-POLY1305", aead.CHACHA20_POLY1305, 32),
     )
 }
+CBC_CIPHERS = {
+    c.name: c
+    for c in (
+        Cipher("AES-128-CBC", cbc.AES_128_CBC, 16, cbc=True),
+        Cipher("AES-192-CBC", cbc.AES_192_CBC, 24, cbc=True),
+        Cipher("AES-256-CBC", cbc.AES_256_CBC, 32, cbc=True),
+    )
+}
+CIPHERS = AEAD_CIPHERS | CBC_CIPHERS
 
 
 def cipher(name: str) -> Cipher:
@@ -59,3 +73,12 @@ def cipher(name: str) -> Cipher:
         return CIPHERS[name.upper()]
     except KeyError:
         raise CryptoError(f"data cipher {name!r} is not available") from None
+
+
+def payload_room(packet_bytes: int, *, cipher: Cipher, digest_bytes: int, framing: Framing, peer_id: bool) -> int:
+    """Octets of payload for which a data packet has at most `packet_bytes`; `digest_bytes` matters for CBC only."""
+    header = 4 if peer_id else 1
+    if not cipher.cbc:
+        return packet_bytes - header - PACKET_ID_BYTES - TAG_BYTES - framing.octets
+    blocks = (packet_bytes - header - digest_bytes - BLOCK_BYTES) // BLOCK_BYTES
+    return blocks * BLOCK_BYTES - 1 - PACKET_ID_BYTES - framing.octets

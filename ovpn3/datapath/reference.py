@@ -98,14 +98,19 @@ def seal_cbc(
     padded = padder.update(pack(">I", packet_id) + payload) + padder.finalize()
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
     text = iv + encryptor.update(padded) + encryptor.finalize()
-    return pack_header(key_id, peer_id) + hmac.digest(hmac_key, text, auth) + text
+    return pack_header(key_id, peer_id) + mac(auth, hmac_key, text) + text
+
+
+def mac(auth: str, key: bytes, text: bytes) -> bytes:
+    """The HMAC; with an empty `auth` there is none."""
+    return hmac.digest(key, text, auth) if auth else b""
 
 
 def open_cbc(key: bytes, auth: str, hmac_key: bytes, packet: bytes) -> Opened:
     header, rest = split_header(packet)
-    digest_bytes = len(hmac.digest(hmac_key, b"", auth))
+    digest_bytes = len(mac(auth, hmac_key, b""))
     digest, text = rest[:digest_bytes], rest[digest_bytes:]
-    if not hmac.compare_digest(digest, hmac.digest(hmac_key, text, auth)):
+    if not hmac.compare_digest(digest, mac(auth, hmac_key, text)):
         raise AuthenticationFailed("wrong HMAC")
     iv, text = text[:BLOCK_BYTES], text[BLOCK_BYTES:]
     if not text or len(text) % BLOCK_BYTES:

@@ -90,6 +90,8 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         hand_window=values.seconds("hand-window", 60.0),
         tran_window=values.seconds("tran-window", 3600.0),
         reneg_sec=values.seconds("reneg-sec", 3600.0, least=10.0),
+        reneg_bytes=values.number("reneg-bytes", 0, 2**63, 0),
+        reneg_pkts=values.number("reneg-pkts", 0, 2**63, 0),
         become_primary=values.seconds("become-primary", None),
         mssfix_ctrl=values.number("mssfix-ctrl", 256, 65535, 1280),
         cipher=values.convert("cipher", to_algorithm, None),

@@ -142,6 +142,8 @@ class Profile:
     hand_window: float = 60.0
     tran_window: float = 3600.0
     reneg_sec: float = 3600.0
+    reneg_bytes: int = 0  # 0 is never
+    reneg_pkts: int = 0
     become_primary: float | None = None
     mssfix_ctrl: int = 1280
 

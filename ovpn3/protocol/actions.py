@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from ovpn3.constants import LogCategory
+from ovpn3.constants import Framing, LogCategory
 from ovpn3.protocol.keys import DataKeys
 
 
@@ -42,6 +42,8 @@ class InstallKeys:
     cipher: str
     keys: DataKeys
     peer_id: int | None  # None: the one-octet header of DATA_V1
+    digest: str = "NONE"  # of CBC packets
+    framing: Framing = Framing.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from ovpn3.constants import Framing
 from ovpn3.protocol.auth import Credentials
 from ovpn3.secret import Secret
 
@@ -67,6 +68,10 @@ class SessionConfig:
     stream: bool = False  # TCP: no retransmission, and a bad packet ends the session
     data_ciphers: tuple[str, ...] = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
     fallback_cipher: str = ""  # for a server that pushes none
+    auth: str = "SHA1"  # digest of CBC data packets; "NONE"
+    framing: Framing = Framing.NONE  # of payloads, unless pushed
+    reneg_bytes: int = 0  # of payload, both ways, after which a data key is replaced; 0 is never
+    reneg_packets: int = 0
     tun_mtu: int = 1500
     tun_mtu_max: int = 1600
     version: str = "ovpn3-python"

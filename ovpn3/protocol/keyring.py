@@ -54,11 +54,14 @@ class KeyRing:
     ) -> list[InstallKeys | RetireKey]:
         """Keys of a generation whose exchange is complete, in place of the oldest ones if there are too many."""
         key2 = _derive(generation, agreed, session_id, peer_session_id)
-        keys = data_keys(key2, agreed.cipher)
+        keys = data_keys(key2, agreed.cipher, agreed.digest)
         key2.wipe()
         self._installed.append(generation.key_id)
         retired = [r for key_id in self._installed[:-MAX_INSTALLED] for r in self.retire(key_id)]
-        return [InstallKeys(generation.key_id, agreed.cipher, keys, agreed.peer_id), *retired]
+        made = InstallKeys(
+            generation.key_id, agreed.cipher, keys, agreed.peer_id, digest=agreed.digest, framing=agreed.framing
+        )
+        return [made, *retired]
 
     def use(self, key_id: int) -> list[UseKey]:
         """Send with these keys; nothing to do if that is so already or they are gone."""

@@ -23,7 +23,7 @@ AEAD_KEY_BYTES: Final = {
     "CHACHA20-POLY1305": 32,
 }
 CBC_KEY_BYTES: Final = {"AES-128-CBC": 16, "AES-192-CBC": 24, "AES-256-CBC": 32}
-DIGEST_BYTES: Final = {"MD5": 16, "SHA1": 20, "SHA224": 28, "SHA256": 32, "SHA384": 48, "SHA512": 64}
+DIGEST_BYTES: Final = {"NONE": 0, "MD5": 16, "SHA1": 20, "SHA224": 28, "SHA256": 32, "SHA384": 48, "SHA512": 64}
 
 
 @final
@@ -91,7 +91,7 @@ def data_keys(key2: Key2, cipher: str, digest: str = "") -> DataKeys:
             send_iv=Secret(key2.hmac(0, AEAD_IV_BYTES)),
             recv_iv=Secret(key2.hmac(1, AEAD_IV_BYTES)),
         )
-    if (size := CBC_KEY_BYTES.get(cipher)) and (digest_size := DIGEST_BYTES.get(digest)):
+    if (size := CBC_KEY_BYTES.get(cipher)) and (digest_size := DIGEST_BYTES.get(digest)) is not None:
         return DataKeys(
             send_key=Secret(key2.cipher(0, size)),
             recv_key=Secret(key2.cipher(1, size)),

@@ -5,15 +5,26 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
 
+from ovpn3.constants import Framing
 from ovpn3.protocol.actions import FailureKind
 from ovpn3.protocol.config import SessionConfig, WrapMode
 from ovpn3.protocol.failure import failed
-from ovpn3.protocol.keys import AEAD_KEY_BYTES
+from ovpn3.protocol.keys import AEAD_KEY_BYTES, CBC_KEY_BYTES, DIGEST_BYTES
 from ovpn3.protocol.push import Option
 
 MAX_PEER_ID: Final = 0xFFFFFF  # this value itself: no peer id
 MIN_RENEG_SEC: Final = 10.0
 MAX_SECONDS: Final = 7 * 86400.0
+KEY_BYTES: Final = AEAD_KEY_BYTES | CBC_KEY_BYTES
+
+# What a server may push of compression: all that doesn't compress. "migrate" wants none from who can do without.
+FRAMINGS: Final = {
+    ("comp-lzo", "no"): Framing.LZO_STUB,
+    ("compress",): Framing.STUB,
+    ("compress", "stub"): Framing.STUB,
+    ("compress", "stub-v2"): Framing.STUB_V2,
+    ("compress", "migrate"): Framing.NONE,
+}
 
 
 class Announce(IntFlag):
@@ -35,9 +46,11 @@ PROTOCOL_FLAGS: Final = frozenset({"cc-exit", "tls-ekm", "dyn-tls-crypt"})
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
-    """`peer_id` None: DATA_V1. Durations in seconds."""
+    """`digest` matters for CBC ciphers only; `peer_id` None: DATA_V1. Durations in seconds."""
 
     cipher: str
+    digest: str
+    framing: Framing
     peer_id: int | None
     tls_ekm: bool
     cc_exit: bool
@@ -57,6 +70,8 @@ def peer_info(config: SessionConfig) -> str:
         ("IV_PROTO", str(int(ANNOUNCED))),
         ("IV_MTU", str(config.tun_mtu_max)),
         ("IV_CIPHERS", ":".join(config.data_ciphers)),
+        ("IV_LZO_STUB", "1"),
+        ("IV_COMP_STUB", "1"),
         ("IV_COMP_STUBv2", "1"),
         ("IV_GUI_VER", config.gui_version),
         ("IV_SSO", ",".join(config.sso)),
@@ -75,9 +90,12 @@ def options_string(config: SessionConfig) -> str:
         f"tun-mtu {config.tun_mtu}",
         f"proto {'TCPv4_CLIENT' if config.stream else 'UDPv4'}",
     ]
+    if config.framing is Framing.LZO_STUB:
+        parts.append("comp-lzo")
     if config.wrap.mode is WrapMode.TLS_AUTH and config.wrap.direction is not None:
         parts.append(f"keydir {config.wrap.direction}")
-    parts += [f"cipher {cipher}", "auth [null-digest]", f"keysize {8 * AEAD_KEY_BYTES[cipher]}"]
+    digest = config.auth if cipher in CBC_KEY_BYTES and config.auth != "NONE" else "[null-digest]"
+    parts += [f"cipher {cipher}", f"auth {digest}", f"keysize {8 * KEY_BYTES[cipher]}"]
     if config.wrap.mode is WrapMode.TLS_AUTH:
         parts.append("tls-auth")
     return ",".join([*parts, "key-method 2", "tls-client"])
@@ -86,13 +104,15 @@ def options_string(config: SessionConfig) -> str:
 def negotiate(options: Iterable[Option], config: SessionConfig) -> Negotiated:
     """The server's choice; SessionEnd if it is none of ours."""
     chosen = dict(options)  # the last one counts
-    _check_compression(chosen)
+    cipher = _cipher(chosen.get("cipher", ()), config)
     flags = set(chosen.get("protocol-flags", ()))
     if unknown := flags - PROTOCOL_FLAGS:
         names = " ".join(sorted(unknown))
         raise failed(FailureKind.PUSH, f"the server demands protocol flags we don't have: {names}", fatal=True)
     return Negotiated(
-        cipher=_cipher(chosen.get("cipher", ()), config),
+        cipher=cipher,
+        digest=_digest(cipher, chosen.get("auth", ()), config),
+        framing=_framing(chosen, config),
         peer_id=_peer_id(chosen.get("peer-id", ())),
         tls_ekm="tls-ekm" in flags or "tls-ekm" in chosen.get("key-derivation", ()),
         cc_exit="cc-exit" in flags,
@@ -110,8 +130,11 @@ def _cipher(args: tuple[str, ...], config: SessionConfig) -> str:
             return cipher
         reason = f"the server chose data cipher {args[0]}, the profile allows {', '.join(allowed)}"
         raise failed(FailureKind.CIPHER, reason, fatal=True)
-    if config.fallback_cipher in AEAD_KEY_BYTES:
+    if config.fallback_cipher in KEY_BYTES:
         return config.fallback_cipher
+    if config.fallback_cipher:
+        reason = f"the server doesn't negotiate a data cipher, and {config.fallback_cipher} is not available"
+        raise failed(FailureKind.CIPHER, reason, fatal=True)
     reason = "the server doesn't negotiate a data cipher; data-ciphers-fallback can name the one it uses"
     raise failed(FailureKind.CIPHER, reason, fatal=True)
 
@@ -136,12 +159,26 @@ def _seconds(args: tuple[str, ...], default: float) -> float:
         return default
 
 
-def _check_compression(chosen: dict[str, tuple[str, ...]]) -> None:
-    """Stub-v2 leaves IP packets as they are; every other framing would need a codec we don't have."""
-    framing = "comp-lzo" if "comp-lzo" in chosen else " ".join(("compress", *chosen.get("compress", ())))
-    if "comp-lzo" in chosen or ("compress" in chosen and chosen["compress"] != ("stub-v2",)):
-        reason = f"the server pushed compression ({framing}), which is refused: remove it from the server"
+def _digest(cipher: str, args: tuple[str, ...], config: SessionConfig) -> str:
+    if cipher in AEAD_KEY_BYTES:
+        return "NONE"
+    digest = args[0].upper() if args else config.auth
+    if digest not in DIGEST_BYTES:
+        raise failed(FailureKind.CIPHER, f"the digest {digest} (auth) is not available", fatal=True)
+    return digest
+
+
+def _framing(chosen: dict[str, tuple[str, ...]], config: SessionConfig) -> Framing:
+    """Every framing but these would need a codec we don't have."""
+    name = next((name for name in ("comp-lzo", "compress") if name in chosen), "")
+    if not name:
+        return config.framing
+    framing = FRAMINGS.get((name, *chosen[name]))
+    if framing is None:
+        words = " ".join((name, *chosen[name]))
+        reason = f"the server pushed compression ({words}), which is refused: remove it from the server"
         raise failed(FailureKind.COMPRESSION, reason, fatal=True)
+    return framing
 
 
 def _printable(value: str) -> str:

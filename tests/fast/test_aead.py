@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ovpn3._fast.aead import IPSEC_MB_OBJECTION, Aead
 from ovpn3.datapath import reference
-from ovpn3.datapath.engine import CIPHERS
+from ovpn3.datapath.engine import AEAD_CIPHERS
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/data_aead.json").read_text())
-ciphers = st.sampled_from(list(CIPHERS.values()))
+ciphers = st.sampled_from(list(AEAD_CIPHERS.values()))
 nonces = st.binary(min_size=12, max_size=12)
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/libIPSec_MB.so.1")
 each_library = pytest.mark.parametrize("fast", [True, False], ids=["ipsec-mb if there", "libcrypto"])
@@ -25,7 +25,7 @@ each_library = pytest.mark.parametrize("fast", [True, False], ids=["ipsec-mb if 
 @pytest.mark.parametrize("case", VECTORS["synthetic"], ids=lambda case: case["id"])
 def test_published_packets(case: dict[str, Any], fast: bool) -> None:
     key, nonce, aad, plain = (bytes.fromhex(case[name]) for name in ("key", "nonce", "aad", "plaintext"))
-    cipher = CIPHERS[case["cipher"]]
+    cipher = AEAD_CIPHERS[case["cipher"]]
     sealed = bytes.fromhex(case["packet"])[8 if case["opcode"] == 9 else 5 :]
     assert Aead(cipher.number, key, sealing=True, fast=fast).seal(nonce, aad, plain) == sealed
     assert Aead(cipher.number, key, sealing=False, fast=fast).open(nonce, aad, sealed) == plain
@@ -75,7 +75,7 @@ def test_without_a_usable_ipsec_mb(hidden_by: str, objection: str) -> None:
     assert run.stdout.startswith(objection), run.stderr
 
 
-GCM = CIPHERS["AES-256-GCM"].number
+GCM = AEAD_CIPHERS["AES-256-GCM"].number
 KEY, NONCE = bytes(32), bytes(12)
 
 

@@ -8,19 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovpn3._fast import channel as compiled
 from ovpn3._fast.channel import DataChannel
 from ovpn3._fast.packet import pack_data_header, unpack_data_header
+from ovpn3.constants import Framing
 from ovpn3.datapath import reference
-from ovpn3.datapath.engine import CIPHERS, Cipher, cipher, events
+from ovpn3.datapath.engine import AEAD_CIPHERS, CBC_CIPHERS, CIPHERS, Cipher, cipher, events, payload_room
 from ovpn3.datapath.engine import EventKind as Kind
 from ovpn3.datapath.stats import STATISTICS, as_statistics
 from ovpn3.errors import AuthenticationFailed, CryptoError, PeerError
-from ovpn3.protocol.keys import Key2, data_keys
+from ovpn3.protocol.keys import DIGEST_BYTES, Key2, data_keys
 
-VECTORS = json.loads((Path(__file__).parents[1] / "data/vectors/data_aead.json").read_text())
+DATA = Path(__file__).parents[1] / "data/vectors"
+VECTORS, CBC = (json.loads((DATA / name).read_text()) for name in ("data_aead.json", "data_cbc.json"))
 ids = st.integers(0, 7)
 peers = st.none() | st.integers(0, 0xFFFFFE)
-ciphers = st.sampled_from(list(CIPHERS.values()))
+ciphers = st.sampled_from(list(AEAD_CIPHERS.values()))
+cbc_ciphers = st.sampled_from(list(CBC_CIPHERS.values()))
+digests = st.sampled_from(["", "MD5", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512"])
 GCM, CHACHA = CIPHERS["AES-256-GCM"], CIPHERS["CHACHA20-POLY1305"]
 KEY, IV = bytes(range(32)), bytes(range(8))
 WIRE_NONE = -1
@@ -129,6 +134,176 @@ def test_headers_are_written_as_by_the_reference(key_id: int, peer_id: int | Non
     wire_peer = 0xFFFFFF if peer_id is None else peer_id
     expected = reference.pack_header(key_id, peer_id) + packet_id.to_bytes(4)
     assert pack_data_header(key_id, wire_peer, packet_id) == expected
+
+
+# -- CBC ------------------------------------------------------------------------------------------
+def cbc_channel(
+    cipher: Cipher, digest: str, key_id: int = 0, peer_id: int | None = 5, *, sent: int = 0, framing: int = 0
+) -> DataChannel:
+    made, key = DataChannel(), KEY[: cipher.key_bytes]
+    mac = bytes(range(64))[: DIGEST_BYTES.get(digest, 0)]
+    number = WIRE_NONE if peer_id is None else peer_id
+    how: dict[str, Any] = {"digest": digest, "framing": framing, "packets_sent": sent}
+    made.install(key_id, cipher.number, key, mac, key, mac, number, **how)
+    made.use(key_id)
+    return made
+
+
+@pytest.mark.parametrize("case", CBC["synthetic"], ids=lambda case: case["id"])
+def test_published_cbc_packets(case: dict[str, Any]) -> None:
+    """What we seal has an IV of its own each time; what is published we can open."""
+    key, mac, plain, packet = (bytes.fromhex(case[n]) for n in ("key", "hmac_key", "plaintext", "packet"))
+    made = DataChannel()
+    number = CIPHERS[case["cipher"]].number
+    made.install(case["key_id"], number, key, mac, key, mac, case["peer_id"] or WIRE_NONE, digest=case["auth"])
+    assert made.open(packet, 0) == plain
+    with pytest.raises(ValueError, match="replayed"):
+        made.open(packet, 0)
+
+
+@pytest.mark.parametrize("case", CBC["captured"], ids=lambda case: case["id"])
+def test_captured_cbc_packets(case: dict[str, Any]) -> None:
+    keys = data_keys(Key2(bytes.fromhex(case["key2"])), case["cipher"], case["auth"])
+    ours = (keys.send_key.view(), keys.send_hmac.view(), keys.recv_key.view(), keys.recv_hmac.view())
+    client, server = DataChannel(), DataChannel()
+    for end, secrets in ((client, ours), (server, ours[2:] + ours[:2])):
+        end.install(0, CIPHERS[case["cipher"]].number, *secrets, digest=case["auth"])
+    assert server.open(bytes.fromhex(case["c2s_packet"]), 0) == bytes.fromhex(case["c2s_plaintext"])
+    assert client.open(bytes.fromhex(case["s2c_packet"]), 0) == bytes.fromhex(case["s2c_plaintext"])
+
+
+@given(cbc_ciphers, digests, ids, peers, st.integers(0, 0xFFFFFFFD), st.binary(max_size=2000))
+def test_cbc_agrees_with_the_reference(
+    cipher: Cipher, digest: str, key_id: int, peer_id: int | None, sent: int, plain: bytes
+) -> None:
+    made = cbc_channel(cipher, digest, key_id, peer_id, sent=sent)
+    key, mac = KEY[: cipher.key_bytes], bytes(range(64))[: DIGEST_BYTES.get(digest, 0)]
+    packet = made.seal(plain)
+    opened = reference.open_cbc(key, digest, mac, packet)
+    assert (opened.key_id, opened.packet_id, opened.payload) == (key_id, sent + 1, plain)
+    assert packet == reference.seal_cbc(
+        key, digest, mac, key_id, peer_id, sent + 1, plain, packet[(at := len(packet) - cbc_bytes(plain)) : at + 16]
+    )
+    assert made.open(packet, 0) == plain
+
+
+def cbc_bytes(plain: bytes) -> int:
+    """Of IV and ciphertext."""
+    return 16 + (4 + len(plain)) // 16 * 16 + 16
+
+
+@given(cbc_ciphers, st.binary(max_size=300), st.integers(0, 2000), st.integers(1, 255))
+def test_a_cbc_packet_that_was_touched_is_refused(cipher: Cipher, plain: bytes, where: int, flip: int) -> None:
+    made = cbc_channel(cipher, "SHA256")
+    packet = bytearray(made.seal(plain))
+    where = 4 + where % (len(packet) - 4)  # the header isn't authenticated
+    packet[where] ^= flip
+    with pytest.raises(ValueError, match="forged"):
+        made.open(bytes(packet), 0)
+    with pytest.raises(ValueError, match=r"forged|malformed"):
+        made.open(bytes(packet[:-1]), 0)
+
+
+@given(digests, st.binary(max_size=120))
+def test_any_octets_are_no_cbc_packet(digest: str, rest: bytes) -> None:
+    made = cbc_channel(CIPHERS["AES-256-CBC"], digest)
+    packet = b"\x48\0\0\5" + rest
+    try:
+        mac = bytes(range(64))[: DIGEST_BYTES.get(digest, 0)]
+        expected = reference.open_cbc(KEY, digest, mac, packet)
+    except (PeerError, AuthenticationFailed):
+        with pytest.raises(ValueError, match=r"forged|malformed"):
+            made.open(packet, 0)
+    else:
+        assert not digest  # nothing but a right padding is asked for
+        assert expected.packet_id == 0 or made.open(packet, 0) == expected.payload
+
+
+# -- framing ----------------------------------------------------------------------------------------
+FRAMED = {
+    Framing.NONE: lambda p: p,
+    Framing.LZO_STUB: lambda p: b"\xfa" + p,
+    Framing.STUB: lambda p: b"\xfb" + p[1:] + p[:1] if p else p,
+    Framing.STUB_V2: lambda p: b"\x50\0" + p if p[:1] == b"\x50" else p,
+}
+
+
+def test_numbers_of_framings() -> None:
+    assert (compiled.NO_FRAMING, compiled.LZO_STUB_FRAMING) == (Framing.NONE, Framing.LZO_STUB)
+    assert (compiled.STUB_FRAMING, compiled.STUB_V2_FRAMING) == (Framing.STUB, Framing.STUB_V2)
+
+
+@pytest.mark.parametrize("framing", Framing)
+@given(st.sampled_from(list(CIPHERS.values())), st.binary(min_size=1, max_size=2000) | st.just(b"\x50\0x"))
+def test_framing(framing: Framing, cipher: Cipher, plain: bytes) -> None:
+    bare, framed = (
+        cbc_channel(cipher, "SHA1", framing=f) if cipher.cbc else framed_channel(cipher, f) for f in (0, int(framing))
+    )
+    packet = framed.seal(plain)
+    assert framed.open(packet, 0) == plain
+    assert bare.open(packet, 0) == FRAMED[framing](plain)
+    room = payload_room(len(packet), cipher=cipher, digest_bytes=20, framing=framing, peer_id=True)
+    assert room >= len(plain) or plain[:1] == b"\x50"
+
+
+def framed_channel(cipher: Cipher, framing: int) -> DataChannel:
+    made, key = DataChannel(), KEY[: cipher.key_bytes]
+    made.install(0, cipher.number, key, IV, key, IV, 5, framing=framing)
+    made.use(0)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("framing", "payload"),
+    [
+        (Framing.LZO_STUB, b"\x66data"),
+        (Framing.LZO_STUB, b""),
+        (Framing.STUB, b"\x69data"),
+        (Framing.STUB, b""),
+        (Framing.STUB, b"\xfb"),
+        (Framing.STUB_V2, b"\x50"),
+        (Framing.STUB_V2, b"\x50\1data"),
+    ],
+)
+def test_what_is_compressed_is_refused(framing: Framing, payload: bytes) -> None:
+    packet = framed_channel(GCM, 0).seal(payload)
+    with pytest.raises(ValueError, match="malformed"):
+        framed_channel(GCM, framing).open(packet, 0)
+    assert framed_channel(GCM, Framing.STUB).open(framed_channel(GCM, 0).seal(b"\xfaplain"), 0) == b"plain"
+
+
+@given(st.integers(200, 3000), st.sampled_from(list(CIPHERS.values())), st.sampled_from(Framing), st.booleans())
+def test_the_largest_payload_that_fits(size: int, cipher: Cipher, framing: Framing, has_peer_id: bool) -> None:
+    room = payload_room(size, cipher=cipher, digest_bytes=32, framing=framing, peer_id=has_peer_id)
+    peer_id = 5 if has_peer_id else None
+    made = cbc_channel(cipher, "SHA256", 0, peer_id, framing=framing) if cipher.cbc else DataChannel()
+    if not cipher.cbc:
+        key = KEY[: cipher.key_bytes]
+        made.install(0, cipher.number, key, IV, key, IV, 5 if has_peer_id else WIRE_NONE, framing=framing)
+        made.use(0)
+    assert len(made.seal(b"\x45" * room)) <= size < len(made.seal(b"\x45" * (room + 1)))
+
+
+# -- limits -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("limit", "both", "rounds"),
+    [
+        ({"reneg_bytes": 1000}, False, 11),
+        ({"reneg_bytes": 1000}, True, 6),
+        ({"reneg_packets": 10}, False, 11),
+        ({"reneg_packets": 10}, True, 5),
+    ],
+)
+def test_a_key_expires_after_so_much(limit: dict[str, int], both: bool, rounds: int) -> None:
+    made, count = DataChannel(), 0
+    made.install(0, GCM.number, KEY, IV, KEY, IV, 5, **limit)  # type: ignore[arg-type]
+    made.use(0)
+    while not made.expiring:
+        packet = made.seal(bytes(100))
+        if both:
+            made.open(packet, 0)
+        count += 1
+    assert count == rounds
 
 
 def test_replays_and_old_keys() -> None:

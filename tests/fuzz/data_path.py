@@ -18,7 +18,9 @@ from ovpn3._fast.checksum import checksum
 from ovpn3._fast.coalesce import coalesce
 from ovpn3._fast.mss import clamp
 from ovpn3._fast.segment import segments
+from ovpn3.constants import Framing
 from ovpn3.datapath import reference_offload as reference
+from ovpn3.datapath.engine import CIPHERS
 from ovpn3.datapath.reference_offload import FRAME_HEADER_BYTES
 from tests.fast.rig import PACKET, Keys, Rig, eventually, tcp_pair, udp_pair
 from tests.support import hostile
@@ -94,6 +96,28 @@ def fuzz_channel(random: Random) -> None:
             opened = try_open(near, packet)
             assert opened in ((payload, "replayed") if packet == sealed else REFUSALS)
         assert try_open(near, sealed) == "replayed"
+
+
+def fuzz_old_channel(random: Random) -> None:
+    """The same with CBC and with framings. A CBC packet's header isn't authenticated."""
+    cipher = random.choice([CIPHERS["AES-256-CBC"], CIPHERS["AES-256-GCM"]])
+    key, mac = random.randbytes(32), random.randbytes(20 if cipher.cbc else 8)
+    framing = random.choice(list(Framing)[0 if cipher.cbc else 1 :])
+    far, near = DataChannel(), DataChannel()
+    for end in (far, near):
+        end.install(0, cipher.number, key, mac, key, mac, digest="SHA1" if cipher.cbc else "", framing=framing)
+    far.use(0)
+    for _ in range(8):
+        payload = hostile.packet(random) or b"\0"
+        sealed = far.seal(exactly(payload))
+        forged = hostile.mutated(random, sealed)
+        opened = try_open(near, forged)
+        assert opened in REFUSALS or forged[1:] == sealed[1:]
+        assert try_open(near, sealed) == ("replayed" if opened == payload else payload)
+    unframed = DataChannel()
+    unframed.install(0, cipher.number, key, mac, key, mac, digest="SHA1" if cipher.cbc else "")
+    unframed.use(0)
+    try_open(near, unframed.seal(random.randbytes(random.randrange(40))))
 
 
 def try_open(channel: DataChannel, packet: bytes) -> bytes | str:
@@ -174,6 +198,7 @@ TARGETS: dict[Callable[[Random], None], int] = {  # how many rounds of a hundred
     fuzz_coalesce: 35,
     fuzz_clamp: 10,
     fuzz_channel: 10,
+    fuzz_old_channel: 10,
     fuzz_pump: 5,
 }
 

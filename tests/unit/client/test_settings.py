@@ -1,6 +1,8 @@
 """From profile and push to the device: addresses, routes, redirection, DNS, MSS."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
 
 import pytest
 
@@ -9,10 +11,13 @@ from ovpn3.client.settings import (
     Address,
     TunSettings,
     check_heeded,
+    framing,
     mss_limit,
     session_config,
     tun_settings,
 )
+from ovpn3.constants import Framing
+from ovpn3.datapath.engine import cipher, payload_room
 from ovpn3.errors import ConfigurationRefused, ProfileError
 from ovpn3.profile.model import HttpProxy, Mssfix, Profile, Remote
 from ovpn3.protocol.auth import Credentials
@@ -156,7 +161,53 @@ def test_a_pushed_mtu_is_bounded_by_what_we_announced() -> None:
     ],
 )
 def test_mss(mssfix: Mssfix | None, mtu: int, ipv6_outer: bool, stream: bool, peer_id: bool, mss: int) -> None:
-    assert mss_limit(mssfix, mtu, ipv6_outer=ipv6_outer, stream=stream, peer_id=peer_id) == mss
+    assert mss_limit(mssfix, mtu, room(peer_id=peer_id), ipv6_outer=ipv6_outer, stream=stream) == mss
+
+
+def test_mss_with_cbc() -> None:
+    """Whole blocks, the last not full, and the packet's number in the first."""
+    cbc = room("AES-256-CBC", digest_bytes=20, peer_id=True)
+    blocks = (1492 - 28 - 4 - 20 - 16) // 16 * 16
+    assert mss_limit(None, 1500, cbc, ipv6_outer=False, stream=False) == blocks - 1 - 4 - 40
+
+
+def room(name: str = "AES-256-GCM", *, digest_bytes: int = 0, peer_id: bool) -> Callable[[int], int]:
+    return partial(payload_room, cipher=cipher(name), digest_bytes=digest_bytes, framing=Framing.NONE, peer_id=peer_id)
+
+
+@pytest.mark.parametrize(
+    ("profile", "offered"),
+    [
+        (PLAIN, PLAIN.data_ciphers),
+        (replace(PLAIN, cipher="AES-128-CBC"), (*PLAIN.data_ciphers, "AES-128-CBC")),
+        (replace(PLAIN, cipher="AES-128-GCM"), PLAIN.data_ciphers),
+        (replace(PLAIN, cipher="BF-CBC"), PLAIN.data_ciphers),
+        (replace(PLAIN, cipher="AES-128-CBC", data_ciphers=("AES-256-GCM",)), ("AES-256-GCM",)),
+        (replace(PLAIN, data_ciphers=("AES-256-CBC", "BF-CBC")), ("AES-256-CBC",)),
+        (
+            replace(PLAIN, data_ciphers=("AES-256-GCM",), enable_legacy_algorithms=True),
+            ("AES-256-GCM", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"),
+        ),
+    ],
+)
+def test_ciphers_that_are_offered(profile: Profile, offered: tuple[str, ...]) -> None:
+    assert session_config(profile, Credentials(), stream=False).data_ciphers == offered
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Framing.NONE),
+        ({"comp_lzo": "no"}, Framing.LZO_STUB),
+        ({"comp_lzo": "adaptive"}, Framing.LZO_STUB),
+        ({"compress": ""}, Framing.STUB),
+        ({"compress": "stub-v2"}, Framing.STUB_V2),
+        ({"compress": "lz4-v2"}, Framing.STUB_V2),
+        ({"compress": "migrate"}, Framing.NONE),
+    ],
+)
+def test_framings_of_profiles(changes: dict[str, str], expected: Framing) -> None:
+    assert framing(replace(PLAIN, **changes)) is expected  # type: ignore[arg-type]
 
 
 def test_the_strongest_wrapping_of_the_profile_is_used() -> None:
@@ -194,7 +245,7 @@ def test_a_proxy_is_not_passed_over() -> None:
 
 
 def test_data_ciphers_must_be_ours() -> None:
-    mixed = Profile(remotes=PLAIN.remotes, data_ciphers=("AES-256-CBC", "AES-128-GCM"))
+    mixed = Profile(remotes=PLAIN.remotes, data_ciphers=("BF-CBC", "AES-128-GCM"))
     assert session_config(mixed, Credentials(), stream=False).data_ciphers == ("AES-128-GCM",)
     with pytest.raises(ConfigurationRefused, match="data-ciphers"):
-        session_config(Profile(remotes=PLAIN.remotes, data_ciphers=("AES-256-CBC",)), Credentials(), stream=False)
+        session_config(Profile(remotes=PLAIN.remotes, data_ciphers=("BF-CBC",)), Credentials(), stream=False)

@@ -33,6 +33,8 @@ HONOURED = {
     "ncp-ciphers",
     "persist-tun",
     "rcvbuf",
+    "reneg-bytes",
+    "reneg-pkts",
     "replay-window",
     "sndbuf",
     "tls-version-max",

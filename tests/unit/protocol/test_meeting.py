@@ -180,7 +180,7 @@ def test_pull_reject_asks_for_another_session(identity):
     ("push", "kind"),
     [
         (PUSH.replace("AES-256-GCM", "BF-CBC"), FailureKind.CIPHER),
-        (PUSH + ",comp-lzo no", FailureKind.COMPRESSION),
+        (PUSH + ",comp-lzo yes", FailureKind.COMPRESSION),
         (PUSH + ",protocol-flags tls-ekm aead-epoch", FailureKind.PUSH),
     ],
 )

@@ -1,5 +1,6 @@
 import pytest
 
+from ovpn3.constants import Framing
 from ovpn3.protocol.actions import Failed, FailureKind
 from ovpn3.protocol.config import SessionConfig, WrapConfig, WrapMode
 from ovpn3.protocol.failure import SessionEnd
@@ -77,10 +78,10 @@ def test_peer_ids(text, peer_id):
         ([CIPHER, ("peer-id", ("16777216",))], FailureKind.PUSH),
         ([CIPHER, ("peer-id", ("x",))], FailureKind.PUSH),
         ([CIPHER, ("protocol-flags", ("tls-ekm", "aead-epoch"))], FailureKind.PUSH),
-        ([CIPHER, ("comp-lzo", ("no",))], FailureKind.COMPRESSION),
         ([CIPHER, ("comp-lzo", ())], FailureKind.COMPRESSION),
+        ([CIPHER, ("comp-lzo", ("adaptive",))], FailureKind.COMPRESSION),
         ([CIPHER, ("compress", ("lz4-v2",))], FailureKind.COMPRESSION),
-        ([CIPHER, ("compress", ("stub",))], FailureKind.COMPRESSION),
+        ([CIPHER, ("compress", ("lzo",))], FailureKind.COMPRESSION),
     ],
 )
 def test_refusals(options, kind):
@@ -90,8 +91,45 @@ def test_refusals(options, kind):
     assert (caught.value.action.kind, caught.value.action.fatal) == (kind, True)
 
 
-def test_harmless_compression_and_letter_case():
-    assert negotiate([("cipher", ("aes-128-gcm",)), ("compress", ("stub-v2",))], CONFIG).cipher == "AES-128-GCM"
+@pytest.mark.parametrize(
+    ("pushed", "framing"),
+    [
+        ([("comp-lzo", ("no",))], Framing.LZO_STUB),
+        ([("compress", ())], Framing.STUB),
+        ([("compress", ("stub",))], Framing.STUB),
+        ([("compress", ("stub-v2",))], Framing.STUB_V2),
+        ([("compress", ("migrate",))], Framing.NONE),
+        ([], Framing.LZO_STUB),
+    ],
+)
+def test_framings(pushed, framing):
+    assert negotiate([CIPHER, *pushed], SessionConfig(framing=Framing.LZO_STUB)).framing is framing
+
+
+def test_letter_case():
+    assert negotiate([("cipher", ("aes-128-gcm",))], CONFIG).cipher == "AES-128-GCM"
+
+
+CBC = SessionConfig(data_ciphers=("AES-256-CBC",), auth="SHA512", framing=Framing.LZO_STUB)
+
+
+def test_cbc_and_its_digest():
+    pushed = ("cipher", ("AES-256-CBC",))
+    assert negotiate([pushed], CBC).digest == "SHA512"
+    assert negotiate([pushed, ("auth", ("sha256",))], CBC).digest == "SHA256"
+    assert negotiate([pushed, ("auth", ("none",))], CBC).digest == "NONE"
+    assert negotiate([CIPHER, ("auth", ("WHIRLPOOL",))], CONFIG).digest == "NONE"
+    with pytest.raises(SessionEnd) as caught:
+        negotiate([pushed, ("auth", ("WHIRLPOOL",))], CBC)
+    assert "WHIRLPOOL" in caught.value.action.reason
+    assert "comp-lzo,cipher AES-256-CBC,auth SHA512,keysize 256" in options_string(CBC)
+
+
+def test_a_fallback():
+    assert negotiate([], SessionConfig(fallback_cipher="AES-256-CBC", auth="SHA1")).cipher == "AES-256-CBC"
+    with pytest.raises(SessionEnd) as caught:
+        negotiate([], SessionConfig(fallback_cipher="BF-CBC"))
+    assert "BF-CBC is not available" in caught.value.action.reason
 
 
 def test_the_last_of_several_counts():
