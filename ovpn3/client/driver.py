@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ovpn3.client import attempt as at
 from ovpn3.client.attempt import Attempt, DataPath, Options, Tun
-from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList
+from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList, RetryDelay
 from ovpn3.client.settings import mss_limit, session_config, tun_settings
 from ovpn3.client.tunbuilder import TunDevice
 from ovpn3.client.unbroken import unbroken
@@ -26,8 +26,8 @@ from ovpn3.protocol import actions as act
 from ovpn3.protocol.auth import Credentials
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3.secret import Secret
-from ovpn3.transport.connect import connect, open_socket
-from ovpn3.transport.resolve import Endpoint, resolve
+from ovpn3.transport.connect import connect, open_socket, set_buffers
+from ovpn3.transport.resolve import Endpoint, resolve, with_random_label
 
 FAILURE_COUNTERS = {
     act.FailureKind.TIMEOUT: "CONNECTION_TIMEOUT",
@@ -88,6 +88,7 @@ class Driver:
         self._key_password, self._peer_info = key_password, peer_info
         self._configure_dns, self._protect_socket = configure_dns, protect_socket
         self._remotes = RemoteList(profile.remotes, random.shuffle if profile.remote_random else None)
+        self._retry_delay = RetryDelay(profile.connect_retry)
         self.device = TunDevice(network, name, tun_offloads(profile.offloads))
         self.endpoint: Endpoint | None = None  # of the connection that is up
         self._trying: Endpoint | None = None
@@ -228,8 +229,9 @@ class Driver:
     async def _next_endpoint(self) -> Endpoint:
         if self._remotes.endpoint is None:
             remote = self._remotes.remote
-            self._listener.log(LogCategory.VERB2, f"resolving {remote.host}")
-            self._remotes.resolved(await resolve(remote.host, remote.port, remote.proto))
+            host = with_random_label(remote.host) if self._profile.remote_random_hostname else remote.host
+            self._listener.log(LogCategory.VERB2, f"resolving {host}")
+            self._remotes.resolved(await resolve(host, remote.port, remote.proto))
         endpoint = self._remotes.endpoint
         assert endpoint is not None
         return endpoint
@@ -243,6 +245,7 @@ class Driver:
                     sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
                 )
                 await unbroken(protection)  # else its route might come after the cleanup
+            set_buffers(sock, self._profile.sndbuf, self._profile.rcvbuf)  # the network service may have set them
             await connect(sock, endpoint, self._profile.server_poll_timeout)
             config = session_config(
                 self._profile,
@@ -294,7 +297,7 @@ class Driver:
                 self._counters[FAILURE_COUNTERS.get(kind, "TRANSPORT_ERROR")] += 1
                 if fatal:
                     return self._fail(reason)
-                return self._missed(reason, 0.0 if kind is act.FailureKind.TIMEOUT else RETRY_DELAY_S)
+                return self._missed(reason, 0.0 if kind is act.FailureKind.TIMEOUT else None)
             case act.Restart(reason, next_remote):
                 self._counters["CLIENT_RESTART"] += 1
                 self._remotes.connection_lost(next_remote)
@@ -327,13 +330,15 @@ class Driver:
             return self._again(f"authentication failed: {end.reason}", LONG_RETRY_DELAY_S)
         return self._give_up(StatusMinor.CONN_AUTH_FAILED, end.reason)
 
-    def _missed(self, reason: str, delay: float = RETRY_DELAY_S) -> float | None:
+    def _missed(self, reason: str, delay: float | None = None) -> float | None:
         """This address doesn't work, or the connection over it was lost."""
         if self._is_up:
             self._remotes.connection_lost()
         elif self._remotes.attempt_failed() and not self._was_up:
             return self._fail(reason)
-        return self._again(reason, delay if self._was_up else 0.0)
+        if not self._was_up:
+            return self._again(reason, 0.0)
+        return self._again(reason, self._retry_delay.next() if delay is None else delay)
 
     def _again(self, reason: str, delay: float) -> float:
         self._listener.log(LogCategory.WARN, reason)
@@ -394,6 +399,7 @@ class Driver:
 
     def connected(self) -> None:
         self._is_up = self._was_up = True
+        self._retry_delay.connected()
         self.endpoint = self._trying
         self._listener.changed()
         self._listener.status(StatusMinor.CONN_CONNECTED)

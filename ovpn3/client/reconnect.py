@@ -10,6 +10,22 @@ RETRY_DELAY_S = 2.0  # after an ordinary loss
 LONG_RETRY_DELAY_S = 5.0  # after the server or the device sent us away
 
 
+class RetryDelay:
+    """How long to wait after a loss. `connect_retry`: the first wait and the longest in seconds, each twice the last."""
+
+    def __init__(self, connect_retry: tuple[float, float] | None = None) -> None:
+        self._first, self._longest = connect_retry or (RETRY_DELAY_S, RETRY_DELAY_S)
+        self._next = self._first
+
+    def next(self) -> float:
+        delay, self._next = self._next, min(2 * self._next, self._longest)
+        return delay
+
+    def connected(self) -> None:
+        """Begin anew with the next loss."""
+        self._next = self._first
+
+
 class RemoteList:
     """The remotes of a profile and, of the current one, its addresses.
 

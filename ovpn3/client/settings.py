@@ -32,12 +32,8 @@ UNHEEDED = {
     "block_ipv4": "block-ipv4",
     "block_ipv6": "block-ipv6",
     "block_outside_dns": "block-outside-dns",
-    "connect_retry": "connect-retry",
     "float_": "float",
-    "rcvbuf": "rcvbuf",
-    "remote_random_hostname": "remote-random-hostname",
     "replay_window": "replay-window",
-    "sndbuf": "sndbuf",
 }
 
 

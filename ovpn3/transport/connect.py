@@ -23,6 +23,13 @@ def open_socket(endpoint: Endpoint) -> socket.socket:
     return sock
 
 
+def set_buffers(sock: socket.socket, send_bytes: int | None, receive_bytes: int | None) -> None:
+    """Sizes of a profile's sndbuf and rcvbuf, as far as the kernel allows; nothing or 0 leaves them as they are."""
+    for option, size in ((socket.SO_SNDBUF, send_bytes), (socket.SO_RCVBUF, receive_bytes)):
+        if size:
+            sock.setsockopt(socket.SOL_SOCKET, option, size)
+
+
 async def connect(sock: socket.socket, endpoint: Endpoint, timeout_s: float) -> None:
     """Connect, for UDP only to fix the peer's address. NetworkError says what the network answered."""
     try:

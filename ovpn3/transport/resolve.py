@@ -1,6 +1,8 @@
 """Host names to addresses, without blocking the loop."""
 
 import asyncio
+import ipaddress
+import secrets
 import socket
 import threading
 from collections.abc import Sequence
@@ -37,6 +39,15 @@ class Endpoint:
         address = f"[{self.address}]" if self.ipv6 else self.address
         named = "" if self.host == self.address else f"{self.host} "
         return f"{named}{address}:{self.port} ({self.protocol})"
+
+
+def with_random_label(host: str) -> str:
+    """A name below `host` that no resolver has an answer for in its cache; an address stays as it is."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return f"{secrets.token_hex(6)}.{host}"
+    return host
 
 
 async def resolve(host: str, port: int, proto: str) -> list[Endpoint]:

@@ -2,7 +2,7 @@
 
 import socket
 
-from ovpn3.client.reconnect import RemoteList
+from ovpn3.client.reconnect import RETRY_DELAY_S, RemoteList, RetryDelay
 from ovpn3.profile.model import Remote
 from ovpn3.protocol.actions import Advance
 from ovpn3.transport.resolve import Endpoint
@@ -54,3 +54,12 @@ def test_after_a_connection_the_same_remote_is_resolved_again() -> None:
 def test_shuffled_once() -> None:
     remotes = RemoteList([A, B], lambda order: order.reverse())
     assert remotes.remote is B
+
+
+def test_waits_grow_up_to_the_longest() -> None:
+    delay = RetryDelay((3.0, 10.0))
+    assert [delay.next() for _ in range(4)] == [3, 6, 10, 10]
+    delay.connected()
+    assert delay.next() == 3
+    plain = RetryDelay()
+    assert [plain.next() for _ in range(3)] == [RETRY_DELAY_S] * 3
