@@ -11,7 +11,7 @@ LONG_RETRY_DELAY_S = 5.0  # after the server or the device sent us away
 
 
 class RetryDelay:
-    """How long to wait after a loss. `connect_retry`: the first wait and the longest in seconds, each twice the last."""
+    """Waits after losses, each twice the last. `connect_retry`: the first and the longest, in seconds."""
 
     def __init__(self, connect_retry: tuple[float, float] | None = None) -> None:
         self._first, self._longest = connect_retry or (RETRY_DELAY_S, RETRY_DELAY_S)
