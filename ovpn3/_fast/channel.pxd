@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ovpn3._fast.aead cimport TAG_BYTES, AeadKey
 from ovpn3._fast.cbc cimport CBC_OVERHEAD, CbcKey
+from ovpn3._fast.epoch cimport EpochKey, Epochs
 from ovpn3._fast.packet cimport MAX_HEADER_BYTES, DataHeader
 from ovpn3._fast.replay cimport ReplayWindow
 
@@ -46,13 +47,14 @@ cdef struct Slot:
     bint limited  # AES-GCM: packets and blocks are counted
     CbcKey send_cbc  # in place of the AEAD keys
     CbcKey recv_cbc
+    Epochs *epochs  # in place of the AEAD keys, or NULL
     Framing framing
     bint uncommon  # CBC or framing
     uint64_t late_octets  # of payload, both ways, after which it is time for another key; 0 is never
     uint64_t late_packets
     uint64_t octets
     uint64_t packets_received
-    uint32_t last_sent
+    uint64_t last_sent
     uint64_t sent_units
     uint64_t received_units
     uint64_t forgeries
@@ -67,15 +69,17 @@ cdef struct Channel:
 # A received packet whose key has been found.
 cdef struct Sealed:
     Slot *slot
+    EpochKey *epoch  # or NULL
     DataHeader header
     const uint8_t *packet
     int size  # of the payload, at most
 
 # A slot with its own copy of the keys, `fast`: by ipsec-mb where it works; ValueError if a length or a number is wrong.
-# For CBC the IVs are HMAC keys, of the `digest`'s length. Belongs to the caller.
+# For CBC the IVs are HMAC keys, of the `digest`'s length; with `epochs` the keys are the secrets of the first ones, and
+# the IVs are empty. Belongs to the caller.
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
-                    str digest=*, int framing=*) except NULL
+                    str digest=*, int framing=*, bint epochs=*) except NULL
 
 # Wipe and free; takes NULL.
 cdef void slot_free(Slot *slot) noexcept nogil

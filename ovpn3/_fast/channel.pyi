@@ -28,13 +28,15 @@ class DataChannel:
         framing: int = 0,
         reneg_bytes: int = 0,
         reneg_packets: int = 0,
+        epochs: bool = False,
         packets_sent: int = 0,
         units_used: int = 0,
         fast: bool = True,
     ) -> None:
         """Copy a key into its slot; -1 as peer id means DATA_V1. For CBC the IVs are HMAC keys of the `digest`, which
         is OpenSSL's name of it, empty for none. After `reneg_bytes` of payload or `reneg_packets`, both ways, a key
-        expires; 0 is never. `packets_sent` and `units_used` say what the key has done already, `fast` as in `aead`."""
+        expires; 0 is never. With `epochs` the keys are the secrets of the first epochs, and the IVs are empty.
+        `packets_sent` and `units_used` say what the key has done already, `fast` as in `aead`."""
     def use(self, key_id: int) -> None:
         """Seal with this key from now on."""
     def retire(self, key_id: int) -> None:

@@ -2,6 +2,7 @@
 
     AEAD    header (8, with packet id) | tag (16) | ciphertext        nonce = packet id | implicit IV
     CBC     header (4) | HMAC | IV (16) | ciphertext                  packet id before the payload
+    epoch   header (12, with packet id) | ciphertext | tag (16)       see `epoch`
 """
 
 cimport cython
@@ -19,9 +20,31 @@ from ovpn3._fast.aead cimport (
     seal_into,
 )
 from ovpn3._fast.cbc cimport BLOCK_BYTES, cbc_key_bytes, cbc_open, cbc_seal, cbc_start, cbc_wipe, digest_size
+from ovpn3._fast.epoch cimport (
+    EPOCH_HEADER_BYTES,
+    EPOCH_SECRET_BYTES,
+    LAST_COUNTER,
+    LATE_EPOCH,
+    epoch_nonce,
+    epochs_advance,
+    epochs_find,
+    epochs_free,
+    epochs_new,
+    epochs_reached,
+)
 from ovpn3._fast.libcrypto cimport OPENSSL_cleanse
-from ovpn3._fast.packet cimport NO_PEER_ID, DataHeader, get_u32, header_bytes, pack_data_into, put_u32, unpack_data
-from ovpn3._fast.replay cimport replay_accept
+from ovpn3._fast.packet cimport (
+    NO_PEER_ID,
+    DataHeader,
+    get_u16,
+    get_u32,
+    header_bytes,
+    pack_data_into,
+    put_u16,
+    put_u32,
+    unpack_data,
+)
+from ovpn3._fast.replay cimport ReplayWindow, replay_accept
 
 cdef enum:
     LAST_PACKET_ID = 0xFFFFFFFE
@@ -33,6 +56,7 @@ cdef enum:
     MAGIC_BYTES = 16
     OCC_EXIT = 6
     MAX_PAYLOAD = 65535
+    HEADER_BYTES = 4  # of DATA_V2
     ID_BYTES = 4
     TEXT_BYTES = ID_BYTES + MAX_FRAMING_BYTES + MAX_PAYLOAD + BLOCK_BYTES
     LZO_STUB = 0xFA
@@ -60,12 +84,15 @@ cdef class DataChannel:
     def install(self, int key_id, int cipher, const uint8_t[::1] send_key not None, const uint8_t[::1] send_iv not None,
                 const uint8_t[::1] recv_key not None, const uint8_t[::1] recv_iv not None, int peer_id=-1, *,
                 str digest="", int framing=FRAMING_NONE, uint64_t reneg_bytes=0, uint64_t reneg_packets=0,
-                uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
-        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast, digest, framing)
+                bint epochs=False, uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
+        cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast, digest, framing,
+                                   epochs)
         slot.late_octets = reneg_bytes
         slot.late_packets = reneg_packets
         slot.last_sent = packets_sent
         slot.sent_units = slot.received_units = units_used
+        if epochs:
+            slot.epochs.send.units = units_used
         channel_install(&self.channel, slot)
 
     def use(self, int key_id):
@@ -115,11 +142,15 @@ cdef str reason(int code):
 
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
-                    str digest="", int framing=FRAMING_NONE) except NULL:
+                    str digest="", int framing=FRAMING_NONE, bint epochs=False) except NULL:
     cdef bint cbc = cbc_key_bytes(cipher) > 0
     cdef int key_bytes = cbc_key_bytes(cipher) if cbc else aead_key_bytes(cipher)
     cdef bytes digest_name = digest.encode()
     cdef int iv_bytes = digest_size(digest_name) if cbc else IMPLICIT_IV_BYTES
+    if epochs and (cbc or peer_id == -1):
+        raise ValueError("epochs are for AEAD ciphers and DATA_V2")
+    if epochs and key_bytes:
+        key_bytes, iv_bytes = EPOCH_SECRET_BYTES, 0
     if not 0 <= key_id < KEY_SLOTS or not -1 <= peer_id <= NO_PEER_ID:
         raise ValueError("key id or peer id out of range")
     if key_bytes == 0:
@@ -139,8 +170,16 @@ cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const u
     slot.peer_id = NO_PEER_ID if peer_id == -1 else peer_id
     slot.framing = <Framing> framing
     slot.uncommon = cbc or framing != FRAMING_NONE
-    if (start_cbc(slot, cipher, send_key, send_iv, recv_key, recv_iv, digest_name) if cbc
-            else start_aead(slot, cipher, send_key, send_iv, recv_key, recv_iv, fast)) < 0:
+    slot.limited = not cbc and cipher != CIPHER_CHACHA20_POLY1305
+    cdef int started
+    if cbc:
+        started = start_cbc(slot, cipher, send_key, send_iv, recv_key, recv_iv, digest_name)
+    elif epochs:
+        slot.epochs = epochs_new(cipher, &send_key[0], &recv_key[0], fast)
+        started = -1 if slot.epochs == NULL else 0
+    else:
+        started = start_aead(slot, cipher, send_key, send_iv, recv_key, recv_iv, fast)
+    if started < 0:
         slot_free(slot)
         raise ValueError("the key was refused")
     return slot
@@ -148,7 +187,6 @@ cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const u
 
 cdef int start_aead(Slot *slot, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, bint fast) noexcept:
-    slot.limited = cipher != CIPHER_CHACHA20_POLY1305
     memcpy(slot.send_iv, &send_iv[0], IMPLICIT_IV_BYTES)
     memcpy(slot.recv_iv, &recv_iv[0], IMPLICIT_IV_BYTES)
     if aead_start(&slot.send_key, cipher, &send_key[0], True, fast) < 0:
@@ -171,6 +209,7 @@ cdef void slot_free(Slot *slot) noexcept nogil:
         aead_wipe(&slot.recv_key)
         cbc_wipe(&slot.send_cbc)
         cbc_wipe(&slot.recv_cbc)
+        epochs_free(slot.epochs)
         OPENSSL_cleanse(slot, sizeof(Slot))
         free(slot)
 
@@ -206,29 +245,67 @@ cdef int channel_overhead(const Channel *channel) noexcept nogil:
         return 0
     if slot.send_cbc.cipher != NULL:
         return header_bytes(slot.peer_id) + slot.send_cbc.digest_bytes + 2 * BLOCK_BYTES + MAX_FRAMING_BYTES
-    return header_bytes(slot.peer_id) + TAG_BYTES + (MAX_FRAMING_BYTES if slot.uncommon else 0)
+    cdef int header = header_bytes(slot.peer_id) if slot.epochs == NULL else <int> EPOCH_HEADER_BYTES
+    return header + TAG_BYTES + (MAX_FRAMING_BYTES if slot.uncommon else 0)
 
 
 cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload, int size) noexcept nogil:
     cdef Slot *slot = channel.active
     cdef DataHeader header
-    cdef uint8_t nonce[NONCE_BYTES]
-    cdef uint8_t *tag
     if slot == NULL:
         return NO_KEY
-    slot.sent_units += units(slot, size)
     slot.octets += size
-    if slot.last_sent >= LATE_PACKET_ID - 1 or slot.sent_units > LATE_UNITS or is_late(slot):
-        channel.expiring |= <uint32_t> 1 << slot.key_id
-    if slot.last_sent >= LAST_PACKET_ID or slot.sent_units > MAX_UNITS:
-        return SPENT
     slot.last_sent += 1
-    pack_data_into(packet, slot.key_id, slot.peer_id, slot.last_sent, &header)
+    if not (begin_packet(slot, packet, &header, size) if slot.epochs == NULL
+            else begin_epoch_packet(slot, packet, &header, size)):
+        slot.last_sent -= 1
+        channel.expiring |= <uint32_t> 1 << slot.key_id
+        return SPENT
+    if is_late(slot):
+        channel.expiring |= <uint32_t> 1 << slot.key_id
     if slot.uncommon:
         return seal_uncommon(slot, packet, &header, payload, size)
-    fill_nonce(nonce, slot.last_sent, slot.send_iv)
-    tag = packet + header.size
-    if seal_into(&slot.send_key, tag + TAG_BYTES, tag, payload, size, nonce, packet + header.aad_start,
+    return seal_aead(slot, packet, &header, payload, size)
+
+
+# Write the header; False if the key is used up.
+cdef inline bint begin_packet(Slot *slot, uint8_t *packet, DataHeader *header, int size) noexcept nogil:
+    slot.sent_units += units(slot, size)
+    if slot.last_sent > LAST_PACKET_ID or slot.sent_units > MAX_UNITS:
+        return False
+    pack_data_into(packet, slot.key_id, slot.peer_id, <uint32_t> slot.last_sent, header)
+    return True
+
+
+# The same in the present epoch, or the next one.
+cdef bint begin_epoch_packet(Slot *slot, uint8_t *packet, DataHeader *header, int size) noexcept nogil:
+    cdef EpochKey *key = &slot.epochs.send
+    if ((key.counter == LAST_COUNTER or key.units + units(slot, size) > MAX_UNITS)
+            and epochs_advance(slot.epochs) < 0):
+        return False
+    key.units += units(slot, size)
+    key.counter += 1
+    pack_data_into(packet, slot.key_id, slot.peer_id, 0, header)
+    put_u16(packet + HEADER_BYTES, key.number)
+    put_u16(packet + HEADER_BYTES + 2, <uint32_t> (key.counter >> 32))
+    put_u32(packet + HEADER_BYTES + 4, <uint32_t> key.counter)
+    header.size = EPOCH_HEADER_BYTES
+    return True
+
+
+# The tag stands before the text, with epochs behind it.
+cdef inline int seal_aead(Slot *slot, uint8_t *packet, const DataHeader *header, const uint8_t *text,
+                          int size) noexcept nogil:
+    cdef uint8_t nonce[NONCE_BYTES]
+    cdef uint8_t *rest = packet + header.size
+    cdef AeadKey *key = &slot.send_key
+    cdef int tag = 0, start = TAG_BYTES
+    if slot.epochs != NULL:
+        key, tag, start = &slot.epochs.send.key, size, 0
+        epoch_nonce(nonce, &slot.epochs.send, packet + HEADER_BYTES)
+    else:
+        fill_nonce(nonce, <uint32_t> header.packet_id, slot.send_iv)
+    if seal_into(key, rest + start, rest + tag, text, size, nonce, packet + header.aad_start,
                  header.size - header.aad_start) < 0:
         return MALFORMED
     return header.size + TAG_BYTES + size
@@ -236,59 +313,82 @@ cdef int channel_seal(Channel *channel, uint8_t *packet, const uint8_t *payload,
 
 cdef int channel_find(Channel *channel, const uint8_t *packet, int size, Sealed *sealed) noexcept nogil:
     cdef DataHeader *header = &sealed.header
-    if unpack_data(packet, size, header) < 0 or size < header.size + TAG_BYTES:  # CBC takes more
+    cdef int overhead = TAG_BYTES, padding = 0
+    if unpack_data(packet, size, header) < 0 or size < header.size + TAG_BYTES:  # others take more
         return MALFORMED
     cdef Slot *slot = channel.slots[header.key_id]
     if slot == NULL:
         return NO_KEY
-    cdef bint cbc = slot.recv_cbc.cipher != NULL
-    if cbc:
+    sealed.slot, sealed.packet, sealed.epoch = slot, packet, NULL
+    cdef uint64_t *used = &slot.received_units
+    if slot.epochs != NULL:
+        if header.aad_start:
+            return MALFORMED
+        sealed.epoch = epochs_find(slot.epochs, get_u16(packet + HEADER_BYTES))
+        if sealed.epoch == NULL:
+            return NO_KEY
+        used = &sealed.epoch.units
+        header.packet_id = <uint64_t> get_u16(packet + HEADER_BYTES + 2) << 32 | get_u32(packet + HEADER_BYTES + 4)
+        header.size = EPOCH_HEADER_BYTES
+    elif slot.recv_cbc.cipher != NULL:
         header.size -= ID_BYTES
-    cdef int overhead = slot.recv_cbc.digest_bytes + 2 * BLOCK_BYTES if cbc else TAG_BYTES
+        overhead, padding = slot.recv_cbc.digest_bytes + 2 * BLOCK_BYTES, BLOCK_BYTES
     if size < header.size + overhead or size > MAX_OVERHEAD + MAX_PAYLOAD:
         return MALFORMED
-    if slot.received_units > MAX_UNITS or slot.forgeries >= MAX_FORGERIES:
+    if used[0] > MAX_UNITS or slot.forgeries >= MAX_FORGERIES:
         return SPENT
-    sealed.slot = slot
-    sealed.packet = packet
-    sealed.size = size - header.size - overhead + (BLOCK_BYTES if cbc else 0)
+    sealed.size = size - header.size - overhead + padding
     return sealed.size
 
 
 cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, uint64_t now_ns) noexcept nogil:
-    cdef const DataHeader *header = &sealed.header
-    cdef const uint8_t *tag = sealed.packet + header.size
     cdef Slot *slot = sealed.slot
-    cdef uint8_t nonce[NONCE_BYTES]
-    cdef uint32_t packet_id = header.packet_id
-    cdef int size = sealed.size
-    if slot.uncommon:
-        size = open_uncommon(slot, sealed, payload, &packet_id)
-    else:
-        fill_nonce(nonce, packet_id, slot.recv_iv)
-        if open_into(&slot.recv_key, payload, tag, tag + TAG_BYTES, size, nonce, sealed.packet + header.aad_start,
-                     header.size - header.aad_start) < 0:
-            size = FORGED
+    cdef uint64_t packet_id = sealed.header.packet_id
+    cdef ReplayWindow *replay = &slot.replay
+    cdef uint64_t *used = &slot.received_units
+    cdef int size = open_uncommon(sealed, payload, &packet_id) if slot.uncommon else open_aead(sealed, payload)
     if size == FORGED:
         slot.forgeries += 1
         if slot.forgeries > LATE_FORGERIES:
             channel.expiring |= <uint32_t> 1 << slot.key_id
     if size < 0:
         return size
-    if not replay_accept(&slot.replay, packet_id, now_ns):
+    if sealed.epoch != NULL:
+        epochs_reached(slot.epochs, sealed.epoch.number)
+        replay, used = &sealed.epoch.replay, &sealed.epoch.units
+    if not replay_accept(replay, packet_id, now_ns):
         return REPLAYED
-    slot.received_units += units(slot, size)
+    used[0] += units(slot, size)
     slot.octets += size
     slot.packets_received += 1
-    if slot.received_units > LATE_UNITS or packet_id >= LATE_PACKET_ID or is_late(slot):
+    if is_late(slot) or (slot.epochs == NULL and (used[0] > LATE_UNITS or packet_id >= LATE_PACKET_ID)):
         channel.expiring |= <uint32_t> 1 << slot.key_id
     channel.heard |= <uint32_t> 1 << slot.key_id
     return size
 
 
-# Whether the key has done what reneg-bytes and reneg-pkts let it do.
+cdef inline int open_aead(const Sealed *sealed, uint8_t *dst) noexcept nogil:
+    cdef const DataHeader *header = &sealed.header
+    cdef const uint8_t *rest = sealed.packet + header.size
+    cdef uint8_t nonce[NONCE_BYTES]
+    cdef AeadKey *key = &sealed.slot.recv_key
+    cdef int tag = 0, start = TAG_BYTES
+    if sealed.epoch != NULL:
+        key, tag, start = &sealed.epoch.key, sealed.size, 0
+        epoch_nonce(nonce, sealed.epoch, sealed.packet + HEADER_BYTES)
+    else:
+        fill_nonce(nonce, <uint32_t> header.packet_id, sealed.slot.recv_iv)
+    if open_into(key, dst, rest + tag, rest + start, sealed.size, nonce, sealed.packet + header.aad_start,
+                 header.size - header.aad_start) < 0:
+        return FORGED
+    return sealed.size
+
+
+# Whether it is time for another key: for a limit of its own, or for what reneg-bytes and reneg-pkts let it do.
 cdef inline bint is_late(const Slot *slot) noexcept nogil:
-    return ((slot.late_octets and slot.octets > slot.late_octets)
+    cdef bint used = (slot.epochs.send.number >= LATE_EPOCH if slot.epochs != NULL
+                      else slot.last_sent >= LATE_PACKET_ID or slot.sent_units > LATE_UNITS)
+    return (used or (slot.late_octets and slot.octets > slot.late_octets)
             or (slot.late_packets and slot.last_sent + slot.packets_received >= slot.late_packets))
 
 
@@ -297,40 +397,30 @@ cdef inline bint is_late(const Slot *slot) noexcept nogil:
 cdef int seal_uncommon(Slot *slot, uint8_t *packet, const DataHeader *header, const uint8_t *payload,
                        int size) noexcept nogil:
     cdef uint8_t text[TEXT_BYTES]
-    cdef uint8_t nonce[NONCE_BYTES]
-    cdef uint8_t *tag = packet + header.size
-    put_u32(text, header.packet_id)
     size = frame_into(slot.framing, text + ID_BYTES, payload, size)
-    if slot.send_cbc.cipher != NULL:
-        size = cbc_seal(&slot.send_cbc, tag - ID_BYTES, text, ID_BYTES + size)
-        return MALFORMED if size < 0 else header.size - ID_BYTES + size
-    fill_nonce(nonce, header.packet_id, slot.send_iv)
-    if seal_into(&slot.send_key, tag + TAG_BYTES, tag, text + ID_BYTES, size, nonce, packet + header.aad_start,
-                 header.size - header.aad_start) < 0:
-        return MALFORMED
-    return header.size + TAG_BYTES + size
+    if slot.send_cbc.cipher == NULL:
+        return seal_aead(slot, packet, header, text + ID_BYTES, size)
+    put_u32(text, <uint32_t> header.packet_id)
+    size = cbc_seal(&slot.send_cbc, packet + header.size - ID_BYTES, text, ID_BYTES + size)
+    return MALFORMED if size < 0 else header.size - ID_BYTES + size
 
 
 # Size of the payload, or a code.
-cdef int open_uncommon(Slot *slot, const Sealed *sealed, uint8_t *payload, uint32_t *packet_id) noexcept nogil:
-    cdef const DataHeader *header = &sealed.header
-    cdef const uint8_t *tag = sealed.packet + header.size
+cdef int open_uncommon(const Sealed *sealed, uint8_t *payload, uint64_t *packet_id) noexcept nogil:
+    cdef Slot *slot = sealed.slot
     cdef uint8_t text[TEXT_BYTES + CBC_OVERHEAD]
-    cdef uint8_t nonce[NONCE_BYTES]
     cdef int size
-    if slot.recv_cbc.cipher != NULL:
-        size = cbc_open(&slot.recv_cbc, text, tag, slot.recv_cbc.digest_bytes + BLOCK_BYTES + sealed.size)
-        if size < 0:
-            return FORGED
-        if size < ID_BYTES:
-            return MALFORMED
-        packet_id[0] = get_u32(text)
-        return unframe_into(slot.framing, payload, text + ID_BYTES, size - ID_BYTES)
-    fill_nonce(nonce, header.packet_id, slot.recv_iv)
-    if open_into(&slot.recv_key, text, tag, tag + TAG_BYTES, sealed.size, nonce, sealed.packet + header.aad_start,
-                 header.size - header.aad_start) < 0:
+    if slot.recv_cbc.cipher == NULL:
+        size = open_aead(sealed, text)
+        return size if size < 0 else unframe_into(slot.framing, payload, text, size)
+    size = cbc_open(&slot.recv_cbc, text, sealed.packet + sealed.header.size,
+                    slot.recv_cbc.digest_bytes + BLOCK_BYTES + sealed.size)
+    if size < 0:
         return FORGED
-    return unframe_into(slot.framing, payload, text, sealed.size)
+    if size < ID_BYTES:
+        return MALFORMED
+    packet_id[0] = get_u32(text)
+    return unframe_into(slot.framing, payload, text + ID_BYTES, size - ID_BYTES)
 
 
 # Size of the framed payload.

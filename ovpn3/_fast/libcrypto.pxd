@@ -47,6 +47,7 @@ cdef extern from "openssl/evp.h" nogil:
                           int src_bytes)
     int EVP_DecryptFinal_ex(EVP_CIPHER_CTX *context, unsigned char *dst, int *dst_bytes)
     const EVP_MD *EVP_get_digestbyname(const char *name)
+    const EVP_MD *EVP_sha256()
     int EVP_MD_size(const EVP_MD *md)
 
 cdef extern from "openssl/hmac.h" nogil:
@@ -58,4 +59,6 @@ cdef extern from "openssl/hmac.h" nogil:
     void HMAC_CTX_free(HMAC_CTX *context)
     int HMAC_Init_ex(HMAC_CTX *context, const void *key, int key_bytes, const EVP_MD *md, ENGINE *engine)
     int HMAC_Update(HMAC_CTX *context, const unsigned char *src, size_t src_bytes)
+    unsigned char *HMAC(const EVP_MD *md, const void *key, int key_bytes, const unsigned char *src, size_t src_bytes,
+                        unsigned char *digest, unsigned int *digest_bytes)
     int HMAC_Final(HMAC_CTX *context, unsigned char *digest, unsigned int *digest_bytes)

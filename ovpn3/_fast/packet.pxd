@@ -4,7 +4,7 @@
     DATA_V1: opcode << 3 | key id, packet id (4)                          authenticated: the packet id
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
     OPCODE_DATA_V1 = 6
@@ -14,7 +14,7 @@ cdef enum:
 
 cdef struct DataHeader:
     int key_id
-    uint32_t packet_id
+    uint64_t packet_id
     int aad_start
     int size
 

@@ -55,6 +55,7 @@ class Pump:
         framing: int = 0,
         reneg_bytes: int = 0,
         reneg_packets: int = 0,
+        epochs: bool = False,
     ) -> None:
         """Copy a key into its slot and open packets with it; -1 as peer id means DATA_V1. `use_key` makes it send.
         The others as in `channel.DataChannel`."""

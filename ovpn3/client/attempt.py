@@ -245,6 +245,7 @@ class Attempt:
             digest_bytes=digest_bytes,
             framing=action.framing,
             peer_id=action.peer_id is not None,
+            epochs=action.epochs,
         )
         peer_id = -1 if action.peer_id is None else action.peer_id
         self.pump.install_key(
@@ -259,6 +260,7 @@ class Attempt:
             framing=action.framing,
             reneg_bytes=self._config.reneg_bytes,
             reneg_packets=self._config.reneg_packets,
+            epochs=action.epochs,
         )
         keys.wipe()
 

@@ -144,6 +144,7 @@ def session_config(
         framing=framing(profile),
         reneg_bytes=profile.reneg_bytes,
         reneg_packets=profile.reneg_pkts,
+        epoch_keys=profile.data_threads == 1,
         tun_mtu=profile.tun_mtu,
         tun_mtu_max=profile.tun_mtu_max,
         gui_version=PRODUCT.replace(" ", "_"),

@@ -8,7 +8,7 @@ from ovpn3.constants import Framing
 from ovpn3.errors import CryptoError
 
 BLOCK_BYTES = TAG_BYTES = 16
-PACKET_ID_BYTES = 4
+PACKET_ID_BYTES, EPOCH_ID_BYTES = 4, 8
 
 
 class EventKind(IntEnum):
@@ -75,10 +75,13 @@ def cipher(name: str) -> Cipher:
         raise CryptoError(f"data cipher {name!r} is not available") from None
 
 
-def payload_room(packet_bytes: int, *, cipher: Cipher, digest_bytes: int, framing: Framing, peer_id: bool) -> int:
+def payload_room(
+    packet_bytes: int, *, cipher: Cipher, digest_bytes: int, framing: Framing, peer_id: bool, epochs: bool = False
+) -> int:
     """Octets of payload for which a data packet has at most `packet_bytes`; `digest_bytes` matters for CBC only."""
     header = 4 if peer_id else 1
     if not cipher.cbc:
-        return packet_bytes - header - PACKET_ID_BYTES - TAG_BYTES - framing.octets
+        packet_id = EPOCH_ID_BYTES if epochs else PACKET_ID_BYTES
+        return packet_bytes - header - packet_id - TAG_BYTES - framing.octets
     blocks = (packet_bytes - header - digest_bytes - BLOCK_BYTES) // BLOCK_BYTES
     return blocks * BLOCK_BYTES - 1 - PACKET_ID_BYTES - framing.octets

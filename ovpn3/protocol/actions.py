@@ -44,6 +44,7 @@ class InstallKeys:
     peer_id: int | None  # None: the one-octet header of DATA_V1
     digest: str = "NONE"  # of CBC packets
     framing: Framing = Framing.NONE
+    epochs: bool = False  # the keys are the secrets of the first epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,18 @@ class KeyRing:
     ) -> list[InstallKeys | RetireKey]:
         """Keys of a generation whose exchange is complete, in place of the oldest ones if there are too many."""
         key2 = _derive(generation, agreed, session_id, peer_session_id)
-        keys = data_keys(key2, agreed.cipher, agreed.digest)
+        keys = data_keys(key2, agreed.cipher, agreed.digest, epochs=agreed.epochs)
         key2.wipe()
         self._installed.append(generation.key_id)
         retired = [r for key_id in self._installed[:-MAX_INSTALLED] for r in self.retire(key_id)]
         made = InstallKeys(
-            generation.key_id, agreed.cipher, keys, agreed.peer_id, digest=agreed.digest, framing=agreed.framing
+            generation.key_id,
+            agreed.cipher,
+            keys,
+            agreed.peer_id,
+            digest=agreed.digest,
+            framing=agreed.framing,
+            epochs=agreed.epochs,
         )
         return [made, *retired]
 

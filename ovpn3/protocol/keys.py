@@ -15,6 +15,7 @@ KEY2_BYTES: Final = 256
 EKM_DATA_LABEL: Final = b"EXPORTER-OpenVPN-datakeys"
 EKM_WRAP_LABEL: Final = b"EXPORTER-OpenVPN-dynamic-tls-crypt"
 AEAD_IV_BYTES: Final = 8  # implicit part of the nonce
+EPOCH_SECRET_BYTES: Final = 32
 
 AEAD_KEY_BYTES: Final = {
     "AES-128-GCM": 16,
@@ -52,7 +53,10 @@ class Key2:
 
 @dataclass(frozen=True, slots=True)
 class DataKeys:
-    """Keys of one generation as its client uses them: implicit IVs for an AEAD cipher, HMAC keys for CBC."""
+    """Keys of one generation as its client uses them: implicit IVs for an AEAD cipher, HMAC keys for CBC.
+
+    With epochs each key is the secret that the first epoch begins with, and there is nothing else.
+    """
 
     send_key: Secret
     recv_key: Secret
@@ -82,8 +86,12 @@ class KeySource:
     pre_master: Secret = field(default_factory=Secret)
 
 
-def data_keys(key2: Key2, cipher: str, digest: str = "") -> DataKeys:
+def data_keys(key2: Key2, cipher: str, digest: str = "", *, epochs: bool = False) -> DataKeys:
     """A client's slices for a cipher in upper case; `digest` matters for CBC only. CryptoError if unknown."""
+    if epochs:
+        return DataKeys(
+            send_key=Secret(key2.cipher(0, EPOCH_SECRET_BYTES)), recv_key=Secret(key2.cipher(1, EPOCH_SECRET_BYTES))
+        )
     if size := AEAD_KEY_BYTES.get(cipher):
         return DataKeys(
             send_key=Secret(key2.cipher(0, size)),

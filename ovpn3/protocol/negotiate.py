@@ -37,11 +37,12 @@ class Announce(IntFlag):
     CC_EXIT_NOTIFY = 1 << 7
     AUTH_FAIL_TEMP = 1 << 8
     DYN_TLS_CRYPT = 1 << 9
+    DATA_EPOCH = 1 << 10
     DNS_OPTION_V2 = 1 << 11
 
 
 ANNOUNCED: Final = Announce(sum(Announce))
-PROTOCOL_FLAGS: Final = frozenset({"cc-exit", "tls-ekm", "dyn-tls-crypt"})
+PROTOCOL_FLAGS: Final = frozenset({"cc-exit", "tls-ekm", "dyn-tls-crypt", "aead-epoch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Negotiated:
     tls_ekm: bool
     cc_exit: bool
     dynamic_wrap: bool
+    epochs: bool
     ping: float
     ping_restart: float
     reneg_sec: float
@@ -67,7 +69,7 @@ def peer_info(config: SessionConfig) -> str:
         ("IV_PLAT", "linux"),
         ("IV_NCP", "2"),
         ("IV_TCPNL", "1"),
-        ("IV_PROTO", str(int(ANNOUNCED))),
+        ("IV_PROTO", str(int(ANNOUNCED if config.epoch_keys else ANNOUNCED & ~Announce.DATA_EPOCH))),
         ("IV_MTU", str(config.tun_mtu_max)),
         ("IV_CIPHERS", ":".join(config.data_ciphers)),
         ("IV_LZO_STUB", "1"),
@@ -109,14 +111,20 @@ def negotiate(options: Iterable[Option], config: SessionConfig) -> Negotiated:
     if unknown := flags - PROTOCOL_FLAGS:
         names = " ".join(sorted(unknown))
         raise failed(FailureKind.PUSH, f"the server demands protocol flags we don't have: {names}", fatal=True)
+    peer_id = _peer_id(chosen.get("peer-id", ()))
+    epochs = "aead-epoch" in flags
+    if epochs and not (config.epoch_keys and cipher in AEAD_KEY_BYTES and peer_id is not None):
+        reason = "the server demands epoch data keys, which need an AEAD cipher, a peer-id, and one data thread"
+        raise failed(FailureKind.PUSH, reason, fatal=True)
     return Negotiated(
         cipher=cipher,
         digest=_digest(cipher, chosen.get("auth", ()), config),
         framing=_framing(chosen, config),
-        peer_id=_peer_id(chosen.get("peer-id", ())),
+        peer_id=peer_id,
         tls_ekm="tls-ekm" in flags or "tls-ekm" in chosen.get("key-derivation", ()),
         cc_exit="cc-exit" in flags,
         dynamic_wrap="dyn-tls-crypt" in flags,
+        epochs=epochs,
         ping=_seconds(chosen.get("ping", ()), config.ping),
         ping_restart=_seconds(chosen.get("ping-restart", ()), config.ping_restart),
         reneg_sec=max(_seconds(chosen["reneg-sec"], 0.0), MIN_RENEG_SEC) if "reneg-sec" in chosen else config.reneg_sec,

@@ -35,12 +35,14 @@ class Keys:
     def mirrored(self) -> "Keys":
         return Keys(self.recv_key, self.recv_iv, self.send_key, self.send_iv)
 
-    def install(self, target: Pump | DataChannel, key_id: int, peer_id: int = PEER_ID) -> None:
+    def install(self, target: Pump | DataChannel, key_id: int, peer_id: int = PEER_ID, *, epochs: bool = False) -> None:
         args = (self.send_key, self.send_iv, self.recv_key, self.recv_iv)
+        if epochs:
+            args = (self.send_key, b"", self.recv_key, b"")
         if isinstance(target, Pump):
-            target.install_key(key_id, aead.AES_256_GCM, *args, peer_id)
+            target.install_key(key_id, aead.AES_256_GCM, *args, peer_id, epochs=epochs)
         else:
-            target.install(key_id, aead.AES_256_GCM, *args, peer_id)
+            target.install(key_id, aead.AES_256_GCM, *args, peer_id, epochs=epochs)
 
 
 def udp_pair() -> tuple[socket.socket, socket.socket]:

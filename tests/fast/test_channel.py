@@ -20,7 +20,9 @@ from ovpn3.errors import AuthenticationFailed, CryptoError, PeerError
 from ovpn3.protocol.keys import DIGEST_BYTES, Key2, data_keys
 
 DATA = Path(__file__).parents[1] / "data/vectors"
-VECTORS, CBC = (json.loads((DATA / name).read_text()) for name in ("data_aead.json", "data_cbc.json"))
+VECTORS, CBC, EPOCH = (
+    json.loads((DATA / name).read_text()) for name in ("data_aead.json", "data_cbc.json", "epoch.json")
+)
 ids = st.integers(0, 7)
 peers = st.none() | st.integers(0, 0xFFFFFE)
 ciphers = st.sampled_from(list(AEAD_CIPHERS.values()))
@@ -219,6 +221,150 @@ def test_any_octets_are_no_cbc_packet(digest: str, rest: bytes) -> None:
         assert expected.packet_id == 0 or made.open(packet, 0) == expected.payload
 
 
+# -- epochs -----------------------------------------------------------------------------------------
+FUTURE = 16  # epochs ahead that are recognised
+
+
+def epoch_channel(
+    cipher: Cipher = GCM, secret: bytes = KEY, key_id: int = 0, peer_id: int = 5, **how: int
+) -> DataChannel:
+    """Sends to itself, from the first epoch on."""
+    made = DataChannel()
+    made.install(key_id, cipher.number, secret, b"", secret, b"", peer_id, epochs=True, **how)  # type: ignore[arg-type]
+    made.use(key_id)
+    return made
+
+
+def epoch(number: int, secret: bytes = KEY) -> reference.Epoch:
+    found = reference.Epoch(1, secret)
+    while found.number < number:
+        found = found.next()
+    return found
+
+
+def number_of(packet: bytes) -> int:
+    return int.from_bytes(packet[4:6])
+
+
+@pytest.mark.parametrize("case", EPOCH["synthetic"], ids=lambda case: case["id"])
+def test_published_epoch_packets(case: dict[str, Any]) -> None:
+    made = epoch_channel(CIPHERS[case["cipher"]], bytes.fromhex(EPOCH["E1"]), case["key_id"], case["peer_id"])
+    plain, packet = bytes.fromhex(case["plaintext"]), bytes.fromhex(case["packet"])
+    assert made.open(packet, 0) == plain
+    answer = made.seal(plain)
+    assert number_of(answer) == case["epoch"]  # it follows
+    if case["counter"] == 1:
+        assert answer == packet
+
+
+@pytest.mark.parametrize("case", EPOCH["captured"], ids=lambda case: case["id"])
+def test_captured_epoch_packets(case: dict[str, Any]) -> None:
+    keys = data_keys(Key2(bytes.fromhex(case["key2"])), case["cipher"], epochs=True)
+    secrets = (keys.send_key.view(), b"", keys.recv_key.view(), b"")
+    client, server = DataChannel(), DataChannel()
+    for end, ours in ((client, secrets), (server, secrets[2:] + secrets[:2])):
+        end.install(0, CIPHERS[case["cipher"]].number, *ours, 0, epochs=True)
+    for end, way in ((server, case["c2s"]), (client, case["s2c"])):
+        assert end.open(bytes.fromhex(way["packet"]), 0) == bytes.fromhex(way["plaintext"])
+
+
+@given(
+    ciphers,
+    ids,
+    st.integers(0, 0xFFFFFE),
+    st.integers(1, FUTURE + 1),
+    st.integers(1, 2**48 - 1),
+    st.binary(max_size=99),
+)
+def test_epochs_agree_with_the_reference(
+    cipher: Cipher, key_id: int, peer_id: int, number: int, counter: int, plain: bytes
+) -> None:
+    made = epoch_channel(cipher, KEY, key_id, peer_id)
+    packet = epoch(number).seal(cipher.name, key_id, peer_id, counter, plain)
+    assert made.open(packet, 0) == plain
+    assert made.seal(plain) == epoch(number).seal(cipher.name, key_id, peer_id, 1, plain)
+    with pytest.raises(ValueError, match="replayed"):
+        made.open(packet, 0)
+    room = payload_room(len(packet), cipher=cipher, digest_bytes=0, framing=Framing.NONE, peer_id=True, epochs=True)
+    assert room == len(plain)
+
+
+@given(st.lists(st.integers(-3, FUTURE + 2), max_size=12))
+def test_the_epochs_that_are_known(steps: list[int]) -> None:
+    """One back, and sixteen ahead of the latest one that was heard of."""
+    made, current = epoch_channel(), 1
+    for counter, step in enumerate(steps, 1):
+        number = current + step
+        if number < 1:
+            continue
+        packet = epoch(number).seal(GCM.name, 0, 5, counter, b"x")
+        if -1 <= step <= FUTURE:
+            assert made.open(packet, 0) == b"x"
+            current = max(current, number)
+        else:
+            with pytest.raises(ValueError, match="no key"):
+                made.open(packet, 0)
+    assert number_of(made.seal(b"")) == current
+
+
+def test_each_epoch_has_a_replay_window_of_its_own() -> None:
+    made = epoch_channel()
+    for number, counter in ((1, 7), (2, 7), (1, 6), (2, 6)):
+        packet = epoch(number).seal(GCM.name, 0, 5, counter, b"x")
+        assert made.open(packet, 0) == b"x"
+        with pytest.raises(ValueError, match="replayed"):
+            made.open(packet, 0)
+
+
+def test_what_is_forged_does_not_move_the_epoch() -> None:
+    made = epoch_channel()
+    packet = epoch(3).seal(GCM.name, 0, 5, 1, b"x")
+    for at in (0, 1, 5, 11, 12, -1):
+        forged = bytearray(packet)
+        forged[at] ^= 2
+        with pytest.raises(ValueError, match=r"forged|no key"):
+            made.open(forged, 0)
+    assert number_of(made.seal(b"")) == 1
+
+
+def test_the_next_epoch_begins_when_a_key_is_used_up() -> None:
+    far, near = epoch_channel(units_used=(1 << 36) - 1 - 4), epoch_channel()
+    sealed = [far.seal(bytes(33)) for _ in range(3)]
+    assert [number_of(packet) for packet in sealed] == [1, 2, 2]
+    assert [int.from_bytes(packet[6:12]) for packet in sealed] == [1, 1, 2]
+    assert [near.open(packet, 0) for packet in sealed] == [bytes(33)] * 3
+    assert (far.expiring, near.expiring) == ([], [])
+
+
+def test_a_handshake_is_due_before_the_epochs_end() -> None:
+    made, here = epoch_channel(), epoch(1)
+    while here.number < 0xFFFF:
+        for _ in range(FUTURE):
+            here = here.next() if here.number < 0xFFFF else here
+        packet = here.seal(GCM.name, 0, 5, 1, b"x")
+        if here.number > 0xFFFF - FUTURE - 1:
+            with pytest.raises(ValueError, match="no key"):
+                made.open(packet, 0)
+        else:
+            assert made.open(packet, 0) == b"x"
+            made.seal(b"")
+            assert bool(made.expiring) == (here.number >= 0xF000)
+
+
+@pytest.mark.parametrize(("cipher", "peer_id", "secret"), [("AES-256-CBC", 5, KEY), ("AES-256-GCM", -1, KEY)])
+def test_epochs_have_their_conditions(cipher: str, peer_id: int, secret: bytes) -> None:
+    with pytest.raises(ValueError, match="epochs"):
+        epoch_channel(CIPHERS[cipher], secret, 0, peer_id)
+    with pytest.raises(ValueError, match="length"):
+        epoch_channel(secret=secret[:16])
+
+
+def test_epochs_with_framing() -> None:
+    framed, bare = epoch_channel(framing=Framing.STUB), epoch_channel()
+    assert framed.open(packet := framed.seal(b"payload"), 0) == b"payload"
+    assert bare.open(packet, 0) == FRAMED[Framing.STUB](b"payload")
+
+
 # -- framing ----------------------------------------------------------------------------------------
 FRAMED = {
     Framing.NONE: lambda p: p,
@@ -290,7 +436,7 @@ def test_the_largest_payload_that_fits(size: int, cipher: Cipher, framing: Frami
     [
         ({"reneg_bytes": 1000}, False, 11),
         ({"reneg_bytes": 1000}, True, 6),
-        ({"reneg_packets": 10}, False, 11),
+        ({"reneg_packets": 10}, False, 10),
         ({"reneg_packets": 10}, True, 5),
     ],
 )

@@ -636,6 +636,7 @@ def test_arguments_are_checked(rig: Rig) -> None:
         lambda: pump.install_key(0, gcm, key, iv, key, b""),
         lambda: pump.install_key(0, gcm, key, iv, key, iv, -2),
         lambda: pump.install_key(0, gcm, key, iv, key, iv, 1 << 24),
+        lambda: pump.install_key(0, gcm, key, iv, key, iv, 5, epochs=True),
         lambda: Pump(rig.peer.fileno(), stream=True),
         lambda: Pump(rig.peer.fileno(), stream=False, queue_limit=0),
         lambda: Pump(rig.peer.fileno(), stream=False, queue_limit=257),

@@ -86,8 +86,9 @@ def fuzz_channel(random: Random) -> None:
     """Only what was sealed is opened, and once."""
     keys = Keys(random.randbytes(32), random.randbytes(8), random.randbytes(32), random.randbytes(8))
     far, near = DataChannel(), DataChannel()
-    keys.install(far, 0)
-    keys.mirrored().install(near, 0)
+    epochs = random.random() < 0.5
+    keys.install(far, 0, epochs=epochs)
+    keys.mirrored().install(near, 0, epochs=epochs)
     far.use(0)
     for _ in range(8):
         payload = hostile.packet(random)

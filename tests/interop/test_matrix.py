@@ -59,9 +59,10 @@ def test_renegotiation_loses_nothing(machine: Machine, start_server: Callable[..
     assert server.log().count("TLS: soft reset") + server.log().count("VERIFY OK: depth=0") >= 5
 
 
-def test_our_own_data_path_at_the_other_end(machine: Machine, pki: Pki) -> None:
+@pytest.mark.parametrize("epochs", [False, True])
+def test_our_own_data_path_at_the_other_end(machine: Machine, pki: Pki, epochs: bool) -> None:
     """And new keys every 4 s: twice as long as we wait before we send with ours."""
-    with OwnServer(machine.pair, pki, reneg_sec=4) as server:
+    with OwnServer(machine.pair, pki, reneg_sec=4, epochs=epochs) as server:
         machine.connect(server.profile())
         transfer(machine.pair.client, machine.pair.server, server.TUNNEL_V4, SIZE)
         transfer(machine.pair.server, machine.pair.client, server.CLIENT_V6, SIZE)

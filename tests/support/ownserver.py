@@ -37,6 +37,7 @@ class OwnServer:
         reneg_sec: float = 0.0,
         offloads: str = "auto",
         threads: int = 1,
+        epochs: bool = False,
         port: int = 1194,
     ) -> None:
         self.profile = Access(pki, on_link(pair, proto), port, proto, wrap, cipher).profile
@@ -45,7 +46,7 @@ class OwnServer:
         command = ["env", f"--chdir={PROJECT}", sys.executable, "-m", "tests.support.serve", str(pki.directory)]
         command += ["--address", on_link(pair, proto), "--port", str(port), "--wrap", wrap, "--cipher", cipher]
         command += ["--reneg-sec", str(reneg_sec), "--threads", str(threads), "--offloads", offloads]
-        command += [*(["--stream"] if proto.startswith("tcp") else [])]
+        command += [*(["--stream"] if proto.startswith("tcp") else []), *(["--epochs"] if epochs else [])]
         with ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile("w"))
             self.process = pair.server.popen(command, stdout=subprocess.PIPE, stderr=self._log)

@@ -185,7 +185,7 @@ class Peer:
         assert hello is not None
         return hello
 
-    def keys(self, key_id: int, *, ekm: bool = True, cipher: str = "AES-256-GCM") -> DataKeys:
+    def keys(self, key_id: int, *, ekm: bool = True, cipher: str = "AES-256-GCM", epochs: bool = False) -> DataKeys:
         """A client's keys, as the server derives them."""
         generation = self.generations[key_id]
         if ekm:
@@ -193,7 +193,7 @@ class Peer:
         else:
             assert self.client_id is not None
             key2 = expand(self.hello(key_id).source, generation.source, self.client_id, self.session_id)
-        return data_keys(key2, cipher)
+        return data_keys(key2, cipher, epochs=epochs)
 
     def reply_push(self) -> None:
         if not self.pushed:

@@ -53,6 +53,7 @@ class Options:
     offloads: tuple[str, ...]
     threads: int
     reneg_s: float
+    epochs: bool = False
 
 
 class Connection:
@@ -61,11 +62,12 @@ class Connection:
     def __init__(self, sock: socket.socket, tun: Tun, options: Options) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = options
+        flags = ALL_FLAGS + (" aead-epoch" if options.epochs else "")
         self._peer = Peer(
             options.identity,
             self._loop.time(),
             options.wrap,
-            push=(PUSH.format(peer_id=PEER_ID, cipher=options.cipher) + ALL_FLAGS,),
+            push=(PUSH.format(peer_id=PEER_ID, cipher=options.cipher) + flags,),
             push_unasked=True,
             stream=options.stream,
             seed=SystemRandom().getrandbits(64),
@@ -119,7 +121,7 @@ class Connection:
 
     def _install(self, key_id: int) -> None:
         """The client's keys, turned round. All but the first wait with sending until the client has used them."""
-        keys = self._peer.keys(key_id, cipher=self._options.cipher)
+        keys = self._peer.keys(key_id, cipher=self._options.cipher, epochs=self._options.epochs)
         self._pump.install_key(
             key_id,
             CIPHERS[self._options.cipher].number,
@@ -128,6 +130,7 @@ class Connection:
             keys.send_key.view(),
             keys.send_iv.view(),
             PEER_ID,
+            epochs=self._options.epochs,
         )
         keys.wipe()
         if not self._keys:
@@ -203,6 +206,7 @@ def main() -> None:
     parser.add_argument("--offloads", default="auto", help="auto, none, or a comma list")
     parser.add_argument("--threads", type=int, choices=[1, 2], default=1)
     parser.add_argument("--reneg-sec", type=float, default=0.0)
+    parser.add_argument("--epochs", action="store_true", help="epoch data keys")
     arguments = parser.parse_args()
     read = {name: (arguments.directory / name).read_text() for name in ("ca.crt", "server.crt", "server.key")}
     server = Credential(read["server.crt"], read["server.key"])
@@ -214,6 +218,7 @@ def main() -> None:
         offloads=OFFLOADS if arguments.offloads == "auto" else tuple(arguments.offloads.split(",")),
         threads=arguments.threads,
         reneg_s=arguments.reneg_sec,
+        epochs=arguments.epochs,
     )
     asyncio.run(serve((arguments.address, arguments.port), options))
 

@@ -140,7 +140,7 @@ def test_what_the_server_learns(identity):
     scene.connect()
     hello = scene.peer.hello()
     assert (hello.username, hello.password) == ("alice", "pw")
-    assert "IV_PROTO=2974\n" in hello.peer_info
+    assert "IV_PROTO=3998\n" in hello.peer_info
     assert hello.options.startswith("V4,dev-type tun")
     assert scene.peer.messages == ["PUSH_REQUEST"]
 
@@ -181,7 +181,7 @@ def test_pull_reject_asks_for_another_session(identity):
     [
         (PUSH.replace("AES-256-GCM", "BF-CBC"), FailureKind.CIPHER),
         (PUSH + ",comp-lzo yes", FailureKind.COMPRESSION),
-        (PUSH + ",protocol-flags tls-ekm aead-epoch", FailureKind.PUSH),
+        (PUSH + ",protocol-flags tls-ekm aead-future", FailureKind.PUSH),
     ],
 )
 def test_options_we_cannot_live_with(identity, push, kind):

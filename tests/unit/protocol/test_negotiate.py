@@ -17,14 +17,14 @@ def test_announced_bits_are_those_of_the_protocol():
     bits = MESSAGES["iv_proto_bits"]
     for bit in Announce:
         assert bits[bit.name] == bit
-    assert not ANNOUNCED & (bits["DATA_EPOCH"] | bits["PUSH_UPDATE"] | bits["DNS_OPTION_old"] | bits["NCP_P2P"])
-    assert ANNOUNCED == 2974
+    assert not ANNOUNCED & (bits["PUSH_UPDATE"] | bits["DNS_OPTION_old"] | bits["NCP_P2P"])
+    assert ANNOUNCED == 3998
 
 
 def test_peer_info_lines():
     config = SessionConfig(gui_version="x\ny 1", peer_info=(("UV_A", "b"), ("UV_EMPTY", "")))
     lines = peer_info(config).splitlines()
-    assert "IV_PROTO=2974" in lines
+    assert "IV_PROTO=3998" in lines
     assert "IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305" in lines
     assert "IV_GUI_VER=xy 1" in lines
     assert lines[-1] == "UV_A=b"
@@ -104,6 +104,20 @@ def test_refusals(options, kind):
 )
 def test_framings(pushed, framing):
     assert negotiate([CIPHER, *pushed], SessionConfig(framing=Framing.LZO_STUB)).framing is framing
+
+
+def test_epochs():
+    flags = ("protocol-flags", ("aead-epoch", "tls-ekm"))
+    options = [CIPHER, ("peer-id", ("7",)), flags]
+    assert negotiate(options, CONFIG).epochs
+    assert not negotiate(options[:2], CONFIG).epochs
+    without = SessionConfig(epoch_keys=False)
+    assert "IV_PROTO=2974\n" in peer_info(without)
+    cbc = [("cipher", ("AES-256-CBC",)), *options[1:]]
+    for refused, config in ((options, without), ([CIPHER, flags], CONFIG), (cbc, CBC)):
+        with pytest.raises(SessionEnd) as caught:
+            negotiate(refused, config)
+        assert "epoch" in caught.value.action.reason
 
 
 def test_letter_case():

@@ -1,0 +1,1 @@
+"""Epoch data keys; tested through the data channel."""
