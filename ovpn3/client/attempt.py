@@ -50,7 +50,6 @@ class Inactive:
 
 
 End = act.End | Lost | Unusable | Inactive
-Options = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 class Owner(Protocol):
@@ -58,7 +57,7 @@ class Owner(Protocol):
 
     def log(self, category: LogCategory, text: str) -> None: ...
     def first_packet(self) -> None: ...
-    async def established(self, options: Options, room: Callable[[int], int]) -> "Tun": ...
+    async def established(self, pushed: act.Pushed, room: Callable[[int], int]) -> "Tun": ...
     def connected(self) -> None: ...
     def auth_pending(self, timeout_s: float) -> None: ...
     def web_auth(self, url: str) -> None: ...
@@ -106,7 +105,7 @@ class Attempt:
         self._closed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._tun_task: asyncio.Task[None] | None = None
-        self._options: Options = ()
+        self._pushed = act.Pushed()
         self._room: Callable[[int], int] = lambda packet_bytes: packet_bytes  # for payload in a data packet
         self._heard = False  # anything from the server
         self.up = False
@@ -212,8 +211,8 @@ class Attempt:
                 self.pump.send_exit()
             case act.FirstPacket():
                 self._owner.first_packet()
-            case act.PushReply():
-                self._options = action.options
+            case act.Pushed():
+                self._on_pushed(action)
             case act.Established():
                 self._owner.log(LogCategory.INFO, f"control channel: {action.tls}")
                 self._tun_task = self._loop.create_task(self._bring_up())
@@ -235,6 +234,11 @@ class Attempt:
                 self._closed.set()
             case _:
                 self._finish(action)
+
+    def _on_pushed(self, pushed: act.Pushed) -> None:
+        self._pushed = pushed
+        if self._tun_task and self._tun_task.done():  # else it comes to them
+            self._tun_task = self._loop.create_task(self._bring_up())
 
     def _install(self, action: act.InstallKeys) -> None:
         keys = action.keys
@@ -265,14 +269,18 @@ class Attempt:
         keys.wipe()
 
     async def _bring_up(self) -> None:
+        """Have a device as the options in force want it, and use it."""
         try:
-            tun = await self._owner.established(self._options, self._room)
+            done = None
+            while done is not self._pushed:
+                done = self._pushed
+                tun = await self._owner.established(done, self._room)
             self.pump.set_mssfix(tun.mss)
             if tun.inactive[0]:
                 self.pump.set_inactive(*tun.inactive)
             self.pump.attach_tun(tun.fd, tun.mtu, tun.offloads)
-        except Ovpn3Error as e:
-            self._finish(Unusable(str(e)))
+        except Ovpn3Error as e:  # what an update has spoilt, a new session may mend
+            self._finish(Lost(str(e)) if self.up else Unusable(str(e)))
             return
         self.up = True
         self._owner.log(LogCategory.VERB1, self._summary(tun))

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from ovpn3.client import attempt as at
-from ovpn3.client.attempt import Attempt, DataPath, Options, Tun
+from ovpn3.client.attempt import Attempt, DataPath, Tun
 from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList, RetryDelay
 from ovpn3.client.settings import mss_limit, session_config, tun_settings
 from ovpn3.client.tunbuilder import TunDevice
@@ -23,6 +23,7 @@ from ovpn3.datapath.stats import as_statistics, offloads_in_use
 from ovpn3.errors import NetworkError, Ovpn3Error
 from ovpn3.profile.model import Profile
 from ovpn3.protocol import actions as act
+from ovpn3.protocol.actions import Pushed
 from ovpn3.protocol.auth import Credentials
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3.secret import Secret
@@ -375,12 +376,14 @@ class Driver:
     def first_packet(self) -> None:
         self._listener.log(LogCategory.VERB1, f"{self._trying} answers")
 
-    async def established(self, options: Options, room: Callable[[int], int]) -> Tun:
+    async def established(self, pushed: Pushed, room: Callable[[int], int]) -> Tun:
         assert self._trying is not None
         server = self._trying
-        settings = tun_settings(self._profile, options, lambda text: self.log(LogCategory.WARN, text))
-        fresh = await unbroken(self.device.build(settings, server, configure_dns=self._configure_dns))
-        self.log(LogCategory.INFO, f"tunnel device {self.device.name}" + ("" if fresh else " kept"))
+        settings = tun_settings(
+            self._profile, pushed.options, lambda text: self.log(LogCategory.WARN, text), pushed.replaced
+        )
+        outcome = await unbroken(self.device.build(settings, server, configure_dns=self._configure_dns))
+        self.log(LogCategory.INFO, f"tunnel device {self.device.name} {outcome}")
         mss = mss_limit(
             self._profile.mssfix,
             settings.mtu,
@@ -388,12 +391,12 @@ class Driver:
             ipv6_outer=server.ipv6,
             stream=server.stream,
         )
-        return Tun(self.device.fd, settings.mtu, mss, self._inactive(options), self.device.offloads)
+        return Tun(self.device.fd, settings.mtu, mss, self._inactive(pushed), self.device.offloads)
 
-    def _inactive(self, options: Options) -> tuple[float, int]:
-        pushed = dict(options).get("inactive", ())
-        if pushed and all(a.isdecimal() and len(a) < 12 for a in pushed):
-            seconds, least = (*map(int, pushed), 0)[:2]
+    def _inactive(self, pushed: Pushed) -> tuple[float, int]:
+        args = dict(pushed.options).get("inactive", ())
+        if args and all(a.isdecimal() and len(a) < 12 for a in args):
+            seconds, least = (*map(int, args), 0)[:2]
             return float(seconds), least
         return self._profile.inactive or (0.0, 0)
 

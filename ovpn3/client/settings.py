@@ -1,7 +1,7 @@
 """What a profile and the server's push make of a tunnel: its session's configuration and its device's settings."""
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ovpn3.constants import PRODUCT, Framing
@@ -192,20 +192,22 @@ class _Collected:
     search: list[str] = field(default_factory=list)
 
 
-def tun_settings(profile: Profile, pushed: Options, note: Callable[[str], None]) -> TunSettings:
-    """Merge the profile's network options with the pushed ones (profile first).
+def tun_settings(
+    profile: Profile, pushed: Options, note: Callable[[str], None], replaced: Collection[str] = ()
+) -> TunSettings:
+    """Merge the profile's network options, but for those in `replaced`, with the pushed ones (profile first).
 
     A single bad route or DNS option is left out and told to `note`; without a usable address ConfigurationRefused.
     """
-    options = [
+    own = [
         *(("route", a) for a in profile.routes),
         *(("route-ipv6", a) for a in profile.routes6),
         *(("redirect-gateway", a) for a in profile.redirect_gateway),
         *(("redirect-private", a) for a in profile.redirect_private),
         *(("dhcp-option", a) for a in profile.dhcp_options),
         *(("dns", a) for a in profile.dns),
-        *pushed,
     ]
+    options = [*((name, args) for name, args in own if name not in replaced), *pushed]
     last = dict(options)
     metric = _number(last.get("route-metric", ()), profile.route_metric)
     got = _Collected()

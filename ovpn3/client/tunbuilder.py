@@ -20,16 +20,20 @@ class TunDevice:
     def __init__(self, network: NetworkConfiguration, name: str, offloads: int = 0) -> None:
         self._network, self._wanted_name, self._wanted_offloads = network, name, offloads
         self._device: Device | None = None
-        self._settings: TunSettings | None = None
+        self._state: tuple[TunSettings, str] | None = None  # with the server's address
         self.fd = -1
         self.offloads = TunOffload.NONE
         self.name = ""  # the kernel's
         self.path = "/"
 
-    async def build(self, settings: TunSettings, server: Endpoint, *, configure_dns: bool = True) -> bool:
-        """Have a device with these settings; False if the present one had them already."""
-        if self._device is not None and settings == self._settings:
-            return False
+    async def build(self, settings: TunSettings, server: Endpoint, *, configure_dns: bool = True) -> str:
+        """Have a device with these settings; what became of the present one: kept, changed or replaced, or made."""
+        if self._device is not None:
+            if (settings, server.address) == self._state:
+                return "kept"
+            if await self._change(self._device, settings, server, configure_dns):
+                return "changed"
+        outcome = "made" if self._device is None else "replaced"
         await self.remove()
         device = self._device = await self._network.create_interface(self._wanted_name)
         try:
@@ -39,7 +43,18 @@ class TunDevice:
         except Ovpn3Error:
             await self.remove()
             raise
-        self.path, self._settings = device.path, settings
+        self.path, self._state = device.path, (settings, server.address)
+        return outcome
+
+    async def _change(self, device: Device, settings: TunSettings, server: Endpoint, configure_dns: bool) -> bool:
+        """Whether the device could be changed in place; if not, a new one is due, and will tell why it can't be had."""
+        try:
+            await device.reset()
+            await self._configure(device, settings, server, configure_dns)
+            await device.reconfigure()
+        except Ovpn3Error:
+            return False
+        self._state = settings, server.address
         return True
 
     async def _configure(self, device: Device, settings: TunSettings, server: Endpoint, configure_dns: bool) -> None:
@@ -77,13 +92,13 @@ class TunDevice:
 
     def orphan(self) -> bool:
         """The network service doesn't know our device; whether we have one, which can't be kept then."""
-        self._device = self._settings = None
+        self._device = self._state = None
         self.path = "/"
         return self.orphaned
 
     async def remove(self) -> None:
         """Give the device up. What the network service refuses is its to log: it cleans up when we are gone."""
-        device, self._device, self._settings = self._device, None, None
+        device, self._device, self._state = self._device, None, None
         if self.fd >= 0:
             os.close(self.fd)
         self.fd, self.offloads, self.name, self.path = -1, TunOffload.NONE, "", "/"

@@ -62,12 +62,12 @@ class Bypasses:
         """A route that a predecessor of this process made."""
         self._held[network] = _Held(hop, dict(holders))
 
-    async def release(self, holder: Hashable, *, keep: Network | None = None) -> None:
+    async def release(self, holder: Hashable, *, keep: Collection[Network] = ()) -> None:
         """Let go of everything `holder` holds, but `keep`; NetworkError only after all was tried."""
         failure: NetworkError | None = None
         async with self._lock:
             for network, held in list(self._held.items()):
-                if network == keep or held.holders.pop(holder, None) is None:
+                if network in keep or held.holders.pop(holder, None) is None:
                     continue
                 if not held.holders:
                     del self._held[network]

@@ -6,12 +6,13 @@ from dataclasses import replace
 from errno import EACCES, EAFNOSUPPORT, ECANCELED, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, EOPNOTSUPP
 from typing import Protocol, assert_never
 
+from ovpn3.constants import TunOffload
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
-from ovpn3.net.link import add_address, limit_segments, remove_link, set_link
+from ovpn3.net.link import add_address, limit_segments, remove_address, remove_link, set_link
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import AddAddress, AddRoute, Bypass, LimitSegments, SetLink, Step, Wanted, plan
-from ovpn3.net.route import Hop, add_route
+from ovpn3.net.route import Hop, add_route, remove_route
 from ovpn3.net.tun import Tun, open_tun
 
 # No route at all, and how unreachable, prohibit and blackhole routes answer.
@@ -62,16 +63,36 @@ class Device:
         tun = self._opener(offloads=wanted.offloads)
         self._index = tun.index
         try:
-            for step in plan(replace(wanted, offloads=tun.offloads)):
-                if not go_on():
-                    raise NetworkError("cut short", ECANCELED)
-                if not (self._without_ipv6 and _is_ipv6(step)):
-                    await self._apply(step)
+            await self._take(plan(replace(wanted, offloads=tun.offloads)), go_on)
         except BaseException:
             os.close(tun.fd)
             await self.remove()
             raise
         return tun
+
+    async def alter(self, wanted: Wanted, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Bring the present device into another state; what both states have isn't touched, and no packet is lost.
+
+        The offloads stay as they were granted. NetworkError, and nothing left behind, as from `establish`.
+        """
+        # A plan only asks whether there are any offloads.
+        limited = any(isinstance(step, LimitSegments) for step in self.applied)
+        planned = plan(replace(wanted, offloads=TunOffload.CSUM if limited else TunOffload.NONE))
+        gone = [step for step in self.applied if _as_planned(step) not in planned]
+        if any(isinstance(step, AddAddress) for step in gone):
+            # With an address the kernel may take routes, also such as stay.
+            gone += [step for step in self.applied if isinstance(step, AddRoute) and step not in gone]
+        there = [_as_planned(step) for step in self.applied if step not in gone]
+        new = [step for step in planned if step not in there]
+        self.problems.clear()
+        try:
+            for step in sorted(gone, key=lambda step: isinstance(step, AddAddress)):
+                await self._undo(step)
+            await self._bypasses.release(self._holder, keep=[s.network for s in planned if isinstance(s, Bypass)])
+            await self._take(new, go_on)
+        except BaseException:
+            await self.remove()
+            raise
 
     async def remove(self) -> None:
         """Undo everything; NetworkError only after all was tried. Harmless when there is nothing."""
@@ -84,6 +105,22 @@ class Device:
                 await remove_link(self._ipr, index)
         finally:
             await self._bypasses.release(self._holder)
+
+    async def _take(self, steps: Sequence[Step], go_on: Callable[[], bool]) -> None:
+        for step in steps:
+            if not go_on():
+                raise NetworkError("cut short", ECANCELED)
+            if not (self._without_ipv6 and _is_ipv6(step)):
+                await self._apply(step)
+
+    async def _undo(self, step: Step) -> None:
+        """Bypasses are released together, and the others are only ever replaced."""
+        self.applied.remove(step)
+        match step:
+            case AddAddress(interface, peer):
+                await remove_address(self._ipr, self._index, interface, peer)
+            case AddRoute(network, gateway):
+                await remove_route(self._ipr, network, Hop(self._index, gateway))
 
     async def _apply(self, step: Step) -> None:
         try:
@@ -109,6 +146,10 @@ class Device:
             self.problems.append(e)
         else:
             self.applied.append(step)
+
+
+def _as_planned(step: Step) -> Step:
+    return replace(step, gateway=None) if isinstance(step, Bypass) else step
 
 
 def _is_ipv6(step: Step) -> bool:

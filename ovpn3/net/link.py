@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import ENODEV
+from errno import EADDRNOTAVAIL, ENODEV
 from os import strerror
 from typing import Any
 
@@ -35,10 +35,23 @@ async def limit_segments(ipr: AsyncIPRoute, index: int, count: int) -> None:
 
 async def add_address(ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None) -> None:
     """Add an address; with `peer` a point-to-point one."""
-    local = str(interface.ip)
-    ends = {"address": str(peer), "local": local} if peer else {"address": local}
     with asking(f"add address {interface}"):
-        await ipr.addr("add", index=index, prefixlen=interface.network.prefixlen, **ends)
+        await ipr.addr("add", index=index, **_ends(interface, peer))
+
+
+async def remove_address(ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None) -> None:
+    """Remove an address; no error if it is gone."""
+    try:
+        with asking(f"remove address {interface}"):
+            await ipr.addr("del", index=index, **_ends(interface, peer))
+    except NetworkError as e:
+        if e.errno not in (EADDRNOTAVAIL, ENODEV):
+            raise
+
+
+def _ends(interface: Interface, peer: Address | None) -> dict[str, Any]:
+    local = {"local": str(interface.ip)} if peer else {}
+    return {"address": str(peer or interface.ip), "prefixlen": interface.network.prefixlen, **local}
 
 
 async def remove_link(ipr: AsyncIPRoute, index: int) -> None:

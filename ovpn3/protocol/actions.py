@@ -78,10 +78,14 @@ class FirstPacket:
 
 
 @dataclass(frozen=True, slots=True)
-class PushReply:
-    """Options pushed by the server, filtered, in its order, tokens left out."""
+class Pushed:
+    """The server's options in force, filtered, in its order, tokens left out; anew after each update.
 
-    options: tuple[tuple[str, tuple[str, ...]], ...]
+    Of those in `replaced` the profile's own don't count any more.
+    """
+
+    options: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    replaced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,7 @@ Action = (
     | SetKeepalive
     | SendExit
     | FirstPacket
-    | PushReply
+    | Pushed
     | Established
     | Renegotiated
     | ServerInfo

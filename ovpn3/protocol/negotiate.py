@@ -39,6 +39,7 @@ class Announce(IntFlag):
     DYN_TLS_CRYPT = 1 << 9
     DATA_EPOCH = 1 << 10
     DNS_OPTION_V2 = 1 << 11
+    PUSH_UPDATE = 1 << 12
 
 
 ANNOUNCED: Final = Announce(sum(Announce))

@@ -36,6 +36,12 @@ IGNORED: Final = frozenset((
     "route-method", "setenv-safe", "shaper", "show-net-up", "tap-sleep", "tls-timeout", "tran-window",
     "tun-ipv6", "verb",
 ))
+# What an update may change while connected.
+UPDATABLE: Final = frozenset((
+    "block-ipv4", "block-ipv6", "block-outside-dns", "dhcp-option", "dns", "ifconfig", "ifconfig-ipv6",
+    "redirect-gateway", "redirect-private", "route", "route-gateway", "route-ipv6", "route-metric", "topology",
+    "tun-mtu",
+))
 ROUTE_NOPULL: Final = frozenset((
     "block-ipv4", "block-ipv6", "block-outside-dns", "dhcp-option", "dns", "redirect-gateway",
     "redirect-private", "route", "route-ipv6", "route-metric",
@@ -49,7 +55,7 @@ class PullRejected(PeerError):
 
 @final
 class PushAssembler:
-    """Joins the parts of a reply."""
+    """Joins the parts of a reply, or of an update."""
 
     def __init__(self) -> None:
         self._options: list[Option] = []
@@ -57,7 +63,8 @@ class PushAssembler:
         self.started = False
 
     def add(self, message: str) -> list[Option] | None:
-        """All options once `message` (PUSH_REPLY…) was the last part, else None. PeerError if it is too much."""
+        """All options once `message` (PUSH_REPLY… or PUSH_UPDATE…) was the last part, else None. PeerError if it is
+        too much."""
         self.started = True
         more = False
         for name, args in unpack_options(message):
@@ -145,6 +152,29 @@ def accept(
         elif action != "ignore" and (action == "accept" or not route_nopull or name not in ROUTE_NOPULL):
             used.append(option)
     return used, refused
+
+
+def update(current: Iterable[Option], items: Iterable[Option]) -> tuple[list[Option], set[str], list[str]]:
+    """Options in force after an update, the names that it was about, and those of optional ones that can't be changed.
+
+    An item "-name" removes, any other takes the place of all that had its name before; "?" marks what we needn't know.
+    PeerError for anything else that can't be changed.
+    """
+    options, about, unknown = list(current), set[str](), list[str]()
+    for item, args in items:
+        removed, optional = item.startswith("-"), item.lstrip("-").startswith("?")
+        name = item.removeprefix("-").removeprefix("?")
+        if name not in UPDATABLE:
+            if not optional:
+                raise PeerError(f"the server wants to change {name[:60]!r}, which takes a new session")
+            unknown.append(name)
+            continue
+        if removed or name not in about:
+            options = [option for option in options if option[0] != name]
+        about.add(name)
+        if not removed:
+            options.append((name, args))
+    return options, about, unknown
 
 
 def _matches(option: Option, words: list[str]) -> bool:

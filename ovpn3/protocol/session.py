@@ -23,7 +23,7 @@ from ovpn3.protocol.actions import (
     FailureKind,
     FirstPacket,
     LogLine,
-    PushReply,
+    Pushed,
     Renegotiated,
     Restart,
     SendExit,
@@ -50,7 +50,16 @@ from ovpn3.protocol.messages import (
 )
 from ovpn3.protocol.negotiate import Negotiated, negotiate, options_string, peer_info
 from ovpn3.protocol.packet import MAX_ACKS, MAX_PIGGYBACK_ACKS, ControlPacket, Opcode
-from ovpn3.protocol.push import FIRST_REPEATS, REPEAT, REPEAT_PENDING, Option, PullRejected, PushAssembler, accept
+from ovpn3.protocol.push import (
+    FIRST_REPEATS,
+    REPEAT,
+    REPEAT_PENDING,
+    Option,
+    PullRejected,
+    PushAssembler,
+    accept,
+    update,
+)
 from ovpn3.protocol.reliable import Reliable
 from ovpn3.protocol.states import SESSION, Event, State, follow
 from ovpn3.protocol.timers import LEAVE_TIME, SWITCH_DELAY, Alarm, Timers
@@ -76,7 +85,10 @@ class Session:
         self._ring = KeyRing()
         self._timers = Timers()
         self._assembler = PushAssembler()
+        self._updates = PushAssembler()
         self._pushed: list[Option] | None = None  # complete, not used yet
+        self._used: list[Option] = []  # in force
+        self._replaced: set[str] = set()  # names of options that updates were about
         self._requests = 0  # PUSH_REQUESTs sent
         self._agreed: Negotiated | None = None
         self._hold_until: float | None = None  # authentication may stay pending
@@ -320,6 +332,8 @@ class Session:
         match keyword:
             case "PUSH_REPLY":
                 self._on_push_reply(message)
+            case "PUSH_UPDATE":
+                self._on_push_update(message)
             case "AUTH_FAILED":
                 self._on_auth_failed(message)
             case "AUTH_PENDING":
@@ -351,6 +365,19 @@ class Session:
             self._pushed = options
         else:  # once connected, a server only renews the token
             self._take_token(options)
+
+    def _on_push_update(self, message: str) -> None:
+        if self._state is not State.CONNECTED:
+            self._log(LogCategory.WARN, "an update of options before there are any was ignored")
+            return
+        items = self._updates.add(message)
+        if items is None:
+            return
+        updated, about, unknown = update(self._used, items)
+        self._replaced |= about
+        if unknown:
+            self._log(LogCategory.VERB1, f"options not updated: {', '.join(unknown)[:500]}")
+        self._use(updated)
 
     def _on_auth_failed(self, message: str) -> None:
         outcome = parse_auth_failed(message)
@@ -406,16 +433,10 @@ class Session:
         if self._pushed is None or self._state not in ASKING:
             return
         config, first = self._config, self._ring.newest
-        try:
-            used, refused = accept(self._pushed, config.pull_filters, route_nopull=config.route_nopull)
-        except PullRejected as e:
-            raise SessionEnd(Restart(str(e))) from e
-        self._pushed = None
-        if refused:
-            self._log(LogCategory.WARN, f"options refused from the server: {', '.join(sorted(set(refused)))[:500]}")
-        agreed = self._agreed = negotiate(used, config)
-        self._take_token(used)
-        self._actions.append(PushReply(tuple(o for o in used if o[0] not in TOKEN_OPTIONS)))
+        pushed, self._pushed = self._pushed, None
+        self._use(pushed)
+        agreed = self._agreed = negotiate(self._used, config)
+        self._take_token(self._used)
         if agreed.dynamic_wrap:
             exported = Key2(first.tls.export(EKM_WRAP_LABEL, KEY2_BYTES))
             self._channel.protect_later(exported, int(now + self._wall_offset))
@@ -429,6 +450,18 @@ class Session:
             SetKeepalive(agreed.ping, agreed.ping_restart),
             Established(first.tls.describe()),
         ]
+
+    def _use(self, options: list[Option]) -> None:
+        """Have the filters decide what of the server's options is in force from now on."""
+        config = self._config
+        try:
+            self._used, refused = accept(options, config.pull_filters, route_nopull=config.route_nopull)
+        except PullRejected as e:
+            raise SessionEnd(Restart(str(e))) from e
+        if refused:
+            self._log(LogCategory.WARN, f"options refused from the server: {', '.join(sorted(set(refused)))[:500]}")
+        in_force = tuple(o for o in self._used if o[0] not in TOKEN_OPTIONS)
+        self._actions.append(Pushed(in_force, frozenset(self._replaced)))
 
     def _take_token(self, options: list[Option]) -> None:
         pushed = {name: args[0] for name, args in options if args and name in TOKEN_OPTIONS}

@@ -63,6 +63,14 @@ class Device(Proxy):
         close_all(fds[1:])
         return fds[0], TunOffload(body[0] if body else 0)
 
+    async def reset(self) -> None:
+        """Forget what was collected; the device is as it was until `reconfigure`."""
+        await self.call("Reset")
+
+    async def reconfigure(self) -> None:
+        """Bring the established device to what was collected since `reset`."""
+        await self.call("Reconfigure")
+
     async def destroy(self) -> None:
         await self.call("Destroy")
 

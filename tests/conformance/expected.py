@@ -272,6 +272,8 @@ CALLS: dict[str, dict[str, Answer]] = {
         "EnableDCO": fails(DOMAIN_NETCFG, "data channel offload is not available", "tun0"),
         "Establish": does(),
         "EstablishOffloads": does(0, gives=0),
+        "Reset": does(),
+        "Reconfigure": does(),
         "Disable": does(),
         "Destroy": does(once=True),
     },

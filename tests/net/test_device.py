@@ -17,7 +17,7 @@ from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
 from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
-from ovpn3.net.plan import AddRoute, Bypass, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.plan import AddRoute, Bypass, LimitSegments, TunnelAddress, Wanted, WantedRoute
 from ovpn3.net.tun import Tun, open_tun
 from tests.support.netns import Namespace, run
 
@@ -76,6 +76,57 @@ async def test_a_full_tunnel_comes_and_goes(net: Namespace, ipr: AsyncIPRoute) -
     assert net.state() == before
     os.close(tun.fd)
     await device.remove()
+
+
+OTHER = Wanted(
+    addresses=(TunnelAddress(ip_interface("10.8.0.9/24"), ip_address("10.8.0.1")), ADDRESSES[1]),
+    routes=(WantedRoute(ip_network("172.16.0.0/12"), 50), WantedRoute(ip_network("100.64.0.0/10"))),
+    remote=ip_address("203.0.113.2"),
+    mtu=1300,
+    reroute_ipv4=True,
+)
+BARE = Wanted(addresses=(TunnelAddress(ip_interface("10.9.0.2/32"), ip_address("10.9.0.1")),))
+STATES = {"full": FULL, "other": OTHER, "bare": BARE, "nothing": Wanted()}
+
+
+def settings(net: Namespace) -> set[tuple[Any, ...]]:
+    """Routes, addresses and MTUs, but for what the kernel makes up by itself."""
+    found: set[tuple[Any, ...]] = set()
+    for family in ("-4", "-6"):
+        for route in ip(net, family, "route"):
+            found.add(tuple(str(route.get(key)) for key in ("dst", "gateway", "dev", "metric", "protocol", "flags")))
+        for link in ip(net, family, "address"):
+            found |= {(link["ifname"], link["mtu"], a["local"], a["prefixlen"]) for a in link["addr_info"]}
+    return {item for item in found if not any(str(part).startswith("fe80") for part in item)}
+
+
+@pytest.mark.parametrize("first", STATES)
+@pytest.mark.parametrize("second", STATES)
+async def test_a_changed_device_is_as_a_new_one(net: Namespace, ipr: AsyncIPRoute, first: str, second: str) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(STATES[second])
+    new = settings(net), set(device.applied)
+    await device.remove()
+    os.close(tun.fd)
+
+    tun = await device.establish(replace(STATES[first], offloads=TunOffload.CSUM | TunOffload.TSO4))
+    await device.alter(STATES[second])
+    assert device.index == tun.index
+    assert (settings(net), {step for step in device.applied if not isinstance(step, LimitSegments)}) == new
+    await device.remove()
+    assert net.state() == before
+    os.close(tun.fd)
+
+
+async def test_a_change_that_fails_leaves_nothing(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(FULL)
+    with pytest.raises(NetworkError, match="MTU 20"):
+        await device.alter(replace(OTHER, mtu=20))
+    assert (net.state(), device.index, device.applied) == (before, 0, [])
+    os.close(tun.fd)
 
 
 async def test_removal_reaches_a_device_others_hold_open(net: Namespace, ipr: AsyncIPRoute) -> None:

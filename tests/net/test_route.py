@@ -201,7 +201,7 @@ async def test_a_new_server_replaces_the_old_one(net: Namespace, ipr: AsyncIPRou
     bypasses = Bypasses(ipr)
     await bypasses.hold("me", host("203.0.113.1"))
     await bypasses.hold("me", host("203.0.113.2"))
-    await bypasses.release("me", keep=host("203.0.113.2"))
+    await bypasses.release("me", keep=[host("203.0.113.2")])
     assert routes(net, "203.0.113.1") == []
     assert routes(net, "203.0.113.2") == [("wan", "192.0.2.1")]
 

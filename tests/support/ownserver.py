@@ -49,7 +49,7 @@ class OwnServer:
         command += [*(["--stream"] if proto.startswith("tcp") else []), *(["--epochs"] if epochs else [])]
         with ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile("w"))
-            self.process = pair.server.popen(command, stdout=subprocess.PIPE, stderr=self._log)
+            self.process = pair.server.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
             stack.enter_context(self.process)
             stack.callback(end, self.process)
             assert self.process.stdout
@@ -70,6 +70,12 @@ class OwnServer:
     def log(self) -> str:
         """What went wrong so far; nothing else is written."""
         return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def send(self, message: str) -> None:
+        """Have the server send its client a message of the control channel."""
+        assert self.process.stdin
+        self.process.stdin.write(message + "\n")
+        self.process.stdin.flush()
 
     def close(self) -> None:
         self._stack.close()

@@ -8,6 +8,7 @@ usage: python -m tests.support.serve [options] DIRECTORY, where a `Pki` has left
 
 import argparse
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -94,6 +95,10 @@ class Connection:
         """A packet of the control channel."""
         self._advance(lambda now: self._peer.receive(packet, now))
 
+    def send(self, message: str) -> None:
+        """A message of the control channel."""
+        self._advance(lambda now: self._peer.send(message))
+
     def _on_news(self) -> None:
         for event in events(self._pump.events()):
             match event.kind:
@@ -175,6 +180,17 @@ async def clients(address: tuple[str, int], stream: bool) -> AsyncIterator[tuple
 
 async def serve(address: tuple[str, int], options: Options) -> None:
     connection: Connection | None = None
+
+    def relay() -> None:
+        """Each line that is written to us is a message for the client."""
+        lines = os.read(0, 65536).decode().splitlines()
+        if not lines:
+            asyncio.get_running_loop().remove_reader(0)
+        for message in lines:
+            if connection:
+                connection.send(message)
+
+    asyncio.get_running_loop().add_reader(0, relay)
     addresses = tuple(TunnelAddress(ip_interface(own)) for own in ADDRESSES)
     async with AsyncIPRoute() as ipr:
         device = Device(ipr, Bypasses(ipr))

@@ -1,10 +1,11 @@
 """The D-Bus object of one device: settings are collected, Establish applies them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, TunOffload
+from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, NetworkChange, TunOffload
 from ovpn3.dbus.access import administrator, same_uid
 from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
@@ -120,6 +121,24 @@ class NetDevice(DBusObject):
         tun = await self._establish(TunOffload(wanted))
         return tun.fd, int(tun.offloads)
 
+    @method("Reset", rule=same_uid)
+    async def reset(self, call: Call) -> None:
+        """Forget all settings; an established device stays as it is until Reconfigure."""
+        self._wanted, self._dns = Wanted(), DnsSettings()
+
+    @method("Reconfigure", rule=same_uid)
+    async def reconfigure(self, call: Call) -> None:
+        """Bring the established device to what is set now. What stays the same isn't touched."""
+        async with self._changing():
+            if not self._device.index:
+                raise ConfigurationRefused("the device is not established")
+            before = list(self._device.applied)
+            await self._device.alter(self._applicable(), lambda: self.caller.may_go_on)
+            after = self._device.applied
+            self._tell(notify.removed([step for step in before if step not in after]))
+            self._tell(notify.added([step for step in after if step not in before]))
+            self._tools.journal.put("device", self.path, **self._packed())
+
     @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
         """Take device and DNS settings down; the object stays."""
@@ -234,24 +253,31 @@ class NetDevice(DBusObject):
         """Make the kernel device; the descriptor is the caller's."""
         if self._layer == TAP:
             raise ConfigurationRefused("TAP devices are not supported")
-        async with self.caller.working():
-            if self._tools.dispatcher.get(self.path) is not self:
-                raise ConfigurationRefused("the device was destroyed")
+        async with self._changing():
             await self._tear_down()
-            try:
-                wanted = replace(self._applicable(), offloads=offloads)
-                tun = await self._device.establish(wanted, lambda: self.caller.may_go_on)
-            except NetworkError as e:
-                self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
-                raise
+            wanted = replace(self._applicable(), offloads=offloads)
+            tun = await self._device.establish(wanted, lambda: self.caller.may_go_on)
             self._name = tun.name
-            for problem in self._device.problems:
-                self._tools.log.warn(f"{tun.name}: {problem}", path=self.path)
-            self._tell(notify.added(self._device.applied))
+            self._tell([(NetworkChange.DEVICE_ADDED, {}), *notify.added(self._device.applied)])
             # Before the caller has the descriptor: until then the device goes with us, and needs no entry.
             self._tools.journal.put("device", self.path, **self._packed())
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        """Alone with the kernel device; why it can't be had as wanted is logged."""
+        async with self.caller.working():
+            if self._tools.dispatcher.get(self.path) is not self:
+                raise ConfigurationRefused("the device was destroyed")
+            try:
+                yield
+            except NetworkError as e:
+                self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
+                self._tools.journal.drop("device", self.path)
+                raise
+            for problem in self._device.problems:
+                self._tools.log.warn(f"{self._name}: {problem}", path=self.path)
 
     async def _tear_down(self) -> None:
         applied = list(self._device.applied)
@@ -261,7 +287,7 @@ class NetDevice(DBusObject):
             self._tools.log.error(f"{self._name}: {e}", path=self.path)
         self._tools.journal.drop("device", self.path)
         if applied:
-            self._tell(notify.removed(applied))
+            self._tell([*notify.removed(applied), (NetworkChange.DEVICE_REMOVED, {})])
 
     # -- for a successor ----------------------------------------------------------------------------
     def _packed(self) -> dict[str, Any]:

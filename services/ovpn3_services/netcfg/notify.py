@@ -57,8 +57,7 @@ class Subscribers:
 
 
 def added(steps: list[Step]) -> Iterator[Change]:
-    """What the steps of a plan changed, device first."""
-    yield NetworkChange.DEVICE_ADDED, {}
+    """What the steps of a plan changed."""
     for step in steps:
         match step:
             case AddAddress():
@@ -70,14 +69,13 @@ def added(steps: list[Step]) -> Iterator[Change]:
 
 
 def removed(steps: list[Step]) -> Iterator[Change]:
-    """What goes with them, device last."""
+    """What goes with them."""
     for step in steps:
         if isinstance(step, AddRoute):
             yield NetworkChange.ROUTE_REMOVED, _route(step.network)
     for step in steps:
         if isinstance(step, AddAddress):
             yield NetworkChange.IPADDR_REMOVED, _address(step)
-    yield NetworkChange.DEVICE_REMOVED, {}
 
 
 def _address(step: AddAddress) -> dict[str, str]:

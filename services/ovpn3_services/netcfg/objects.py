@@ -175,7 +175,7 @@ class NetCfg(DBusObject):
         """Lead packets to the server around the caller's devices; its earlier server's route goes."""
         hop = await self._tools.bypasses.hold(caller.peer.name, server, avoid)
         self._protecting.add(caller)
-        await self._tools.bypasses.release(caller.peer.name, keep=server)
+        await self._tools.bypasses.release(caller.peer.name, keep=[server])
         way = f"by {hop.gateway or 'link'}" if hop else "on this machine"
         self._tools.log.verb1(f"server {server.network_address} is reached around the tunnel, {way}")
 

@@ -19,7 +19,7 @@ from ovpn3.protocol.actions import (
     Halt,
     InstallKeys,
     LogLine,
-    PushReply,
+    Pushed,
     Renegotiated,
     Restart,
     RetireKey,
@@ -100,7 +100,7 @@ def test_connection_in_every_mode(identity, wrap, stream):
     actions = [a for a in scene.connect() if not isinstance(a, LogLine)]
     assert [type(a) for a in actions] == [
         FirstPacket,
-        PushReply,
+        Pushed,
         InstallKeys,
         UseKey,
         SetKeepalive,
@@ -140,7 +140,7 @@ def test_what_the_server_learns(identity):
     scene.connect()
     hello = scene.peer.hello()
     assert (hello.username, hello.password) == ("alice", "pw")
-    assert "IV_PROTO=3998\n" in hello.peer_info
+    assert "IV_PROTO=8094\n" in hello.peer_info
     assert hello.options.startswith("V4,dev-type tun")
     assert scene.peer.messages == ["PUSH_REQUEST"]
 
@@ -154,10 +154,24 @@ def test_options_sent_unasked_in_several_parts(identity):
     actions = scene.connect()
     scene.run(5.0)
     assert scene.peer.messages == []
-    options = of(PushReply, actions)[0].options
+    options = of(Pushed, actions)[0].options
     assert options[0] == ("route", ("10.1.0.0",))
     assert "up" not in dict(options)
     assert any("up" in line.text for line in of(LogLine, actions))
+
+
+def test_an_update_of_options(identity):
+    config = SessionConfig(tls=identity.client_tls(), pull_filters=(PullFilter("ignore", "dns"),))
+    scene = Scene(identity, config=config, push=(PUSH + ALL_FLAGS + ",route 10.1.0.0",))
+    before = of(Pushed, scene.connect())[0]
+    scene.peer.send("PUSH_UPDATE,-route, dns server 0 address 10.9.9.9,push-continuation 2")
+    scene.peer.send("PUSH_UPDATE,?tun-mtu 1400,?auth-token x,push-continuation 1")
+    updated = of(Pushed, scene.until(Pushed))[0]
+    assert set(updated.options) - set(before.options) == {("tun-mtu", ("1400",))}
+    assert set(before.options) - set(updated.options) == {("route", ("10.1.0.0",))}
+    assert updated.replaced == {"route", "dns", "tun-mtu"}
+    scene.peer.send("PUSH_UPDATE,cipher AES-128-GCM")
+    assert "cipher" in of(Failed, scene.until(Closed))[0].reason
 
 
 def test_requests_are_repeated_until_the_server_speaks(identity):
@@ -173,7 +187,7 @@ def test_pull_reject_asks_for_another_session(identity):
     config = SessionConfig(tls=identity.client_tls(), pull_filters=(PullFilter("reject", "ifconfig"),))
     actions = Scene(identity, config=config).until(Closed)
     assert "ifconfig" in of(Restart, actions)[0].reason
-    assert not of(PushReply, actions)
+    assert not of(Pushed, actions)
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ def test_announced_bits_are_those_of_the_protocol():
     bits = MESSAGES["iv_proto_bits"]
     for bit in Announce:
         assert bits[bit.name] == bit
-    assert not ANNOUNCED & (bits["PUSH_UPDATE"] | bits["DNS_OPTION_old"] | bits["NCP_P2P"])
-    assert ANNOUNCED == 3998
+    assert not ANNOUNCED & (bits["DNS_OPTION_old"] | bits["NCP_P2P"])
+    assert ANNOUNCED == 8094
 
 
 def test_peer_info_lines():
     config = SessionConfig(gui_version="x\ny 1", peer_info=(("UV_A", "b"), ("UV_EMPTY", "")))
     lines = peer_info(config).splitlines()
-    assert "IV_PROTO=3998" in lines
+    assert "IV_PROTO=8094" in lines
     assert "IV_CIPHERS=AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305" in lines
     assert "IV_GUI_VER=xy 1" in lines
     assert lines[-1] == "UV_A=b"
@@ -112,7 +112,7 @@ def test_epochs():
     assert negotiate(options, CONFIG).epochs
     assert not negotiate(options[:2], CONFIG).epochs
     without = SessionConfig(epoch_keys=False)
-    assert "IV_PROTO=2974\n" in peer_info(without)
+    assert "IV_PROTO=7070\n" in peer_info(without)
     cbc = [("cipher", ("AES-256-CBC",)), *options[1:]]
     for refused, config in ((options, without), ([CIPHER, flags], CONFIG), (cbc, CBC)):
         with pytest.raises(SessionEnd) as caught:

@@ -1,4 +1,5 @@
 import collections
+import contextlib
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,14 @@ from ovpn3.protocol.push import (
     ACCEPTED,
     IGNORED,
     ROUTE_NOPULL,
+    UPDATABLE,
     PullRejected,
     PushAssembler,
     accept,
     split_unquoted,
     split_words,
     unpack_options,
+    update,
 )
 from tests.support.vectors import load
 
@@ -94,6 +97,46 @@ def test_dangerous_and_unknown_options_are_refused():
 def test_lists_do_not_overlap():
     assert not ACCEPTED & IGNORED
     assert ROUTE_NOPULL <= ACCEPTED
+
+
+FORCE = [("route", ("10.1.0.0",)), ("dns", ("server", "0")), ("route", ("10.2.0.0",)), ("ping", ("10",))]
+
+
+@pytest.mark.parametrize(
+    ("message", "left", "about", "unknown"),
+    [
+        ("PUSH_UPDATE,-route", FORCE[1:2] + FORCE[3:], {"route"}, []),
+        ("PUSH_UPDATE,-?route-metric", FORCE, {"route-metric"}, []),
+        (
+            "PUSH_UPDATE,route 10.3.0.0, route 10.4.0.0",
+            [FORCE[1], FORCE[3], ("route", ("10.3.0.0",)), ("route", ("10.4.0.0",))],
+            {"route"},
+            [],
+        ),
+        ("PUSH_UPDATE,route 10.3.0.0,-route", FORCE[1:2] + FORCE[3:], {"route"}, []),
+        ("PUSH_UPDATE,-route,?route 10.3.0.0", [FORCE[1], FORCE[3], ("route", ("10.3.0.0",))], {"route"}, []),
+        ("PUSH_UPDATE,?ping 20,-?cipher,-?-route", FORCE, set(), ["ping", "cipher", "-route"]),
+        ("PUSH_UPDATE", FORCE, set(), []),
+    ],
+)
+def test_updates(message, left, about, unknown):
+    assert update(FORCE, PushAssembler().add(message)) == (left, about, unknown)
+
+
+@pytest.mark.parametrize("item", ["ping 20", "-ping", "up /bin/sh", "--route", "?"])
+def test_updates_of_what_cannot_change(item):
+    with pytest.raises(PeerError, match="new session") if item != "?" else contextlib.nullcontext():
+        update(FORCE, PushAssembler().add(f"PUSH_UPDATE,{item}"))
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_an_update_or_an_error(text):
+    try:
+        options, about, _ = update(FORCE, PushAssembler().add("PUSH_UPDATE," + text) or [])
+    except PeerError:
+        return
+    assert about <= UPDATABLE
+    assert [o for o in options if o[0] not in about] == [o for o in FORCE if o[0] not in about]
 
 
 def test_route_nopull():
