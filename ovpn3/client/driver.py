@@ -6,9 +6,11 @@ and their addresses is made; if none takes us the tunnel has failed, and the las
 
 import asyncio
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from ovpn3.client import attempt as at
@@ -28,6 +30,7 @@ from ovpn3.protocol.auth import Credentials
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3.secret import Secret
 from ovpn3.transport.connect import connect, open_socket, set_buffers
+from ovpn3.transport.proxy import CredentialsNeeded, ProxyError, through
 from ovpn3.transport.resolve import Endpoint, resolve, with_random_label
 
 FAILURE_COUNTERS = {
@@ -64,6 +67,7 @@ class Listener(Protocol):
     def status(self, minor: StatusMinor, text: str = "") -> None: ...
     def changed(self) -> None: ...
     def challenge(self, challenge: act.Challenge) -> None: ...
+    def proxy_login(self, reason: str) -> None: ...
     def text_challenge(self, challenge: act.TextChallenge) -> None: ...
     def web_auth(self, url: str) -> None: ...
 
@@ -88,6 +92,7 @@ class Driver:
         self._network, self._listener = network, listener
         self._key_password, self._peer_info = key_password, peer_info
         self._configure_dns, self._protect_socket = configure_dns, protect_socket
+        self._proxy = profile.http_proxy or profile.socks_proxy
         self._remotes = RemoteList(profile.remotes, random.shuffle if profile.remote_random else None)
         self._retry_delay = RetryDelay(profile.connect_retry)
         self.device = TunDevice(network, name, tun_offloads(profile.offloads))
@@ -218,6 +223,13 @@ class Driver:
         losses = self._losses
         try:
             end = await self._session(endpoint)
+        except CredentialsNeeded as e:
+            self._counters["PROXY_NEED_CREDS"] += 1
+            self._listener.proxy_login(str(e))
+            return None
+        except ProxyError as e:
+            self._counters["PROXY_ERROR"] += 1
+            return self._missed(f"{endpoint}: {e}")
         except NetworkError as e:
             self._counters["TCP_CONNECT_ERROR" if endpoint.stream else "UDP_CONNECT_ERROR"] += 1
             return self._missed(str(e))
@@ -229,25 +241,19 @@ class Driver:
 
     async def _next_endpoint(self) -> Endpoint:
         if self._remotes.endpoint is None:
-            remote = self._remotes.remote
+            remote, proxy = self._remotes.remote, self._proxy
             host = with_random_label(remote.host) if self._profile.remote_random_hostname else remote.host
-            self._listener.log(LogCategory.VERB2, f"resolving {host}")
-            self._remotes.resolved(await resolve(host, remote.port, remote.proto))
+            where = (proxy.host, proxy.port, "tcp", (host, remote.port)) if proxy else (host, remote.port, remote.proto)
+            self._listener.log(LogCategory.VERB2, f"resolving {where[0]}")
+            self._remotes.resolved(await resolve(*where))
         endpoint = self._remotes.endpoint
         assert endpoint is not None
         return endpoint
 
     async def _session(self, endpoint: Endpoint) -> at.End:
         self._listener.log(LogCategory.INFO, f"connecting to {endpoint}")
-        sock = open_socket(endpoint)
+        sock = await self._reach(endpoint)
         try:
-            if self._protect_socket:
-                protection = self._network.protect_socket(
-                    sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
-                )
-                await unbroken(protection)  # else its route might come after the cleanup
-            set_buffers(sock, self._profile.sndbuf, self._profile.rcvbuf)  # the network service may have set them
-            await connect(sock, endpoint, self._profile.server_poll_timeout)
             config = session_config(
                 self._profile,
                 self._credentials,
@@ -265,6 +271,34 @@ class Driver:
             return await attempt.run()
         finally:
             await unbroken(self._leave(attempt))  # orders come faster than it goes
+
+    async def _reach(self, endpoint: Endpoint) -> socket.socket:
+        """A socket whose other end is the server."""
+        if endpoint.server is None or self._proxy is None:
+            return await self._dial(endpoint)
+        timeout = self._profile.server_poll_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                return await through(self._proxy, *endpoint.server, partial(self._dial, endpoint))
+        except TimeoutError:
+            raise ProxyError(f"no answer from the proxy within {timeout:g} s") from None
+        except OSError as e:
+            raise ProxyError(f"the connection to the proxy failed: {e.strerror}") from None
+
+    async def _dial(self, endpoint: Endpoint) -> socket.socket:
+        sock = open_socket(endpoint)
+        try:
+            if self._protect_socket:
+                protection = self._network.protect_socket(
+                    sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
+                )
+                await unbroken(protection)  # else its route might come after the cleanup
+            set_buffers(sock, self._profile.sndbuf, self._profile.rcvbuf)  # the network service may have set them
+            await connect(sock, endpoint, self._profile.server_poll_timeout)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     async def _leave(self, attempt: Attempt) -> None:
         await attempt.leave()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ovpn3.constants import PRODUCT, Framing
 from ovpn3.datapath.engine import CBC_CIPHERS, CIPHERS
-from ovpn3.errors import ConfigurationRefused, ProfileError
+from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, Mssfix, Profile
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
@@ -48,12 +48,8 @@ UNHEEDED_OVERRIDES = {
 }
 
 
-def check_heeded(profile: Profile, overrides: Mapping[str, object]) -> list[str]:
-    """What of the profile and its overrides has no effect yet. ProfileError for what must not be passed over."""
-    if profile.http_proxy:
-        raise ProfileError(
-            "connecting through a proxy is not available yet", option="http-proxy", hint="remove it to connect directly"
-        )
+def unheeded_in(profile: Profile, overrides: Mapping[str, object]) -> list[str]:
+    """What of the profile and its overrides has no effect yet."""
     options = [option for attribute, option in UNHEEDED.items() if getattr(profile, attribute)]
     return options + [
         f"override {name}"

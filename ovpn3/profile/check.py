@@ -30,7 +30,7 @@ from ovpn3.profile.model import (
     Profile,
     PullFilter,
 )
-from ovpn3.profile.remotes import only_reachable, read_http_proxy, read_remotes
+from ovpn3.profile.remotes import only_reachable, read_http_proxy, read_remotes, read_socks_proxy
 from ovpn3.profile.sieve import Sieved, note, sieve, unwrapped
 from ovpn3.profile.values import Values, one_of, to_algorithm, to_host, to_number, to_seconds
 
@@ -60,6 +60,7 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         connect_retry=_connect_retry(values),
         tcp_queue_limit=values.number("tcp-queue-limit", 1, 65536, 64),
         http_proxy=read_http_proxy(values),
+        socks_proxy=read_socks_proxy(values),
         sndbuf=values.number("sndbuf", 0, 2**31 - 1, None),
         rcvbuf=values.number("rcvbuf", 0, 2**31 - 1, None),
         ca=values.text("ca"),

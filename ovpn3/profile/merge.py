@@ -24,7 +24,9 @@ def inline(text: str, read: Callable[[str], bytes], *, source: str = "") -> str:
         if d.name in _FILES and d.args and d.args != ("username-only",):
             lines[d.line - 1] = _reference(d, read, source)
         elif d.name == "http-proxy" and len(d.args) > 2 and d.args[2] not in _PROXY_WORDS:
-            lines[d.line - 1] = _proxy(d, read, source)
+            lines[d.line - 1] = _proxy(d, (d.args[3:] or ("auto",)), read, source)
+        elif d.name == "socks-proxy" and len(d.args) > 2:
+            lines[d.line - 1] = _proxy(d, (), read, source)
     merged = "\n".join(lines)
     parse(merged, source=source)
     return merged
@@ -41,10 +43,11 @@ def _reference(d: Directive, read: Callable[[str], bytes], source: str) -> str:
     return "\n".join(parts)
 
 
-def _proxy(d: Directive, read: Callable[[str], bytes], source: str) -> str:
-    host, port, file, *method = d.args
-    line = join_words((d.name, host, port, *(method or ["auto"])))
-    return f"{line}\n{_block('http-proxy-user-pass', file, d, read, source)}"
+def _proxy(d: Directive, words: tuple[str, ...], read: Callable[[str], bytes], source: str) -> str:
+    """A proxy whose third argument names a file with user and password; `words` are for the line without it."""
+    host, port, file = d.args[:3]
+    line = join_words((d.name, host, port, *words))
+    return f"{line}\n{_block(f'{d.name}-user-pass', file, d, read, source)}"
 
 
 def _block(tag: str, file: str, d: Directive, read: Callable[[str], bytes], source: str) -> str:

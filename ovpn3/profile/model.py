@@ -71,6 +71,16 @@ class HttpProxy:
 
 
 @dataclass(frozen=True, slots=True)
+class SocksProxy:
+    """A SOCKS 5 proxy for TCP remotes."""
+
+    host: str
+    port: int
+    username: str = ""
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Mssfix:
     """MSS limit, 0 is off. `mode`: what `size` counts: "mtu" with outer IP header, "fixed" the MSS, "" neither."""
 
@@ -108,6 +118,7 @@ class Profile:
     connect_retry: tuple[float, float] | None = None  # first and longest delay
     tcp_queue_limit: int = 64
     http_proxy: HttpProxy | None = None
+    socks_proxy: SocksProxy | None = None
     sndbuf: int | None = None
     rcvbuf: int | None = None
 

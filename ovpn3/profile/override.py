@@ -54,6 +54,7 @@ def apply(profile: Profile, overrides: Overrides) -> Profile:
         profile,
         remotes=_remotes(profile.remotes, overrides),
         http_proxy=_http_proxy(profile.http_proxy, overrides),
+        socks_proxy=None if overrides.get("proxy-host") else profile.socks_proxy,
         tls_version_min=_value(overrides, "tls-version-min", _to_tls_version, profile.tls_version_min),
         tls_cert_profile=_value(overrides, "tls-cert-profile", one_of(CERT_PROFILES), profile.tls_cert_profile),
         allow_compression=_value(

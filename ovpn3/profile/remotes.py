@@ -1,16 +1,17 @@
-"""The servers of a profile, and the HTTP proxy on the way to them."""
+"""The servers of a profile, and the proxy on the way to them."""
 
 from dataclasses import replace
 
 from ovpn3.errors import ProfileError
 from ovpn3.profile.credentials import read_credentials
 from ovpn3.profile.lexer import Directive, parse
-from ovpn3.profile.model import HttpProxy, Profile, Proto, ProxyAuth, Remote
+from ovpn3.profile.model import HttpProxy, Profile, Proto, ProxyAuth, Remote, SocksProxy
 from ovpn3.profile.options import table
 from ovpn3.profile.sieve import check_form, note
 from ovpn3.profile.values import Values, to_host, to_port, to_proto
 
 MAX_CONNECTION_BYTES = 4096
+SOCKS_PORT = 1080
 
 # What may stand after the proxy's port; "auto-nct" is auto without a clear-text password.
 _PROXY_AUTH: dict[str, ProxyAuth] = {
@@ -72,16 +73,26 @@ def read_http_proxy(values: Values) -> HttpProxy | None:
     )
 
 
+def read_socks_proxy(values: Values) -> SocksProxy | None:
+    d = values.last("socks-proxy")
+    if d is None:
+        return None
+    if values.has("http-proxy"):
+        values.fail(d, "there is an http-proxy too", "keep one of them")
+    username, password = read_credentials(values, "socks-proxy-user-pass")
+    host, port = values.argument(d, 0, to_host, ""), values.argument(d, 1, to_port, SOCKS_PORT)
+    return SocksProxy(host, port, username, password)
+
+
 def only_reachable(profile: Profile, source: str = "") -> Profile:
     """The profile with only the remotes its proxy can reach. ProfileError if none is left."""
-    if profile.http_proxy is None:
+    if profile.http_proxy is None and profile.socks_proxy is None:
         return profile
+    option = "http-proxy" if profile.http_proxy else "socks-proxy"
     remotes = tuple(r for r in profile.remotes if r.is_tcp)
     if not remotes:
         hint = "use proto tcp, if the server has it"
-        raise ProfileError(
-            "a proxy carries TCP only, all remotes use UDP", option="http-proxy", source=source, hint=hint
-        )
+        raise ProfileError("a proxy carries TCP only, all remotes use UDP", option=option, source=source, hint=hint)
     return replace(profile, remotes=remotes)
 
 

@@ -26,6 +26,7 @@ class Endpoint:
     port: int
     family: socket.AddressFamily
     stream: bool
+    server: tuple[str, int] | None = None  # host and port, if it is a proxy that has this address
 
     @property
     def protocol(self) -> str:
@@ -38,7 +39,8 @@ class Endpoint:
     def __str__(self) -> str:
         address = f"[{self.address}]" if self.ipv6 else self.address
         named = "" if self.host == self.address else f"{self.host} "
-        return f"{named}{address}:{self.port} ({self.protocol})"
+        way = f" to {self.server[0]}:{self.server[1]}" if self.server else ""
+        return f"{named}{address}:{self.port}{way} ({self.protocol})"
 
 
 def with_random_label(host: str) -> str:
@@ -50,8 +52,11 @@ def with_random_label(host: str) -> str:
     return host
 
 
-async def resolve(host: str, port: int, proto: str) -> list[Endpoint]:
-    """Addresses in the resolver's order; `proto` as in `remote`, its 4 or 6 suffix restricts the family."""
+async def resolve(host: str, port: int, proto: str, server: tuple[str, int] | None = None) -> list[Endpoint]:
+    """Addresses in the resolver's order; `proto` as in `remote`, its 4 or 6 suffix restricts the family.
+
+    With a `server`, its name is left to the proxy that `host` is.
+    """
     family = FAMILIES.get(proto[-1], socket.AF_UNSPEC)
     stream = proto.startswith("tcp")
     try:
@@ -60,7 +65,7 @@ async def resolve(host: str, port: int, proto: str) -> list[Endpoint]:
         reason = e.strerror if isinstance(e, socket.gaierror) else "not a host name"
         raise NetworkError(f"can't resolve {host}: {reason}") from e
     endpoints = [
-        Endpoint(host, str(address[0]), port, family, stream)
+        Endpoint(host, str(address[0]), port, family, stream, server)
         for family, _, _, _, address in found
         if family in FAMILIES.values()
     ]

@@ -1,5 +1,7 @@
 """What the server wants to know of the user: which questions a profile raises, and the credentials of the answers."""
 
+from dataclasses import replace
+
 from ovpn3.constants import AttentionGroup
 from ovpn3.profile import Profile
 from ovpn3.protocol.actions import Challenge
@@ -39,6 +41,22 @@ class Login:
         # Nobody is asked for it, but front-ends know that it is there.
         cookie = Secret(challenge.state_id)
         self._queue.add(group, "dynamic_challenge_cookie", "Dynamic challenge cookie", hidden=True, value=cookie)
+
+    def ask_proxy(self) -> None:
+        """For the proxy's user and password, to be given with the next Connect."""
+        group = AttentionGroup.HTTP_PROXY_CREDS
+        self._queue.forget(group)
+        self._queue.add(group, "http_proxy_user", "HTTP proxy username", hidden=False)
+        self._queue.add(group, "http_proxy_pass", "HTTP proxy password", hidden=True)
+
+    def profile(self) -> Profile:
+        """With the answers for its proxy."""
+        proxy = self._profile.http_proxy
+        user = self._queue.value(AttentionGroup.HTTP_PROXY_CREDS, "http_proxy_user")
+        password = self._queue.value(AttentionGroup.HTTP_PROXY_CREDS, "http_proxy_pass")
+        if proxy is None or user is None or password is None:
+            return self._profile
+        return replace(self._profile, http_proxy=replace(proxy, username=user.text(), password=password))
 
     def credentials(self) -> Credentials:
         """For a connection that starts now; all questions have been answered."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dbus_fast import Variant
 
 from ovpn3.client.driver import Driver
-from ovpn3.client.settings import check_heeded
+from ovpn3.client.settings import unheeded_in
 from ovpn3.constants import (
     BACKENDS_INTERFACE,
     CLIENT_PATH,
@@ -126,12 +126,11 @@ class ClientObject(DBusObject):
         if lacking := missing(directives):
             raise ProfileError("; ".join(lacking), source=name)
         profile = apply(build(directives, source=name), self._overrides)
-        unheeded = check_heeded(profile, self._overrides)
         self._profile = profile
         self._set_log_level(self.service.log.level if profile.verb is None else min(profile.verb, MAX_LOG_LEVEL))
         for warning in profile.warnings:
             self.log(LogCategory.WARN, warning)
-        if unheeded:
+        if unheeded := unheeded_in(profile, self._overrides):
             self.log(LogCategory.WARN, f"without effect in this version: {', '.join(unheeded)}")
         self._login = Login(profile, self._queue)
         self._login.ask()
@@ -168,7 +167,7 @@ class ClientObject(DBusObject):
         if self._queue.waiting():
             raise ConfigurationRefused("required user input has not been provided")
         self._driver = Driver(
-            self._profile,
+            self._login.profile(),
             self._login.credentials(),
             NetworkConfiguration(self.service.bus),
             self,
@@ -313,6 +312,12 @@ class ClientObject(DBusObject):
         self._attention(AttentionGroup.CHALLENGE_DYNAMIC, challenge.text)
         self.status(StatusMinor.CFG_REQUIRE_USER, challenge.text)
 
+    def proxy_login(self, reason: str) -> None:
+        assert self._login is not None
+        self._login.ask_proxy()
+        self._attention(AttentionGroup.HTTP_PROXY_CREDS, reason)
+        self.status(StatusMinor.CFG_REQUIRE_USER, reason)
+
     def text_challenge(self, challenge: act.TextChallenge) -> None:
         if not challenge.response_required:
             self.log(LogCategory.INFO, f"the server says: {challenge.text}")
@@ -335,7 +340,8 @@ class ClientObject(DBusObject):
         endpoint = self._driver.endpoint if self._driver else None
         if endpoint is None:
             return ["", "", "", 0]
-        return [endpoint.protocol, endpoint.host, endpoint.address, endpoint.port]
+        host = endpoint.server[0] if endpoint.server else endpoint.host
+        return [endpoint.protocol, host, endpoint.address, endpoint.port]
 
     @prop("session_path", "o", read=same_uid)
     def path_of_session(self, call: Call) -> str:
@@ -380,7 +386,8 @@ class ClientObject(DBusObject):
 
     @prop("connection", "(sssu)", read=same_uid)
     def connection(self, call: Call) -> list[Any]:
-        """Protocol, host name, address and port of the server; empty texts and 0 unless connected."""
+        """Protocol, host name, address and port of the server, the last two of its proxy if there is one; empty texts
+        and 0 unless connected."""
         return self._connection()
 
     @prop("statistics", "a{sx}", read=session_manager)

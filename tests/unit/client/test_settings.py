@@ -10,16 +10,16 @@ from ovpn3.client.settings import (
     UNHEEDED,
     Address,
     TunSettings,
-    check_heeded,
     framing,
     mss_limit,
     session_config,
     tun_settings,
+    unheeded_in,
 )
 from ovpn3.constants import Framing
 from ovpn3.datapath.engine import cipher, payload_room
-from ovpn3.errors import ConfigurationRefused, ProfileError
-from ovpn3.profile.model import HttpProxy, Mssfix, Profile, Remote
+from ovpn3.errors import ConfigurationRefused
+from ovpn3.profile.model import Mssfix, Profile, Remote
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import WrapMode
 from ovpn3.proxies.netcfg import Network
@@ -232,16 +232,11 @@ def test_peer_info_is_told_only_if_the_profile_says_so() -> None:
 
 
 def test_options_without_effect_are_named() -> None:
-    assert check_heeded(PLAIN, {"dns-scope": "global", "ipv6": "", "persist-tun": True}) == []
-    assert check_heeded(PLAIN, {"dns-scope": "tunnel", "ipv6": "no"}) == ["override dns-scope", "override ipv6"]
+    assert unheeded_in(PLAIN, {"dns-scope": "global", "ipv6": "", "persist-tun": True}) == []
+    assert unheeded_in(PLAIN, {"dns-scope": "tunnel", "ipv6": "no"}) == ["override dns-scope", "override ipv6"]
     profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, float_=True, replay_window=(64, 15))
-    assert check_heeded(profile, {}) == ["block-ipv6", "float", "replay-window"]
+    assert unheeded_in(profile, {}) == ["block-ipv6", "float", "replay-window"]
     assert set(UNHEEDED) <= {field.name for field in fields(Profile)}
-
-
-def test_a_proxy_is_not_passed_over() -> None:
-    with pytest.raises(ProfileError, match="http-proxy"):
-        check_heeded(Profile(remotes=PLAIN.remotes, http_proxy=HttpProxy("proxy.example", 3128)), {})
 
 
 def test_data_ciphers_must_be_ours() -> None:

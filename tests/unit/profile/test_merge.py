@@ -61,6 +61,16 @@ def test_proxy_credentials(method: str, kept: str) -> None:
     )
 
 
+def test_socks_credentials() -> None:
+    merged = inline("socks-proxy proxy.example 1080 login\n", read)
+    assert merged == "socks-proxy proxy.example 1080\n<socks-proxy-user-pass>\nme\nhunter2\n</socks-proxy-user-pass>\n"
+    profile = inline(f"client\ndev tun\nremote a 1 tcp\nca ca.crt\nauth-user-pass\n{merged}", read)
+    made = build(parse(profile)).socks_proxy
+    assert made is not None
+    assert (made.host, made.port, made.username) == ("proxy.example", 1080, "me")
+    assert inline("socks-proxy proxy.example\n", read) == "socks-proxy proxy.example\n"
+
+
 def test_proxy_without_file() -> None:
     text = "http-proxy proxy.example 3128 auto-nct\nhttp-proxy a 1\n"
     assert inline(text, read) == text

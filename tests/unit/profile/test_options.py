@@ -37,6 +37,7 @@ HONOURED = {
     "reneg-pkts",
     "replay-window",
     "sndbuf",
+    "socks-proxy",
     "tls-version-max",
     "verb",
 }
@@ -49,15 +50,19 @@ MILDER = {
 }
 
 
+# What import makes of a file with credentials.
+OURS = {"socks-proxy-user-pass"}
+
+
 def expected(name: str) -> Status:
-    if name in HONOURED:
+    if name in HONOURED | OURS:
         return Status.USED
     return MILDER.get(name) or next(status for key, status in STATUS_OF.items() if name in FACTS[key])
 
 
 def test_every_option_is_there() -> None:
-    assert set(table()) == set().union(*(FACTS[key] for key in STATUS_OF))
-    assert len(table()) == 317
+    assert set(table()) == OURS.union(*(FACTS[key] for key in STATUS_OF))
+    assert len(table()) == 318
 
 
 @pytest.mark.parametrize("option", table().values(), ids=lambda option: option.name)
@@ -66,7 +71,7 @@ def test_option_is_what_the_facts_say(option: Option) -> None:
     assert option.status is expected(option.name)
     assert (option.reason is Reason.NONE) == (option.status is not Status.REFUSED)
     # A block for the proxy's credentials is all there is; there is no form with a file.
-    assert option.inline == (option.name in FACTS["inline"])
+    assert option.inline == (option.name in FACTS["inline"] | OURS)
     assert option.repeat == (option.name in FACTS["repeat"])
 
 

@@ -1,0 +1,162 @@
+"""A proxy for tests: HTTP CONNECT with any kind of authentication, or SOCKS 5. Says "ready" when it listens.
+
+usage: python -m tests.support.proxy {http,socks} --port N [--login USER:PASSWORD] [--auth basic,digest,...] [--stale]
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+
+PIECE = 7  # octets of an answer that go out together, so that it arrives in parts
+
+
+@dataclass
+class Options:
+    login: str
+    auth: list[str]
+    stale: bool  # refuse the first nonce
+    nonces: dict[str, int] = field(default_factory=dict)  # and how often each was used
+
+
+async def answer(writer: asyncio.StreamWriter, status: str, *headers: str) -> None:
+    text = "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers, "")).encode()
+    for at in range(0, len(text), PIECE):
+        writer.write(text[at : at + PIECE])
+        await writer.drain()
+
+
+def challenges(options: Options) -> list[str]:
+    found = []
+    for kind in options.auth:
+        if kind == "basic":
+            found.append('Proxy-Authenticate: Basic realm="a, \\"proxy\\"", charset="UTF-8"')
+        elif kind.startswith("digest"):
+            _, _, algorithm = kind.partition("-")
+            nonce = secrets.token_hex(8)
+            options.nonces[nonce] = 0
+            stale = ", stale=true" if options.stale and len(options.nonces) == 2 else ""
+            named = f", algorithm={algorithm}" if algorithm else ""
+            qop = ', qop="auth-int,auth", opaque="xyz"' if algorithm else ""
+            found.append(f'Proxy-Authenticate: Digest realm="test", nonce="{nonce}"{qop}{named}{stale}')
+        else:
+            found.append(f"Proxy-Authenticate: {kind.upper()}")
+    return found
+
+
+def admitted(options: Options, target: str, headers: dict[str, str]) -> bool:
+    scheme, _, rest = headers.get("proxy-authorization", "").partition(" ")
+    if scheme.lower() == "basic" and "basic" in options.auth:
+        return base64.b64decode(rest).decode() == options.login
+    if scheme.lower() != "digest" or not any(kind.startswith("digest") for kind in options.auth):
+        return False
+    got = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', rest)}
+    if got["nonce"] not in options.nonces or options.nonces[got["nonce"]]:
+        return False
+    if options.stale and len(options.nonces) == 1:
+        return False
+    options.nonces[got["nonce"]] += 1
+    algorithm = got.get("algorithm", "MD5")
+    name = {"MD5": "md5", "MD5-sess": "md5", "MD5-SESS": "md5", "SHA-256": "sha256"}[algorithm]
+
+    def h(text: str) -> str:
+        return hashlib.new(name, text.encode()).hexdigest()
+
+    user, password = options.login.split(":")
+    first = h(f"{user}:test:{password}")
+    if algorithm.lower().endswith("-sess"):
+        first = h(f"{first}:{got['nonce']}:{got['cnonce']}")
+    middle = f"{got['nonce']}:{got['nc']}:{got['cnonce']}:{got['qop']}" if "qop" in got else got["nonce"]
+    return (got["uri"], got["response"]) == (target, h(f"{first}:{middle}:{h(f'CONNECT:{target}')}"))
+
+
+async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, options: Options) -> tuple[str, int] | None:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.splitlines()
+    target = first.split()[1]
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    print(first, headers.get("user-agent", ""), headers.get("x-site", ""), flush=True)
+    if options.auth != ["none"] and not admitted(options, target, headers):
+        await answer(
+            writer, "407 Proxy Authentication Required", *challenges(options), "Content-Length: 0", "Connection: close"
+        )
+        return None
+    host, _, port = target.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, options: Options) -> tuple[str, int] | None:
+    version, count = await reader.readexactly(2)
+    if version != 5:
+        return None
+    methods = await reader.readexactly(count)
+    method = 2 if options.login else 0
+    if method not in methods:
+        writer.write(b"\5\xff")
+        return None
+    writer.write(bytes([5, method]))
+    if options.login:
+        _, size = await reader.readexactly(2)
+        user = (await reader.readexactly(size)).decode()
+        password = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+        good = f"{user}:{password}" == options.login
+        writer.write(b"\1\0" if good else b"\1\1")
+        if not good:
+            return None
+    kind = (await reader.readexactly(4))[3]
+    size = {1: 4, 4: 16}.get(kind) or (await reader.readexactly(1))[0]
+    raw = await reader.readexactly(size)
+    host = ".".join(map(str, raw)) if kind == 1 else raw.decode()
+    return host, int.from_bytes(await reader.readexactly(2))
+
+
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["http", "socks"])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--login", default="")
+    parser.add_argument("--auth", default="none")
+    parser.add_argument("--stale", action="store_true")
+    arguments = parser.parse_args()
+    options = Options(arguments.login, arguments.auth.split(","), arguments.stale)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target = await (http if arguments.kind == "http" else socks)(reader, writer, options)
+            if target is None:
+                return
+            try:
+                far_reader, far_writer = await asyncio.open_connection(*target)
+            except OSError:
+                if arguments.kind == "http":
+                    await answer(writer, "502 Bad Gateway")
+                else:
+                    writer.write(b"\5\5\0\1" + bytes(6))
+                return
+            if arguments.kind == "http":
+                await answer(writer, "200 Connection established", "Via: test")
+            else:
+                writer.write(b"\5\0\0\1" + bytes(6))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(relay(reader, far_writer))
+                both.create_task(relay(far_reader, writer))
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "", arguments.port) as server:
+        print("ready", flush=True)
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

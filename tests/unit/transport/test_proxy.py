@@ -1,0 +1,191 @@
+"""What is said to proxies, and what they may say."""
+
+import asyncio
+import contextlib
+import re
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovpn3.profile.model import HttpProxy, SocksProxy
+from ovpn3.secret import Secret
+from ovpn3.transport.proxy import (
+    Answer,
+    Challenge,
+    CredentialsNeeded,
+    ProxyError,
+    authorize,
+    digest,
+    parse_answer,
+    request,
+    split_challenges,
+    through,
+)
+
+PROXY = HttpProxy("proxy.example", 3128, "auto", username='Mufasa "x"', password=Secret("Circle of Life"))
+CLEAR = HttpProxy("proxy.example", 3128, "auto", allow_cleartext=True, username="me", password=Secret("pw"))
+
+
+def test_a_request() -> None:
+    proxy = HttpProxy("p", 1, version="1.1", user_agent="A/1", headers=(("X-Site", "Basel"),))
+    lines = request(proxy, "[2001:db8::1]:443", "Basic x").decode().split("\r\n")
+    assert lines == [
+        "CONNECT [2001:db8::1]:443 HTTP/1.1",
+        *("Host: [2001:db8::1]:443", "User-Agent: A/1", "X-Site: Basel", "Proxy-Authorization: Basic x"),
+        *("", ""),
+    ]
+
+
+@given(st.binary(max_size=300).map(lambda rest: rest + b"\r\n\r\n") | st.binary(max_size=60).map(b"HTTP/1.1 ".__add__))
+def test_anything_is_an_answer_or_an_error(head: bytes) -> None:
+    with contextlib.suppress(ProxyError):
+        assert 0 <= parse_answer(head or b"\n").status <= 999
+
+
+@given(st.text(max_size=200))
+def test_anything_can_be_a_challenge(text: str) -> None:
+    answer = Answer(407, "", (text, f"Digest {text}"))
+    with contextlib.suppress(ProxyError, CredentialsNeeded):
+        header = authorize(PROXY, "a:1", answer, tried=False)
+        assert "\n" not in header or "\n" in text
+
+
+def test_challenges_of_one_header() -> None:
+    text = 'Digest realm="a, Basic \\"b\\"", nonce="n/=", qop="auth, auth-int" , algorithm=MD5, Basic realm="x", NTLM'
+    first, second, third = split_challenges(text)
+    parameters = {"realm": 'a, Basic "b"', "nonce": "n/=", "qop": "auth, auth-int", "algorithm": "MD5"}
+    assert (first.scheme, first.parameters) == ("digest", parameters)
+    assert (second, third) == (Challenge("basic", {"realm": "x"}), Challenge("ntlm"))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "qop", "response"),
+    [  # by hand, with md5sum and sha256sum
+        ("", "", "eec5bbdf5c6a54259a47557436ced455"),
+        ("MD5", "auth", "001c4f0412b97dc82928ef1ff581221d"),
+        ("SHA-256", "auth", "a42820888a6606810806affad89bac1a9c3e770e538f77c30c9a7e9f19c630f4"),
+    ],
+)
+def test_digests(algorithm: str, qop: str, response: str) -> None:
+    parameters = {"realm": "r", "nonce": "n"}
+    parameters |= {"algorithm": algorithm} if algorithm else {}
+    parameters |= {"qop": qop} if qop else {}
+    header = digest(PROXY, "vpn.example:443", Challenge("digest", parameters), "c")
+    assert f'response="{response}"' in header
+    assert 'username="Mufasa \\"x\\"", realm="r", nonce="n", uri="vpn.example:443"' in header
+    assert ("cnonce" in header) == bool(qop)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "offers", "tried", "outcome"),
+    [
+        (CLEAR, ["Basic realm=x"], False, "Basic bWU6cHc="),
+        (CLEAR, ["Basic realm=x", 'Digest realm="r", nonce="n"'], False, "Digest "),
+        (CLEAR, ["Basic realm=x"], True, CredentialsNeeded("refuses")),
+        (CLEAR, ['Digest realm="r", nonce="n", stale=TRUE'], True, "Digest "),
+        (CLEAR, ['Digest realm="r", nonce="n", algorithm=X'], False, ProxyError("unknown kind")),
+        (CLEAR, ['Digest realm="r", nonce="n", qop="auth-int"'], False, ProxyError("unknown kind")),
+        (PROXY, ["Basic realm=x"], False, ProxyError("clear text")),
+        (PROXY, ["NTLM", "Negotiate"], False, ProxyError("negotiate, ntlm")),
+        (PROXY, [], False, ProxyError("none that we know")),
+        (HttpProxy("p", 1), ['Digest realm="r", nonce="n"'], False, CredentialsNeeded("asks for")),
+    ],
+)
+def test_the_safest_way_is_taken(proxy: HttpProxy, offers: list[str], tried: bool, outcome: str | Exception) -> None:
+    answer = Answer(407, "", tuple(offers))
+    if isinstance(outcome, str):
+        assert authorize(proxy, "a:1", answer, tried=tried).startswith(outcome)
+    else:
+        with pytest.raises(type(outcome), match=str(outcome)):
+            authorize(proxy, "a:1", answer, tried=tried)
+
+
+@contextlib.asynccontextmanager
+async def proxy_saying(*parts: bytes, then: bytes = b"") -> AsyncIterator[int]:
+    """Port of a proxy that answers each request with the next part, and closes after the last unless `then` follows."""
+    left, serving = list(parts), []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        while left and await reader.read(1000):
+            writer.write(left.pop(0) + (then if not left else b""))
+        if then:
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*serving)
+
+
+async def ask(proxy: HttpProxy | SocksProxy, port: int) -> socket.socket:
+    async def dial() -> socket.socket:
+        sock = socket.socket()
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return sock
+
+    async with asyncio.timeout(10):
+        return await through(proxy, "vpn.example", 443, dial)
+
+
+SOCKS_DONE = (b"\5\0", b"\5\0\0\3\7example\x04\xaa")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "answers"),
+    [
+        (CLEAR, [b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\n"]),
+        (CLEAR, [b"HTTP/1.0 200\n\n"]),
+        (SocksProxy("p", 1), list(SOCKS_DONE)),
+    ],
+)
+async def test_what_follows_the_answer_is_left_for_the_tunnel(
+    proxy: HttpProxy | SocksProxy, answers: list[bytes]
+) -> None:
+    async with proxy_saying(*answers, then=b"\0\x0e from the server") as port:
+        with await ask(proxy, port) as sock:
+            assert await asyncio.get_running_loop().sock_recv(sock, 100) == b"\0\x0e from the server"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "answers", "reason"),
+    [
+        (CLEAR, [b"HTTP/1.1 403 Forbidden by \x1b[31mus\r\n\r\n"], r"refuses: 403 Forbidden by \[31mus"),
+        (CLEAR, [b"SSH-2.0-OpenSSH\r\n\r\n"], "no HTTP proxy: it says 'SSH-2.0-OpenSSH'"),
+        (CLEAR, [b"HTTP/1.1 200 OK\r\n"], "closed"),
+        (CLEAR, [b"x" * 20000], "doesn't end"),
+        (SocksProxy("p", 1), [b"\4\0"], "no SOCKS 5"),
+        (SocksProxy("p", 1), [b"\5\xff"], "user name and a password"),
+        (SocksProxy("p", 1), [b"\5\2"], "user name and a password"),
+        (SocksProxy("p", 1, "me", Secret("x")), [b"\5\2", b"\1\1"], "refuses the user name"),
+        (SocksProxy("p", 1, "me", Secret("x" * 300)), [b"\5\2"], "too long"),
+        (SocksProxy("p", 1), [b"\5\0", b"\5\5\0\1" + bytes(6)], "connection was refused"),
+        (SocksProxy("p", 1), [b"\5\0", b"\5\xaa\0\1" + bytes(6)], "error 170"),
+        (SocksProxy("p", 1), [b"\5\0", b"\5\0\0"], "closed"),
+    ],
+)
+async def test_what_else_proxies_say(proxy: HttpProxy | SocksProxy, answers: list[bytes], reason: str) -> None:
+    async with proxy_saying(*answers) as port:
+        with pytest.raises(ProxyError, match=reason):
+            await ask(proxy, port)
+
+
+async def test_a_proxy_that_calls_a_wrong_password_unauthorized() -> None:
+    asks = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"
+    async with proxy_saying(asks, b"HTTP/1.0 401 Unauthorized\r\n\r\n") as port:
+        with pytest.raises(CredentialsNeeded, match="refuses"):
+            await ask(CLEAR, port)
+
+
+async def test_a_proxy_that_asks_for_ever() -> None:
+    head = b'HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm="r", nonce="n", stale=true\r\n\r\n'
+    async with proxy_saying(head, head, head, head) as port:
+        with pytest.raises(ProxyError, match="again and again"):
+            await ask(CLEAR, port)
+    assert not re.search("pw", repr(CLEAR))
