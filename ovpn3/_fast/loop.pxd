@@ -73,7 +73,8 @@ cdef struct Tunnel:
 
 # A tunnel that has taken over the descriptor, or NULL with errno set (then the descriptor is still the caller's).
 # `gso`, `gro`: let the kernel cut and join datagrams.
-cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro) noexcept nogil
+cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro, const uint8_t *peer,
+                        int peer_bytes) noexcept nogil
 
 
 # Free everything it owns. The thread must have ended.

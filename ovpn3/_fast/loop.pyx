@@ -138,7 +138,8 @@ cdef enum Source:
     FROM_TUN
 
 
-cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro) noexcept nogil:
+cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro, const uint8_t *peer,
+                        int peer_bytes) noexcept nogil:
     cdef Tunnel *tunnel = <Tunnel *> calloc(1, sizeof(Tunnel))
     cdef epoll_event event
     if tunnel == NULL:
@@ -155,7 +156,7 @@ cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, 
     event.data.u32 = FROM_COMMANDS
     if (tunnel.event_fd < 0 or epoll_ctl(tunnel.epoll, EPOLL_CTL_ADD, tunnel.command_fd, &event) < 0
             or not inbox_open(&tunnel.inbox, sock, stream, gro and directions & RECEIVES, &tunnel.counters)
-            or not outbox_open(&tunnel.outbox) or not join_open(&tunnel.joiner, write_tun, tunnel)):
+            or not outbox_open(&tunnel.outbox, peer, peer_bytes) or not join_open(&tunnel.joiner, write_tun, tunnel)):
         tunnel_free(tunnel)
         return NULL
     tunnel.frame = <uint8_t *> malloc(HEADROOM + MAX_PAYLOAD)

@@ -12,6 +12,7 @@ cdef enum:
     CONTROL_PACKETS = 64  # room that tunnel packets leave to the others
     CONTROL_BYTES = 65536
     LARGEST_PACKET = 66048  # 65535 octets of payload, overhead and framing
+    PEER_BYTES = 28  # of a sockaddr_in6
     FRAME_BYTES = 2  # length before each packet on a stream
 
 # UDP_SEGMENT as it stands in a message.
@@ -31,11 +32,13 @@ cdef struct Outbox:
     int first  # packets[first:last] wait
     int last
     int largest_segment  # that a message may be cut into; 0: messages are not cut
+    uint8_t peer[PEER_BYTES]  # sockaddr, for a socket that isn't connected
     iovec packets[OUTBOX_PACKETS]
     mmsghdr messages[OUTBOX_PACKETS]  # made for one send call
     Run runs[OUTBOX_PACKETS]  # what each message holds
 
-cdef bint outbox_open(Outbox *box) noexcept nogil
+# `peer`: where datagrams go through a socket that isn't connected, a sockaddr of `peer_bytes`; 0: it is.
+cdef bint outbox_open(Outbox *box, const uint8_t *peer, int peer_bytes) noexcept nogil
 cdef void outbox_close(Outbox *box) noexcept nogil
 
 # Octets of payload that the path of a connected UDP socket carries whole, as far as is known; 0 if unknown.

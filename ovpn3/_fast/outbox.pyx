@@ -6,7 +6,7 @@ one message: the kernel carries it through its stack in one piece and cuts it la
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOPROTOOPT, errno
 from libc.stdlib cimport calloc, free
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from ovpn3._fast.linux cimport (
     CMSG_LEN,
@@ -31,8 +31,9 @@ cdef enum:
     UDP_OVER_IPV6 = 48
 
 
-cdef bint outbox_open(Outbox *box) noexcept nogil:
+cdef bint outbox_open(Outbox *box, const uint8_t *peer, int peer_bytes) noexcept nogil:
     cdef int i
+    memcpy(box.peer, peer, peer_bytes)
     box.arena = <uint8_t *> calloc(1, OUTBOX_BYTES + LARGEST_PACKET)
     for i in range(OUTBOX_PACKETS):
         box.runs[i].segmentation.header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
@@ -40,6 +41,8 @@ cdef bint outbox_open(Outbox *box) noexcept nogil:
         box.runs[i].segmentation.header.cmsg_type = UDP_SEGMENT
         box.messages[i].msg_hdr.msg_iov = &box.runs[i].octets
         box.messages[i].msg_hdr.msg_iovlen = 1
+        box.messages[i].msg_hdr.msg_name = box.peer if peer_bytes else NULL
+        box.messages[i].msg_hdr.msg_namelen = peer_bytes
     return box.arena != NULL
 
 
@@ -51,7 +54,8 @@ cdef void outbox_close(Outbox *box) noexcept nogil:
 cdef void outbox_segment(Outbox *box, int sock, Counters *counters) noexcept nogil:
     cdef int ignored
     if read_option(sock, IPPROTO_UDP, UDP_SEGMENT, &ignored):  # else the kernel would send a run as it stands
-        allow_segments(box, largest_unfragmented(sock), counters)
+        # Without a connection the path isn't known: the kernel will say.
+        allow_segments(box, MAX_MESSAGE if box.messages[0].msg_hdr.msg_namelen else largest_unfragmented(sock), counters)
 
 
 cdef void allow_segments(Outbox *box, int largest, Counters *counters) noexcept nogil:

@@ -24,6 +24,7 @@ from ovpn3.protocol import actions as act
 from ovpn3.protocol.config import SessionConfig
 from ovpn3.protocol.session import Session
 from ovpn3.secret import Secret
+from ovpn3.transport.connect import pack_address
 from ovpn3.transport.resolve import Endpoint
 
 UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -77,15 +78,22 @@ class Tun:
 
 @dataclass(frozen=True)
 class DataPath:
-    """How packets are carried: packets that may wait for a full stream, native threads, offloads that may be used."""
+    """How packets are carried: packets that may wait for a full stream, native threads, offloads that may be used.
+
+    With `floating` the server's datagrams may come from any address, and the socket isn't connected.
+    """
 
     queue_limit: int = 64
     threads: int = 1
     offloads: tuple[str, ...] = OFFLOADS
+    floating: bool = False
 
 
 class Attempt:
-    """Takes the connected `sock` over. CryptoError if the profile's keys or certificates can't be used."""
+    """Takes `sock` over, connected unless the data path is floating.
+
+    CryptoError if the profile's keys or certificates can't be used.
+    """
 
     def __init__(
         self, config: SessionConfig, endpoint: Endpoint, sock: socket.socket, owner: Owner, data_path: DataPath
@@ -99,6 +107,7 @@ class Attempt:
             queue_limit=data_path.queue_limit,
             offloads=pump_offloads(data_path.offloads),
             threads=data_path.threads,
+            peer=pack_address(endpoint) if data_path.floating and not endpoint.stream else b"",
         )
         sock.close()
         self._end: asyncio.Future[End] = self._loop.create_future()

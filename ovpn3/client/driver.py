@@ -1,7 +1,8 @@
 """Keeps one tunnel up: chooses a server, runs an attempt, reconnects, pauses, ends.
 
 A tunnel that was connected once is reconnected until somebody stops it. Before that, one round over all remotes
-and their addresses is made; if none takes us the tunnel has failed, and the last reason is told.
+and their addresses is made; if none takes us the tunnel has failed, and the last reason is told. connect-retry-max
+sets the number of rounds for both.
 """
 
 import asyncio
@@ -95,6 +96,7 @@ class Driver:
         self._proxy = profile.http_proxy or profile.socks_proxy
         self._remotes = RemoteList(profile.remotes, random.shuffle if profile.remote_random else None)
         self._retry_delay = RetryDelay(profile.connect_retry)
+        self._rounds = 0  # over all remotes, since it was up
         self.device = TunDevice(network, name, tun_offloads(profile.offloads))
         self.endpoint: Endpoint | None = None  # of the connection that is up
         self._trying: Endpoint | None = None
@@ -262,7 +264,7 @@ class Driver:
                 peer_info=self._peer_info,
             )
             profile = self._profile
-            data_path = DataPath(profile.tcp_queue_limit, profile.data_threads, profile.offloads)
+            data_path = DataPath(profile.tcp_queue_limit, profile.data_threads, profile.offloads, profile.float_)
             attempt = Attempt(config, endpoint, sock, self, data_path)
         finally:
             sock.close()
@@ -286,7 +288,7 @@ class Driver:
             raise ProxyError(f"the connection to the proxy failed: {e.strerror}") from None
 
     async def _dial(self, endpoint: Endpoint) -> socket.socket:
-        sock = open_socket(endpoint)
+        sock = open_socket(endpoint, self._profile.local)
         try:
             if self._protect_socket:
                 protection = self._network.protect_socket(
@@ -294,7 +296,8 @@ class Driver:
                 )
                 await unbroken(protection)  # else its route might come after the cleanup
             set_buffers(sock, self._profile.sndbuf, self._profile.rcvbuf)  # the network service may have set them
-            await connect(sock, endpoint, self._profile.server_poll_timeout)
+            if endpoint.stream or not self._profile.float_:
+                await connect(sock, endpoint, self._profile.server_poll_timeout)
         except BaseException:
             sock.close()
             raise
@@ -367,11 +370,16 @@ class Driver:
 
     def _missed(self, reason: str, delay: float | None = None) -> float | None:
         """This address doesn't work, or the connection over it was lost."""
+        round_over = False
         if self._is_up:
             self._remotes.connection_lost()
-        elif self._remotes.attempt_failed() and not self._was_up:
+        else:
+            round_over = self._remotes.attempt_failed()
+            self._rounds += round_over
+        limit = self._profile.connect_retry_max or (None if self._was_up else 1)
+        if limit is not None and self._rounds >= limit:
             return self._fail(reason)
-        if not self._was_up:
+        if not self._was_up and not round_over:
             return self._again(reason, 0.0)
         return self._again(reason, self._retry_delay.next() if delay is None else delay)
 
@@ -437,6 +445,7 @@ class Driver:
     def connected(self) -> None:
         self._is_up = self._was_up = True
         self._retry_delay.connected()
+        self._rounds = 0
         self.endpoint = self._trying
         self._listener.changed()
         self._listener.status(StatusMinor.CONN_CONNECTED)

@@ -32,7 +32,6 @@ UNHEEDED = {
     "block_ipv4": "block-ipv4",
     "block_ipv6": "block-ipv6",
     "block_outside_dns": "block-outside-dns",
-    "float_": "float",
     "replay_window": "replay-window",
 }
 

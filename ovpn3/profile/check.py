@@ -30,7 +30,7 @@ from ovpn3.profile.model import (
     Profile,
     PullFilter,
 )
-from ovpn3.profile.remotes import only_reachable, read_http_proxy, read_remotes, read_socks_proxy
+from ovpn3.profile.remotes import only_reachable, read_http_proxy, read_local, read_remotes, read_socks_proxy
 from ovpn3.profile.sieve import Sieved, note, sieve, unwrapped
 from ovpn3.profile.values import Values, one_of, to_algorithm, to_host, to_number, to_seconds
 
@@ -58,6 +58,8 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         float_=values.has("float"),
         server_poll_timeout=values.seconds("server-poll-timeout", values.seconds("connect-timeout", 10.0)),
         connect_retry=_connect_retry(values),
+        connect_retry_max=values.number("connect-retry-max", 1, 2**31, None),
+        local=read_local(values),
         tcp_queue_limit=values.number("tcp-queue-limit", 1, 65536, 64),
         http_proxy=read_http_proxy(values),
         socks_proxy=read_socks_proxy(values),

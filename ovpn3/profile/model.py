@@ -117,6 +117,8 @@ class Profile:
     server_poll_timeout: float = 10.0
     connect_retry: tuple[float, float] | None = None  # first and longest delay
     tcp_queue_limit: int = 64
+    local: tuple[str, int] | None = None  # address, which may be empty, and port to bind to; port 0: any
+    connect_retry_max: int | None = None  # rounds over all remotes
     http_proxy: HttpProxy | None = None
     socks_proxy: SocksProxy | None = None
     sndbuf: int | None = None

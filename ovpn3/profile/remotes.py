@@ -1,6 +1,7 @@
 """The servers of a profile, and the proxy on the way to them."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 from ovpn3.errors import ProfileError
 from ovpn3.profile.credentials import read_credentials
@@ -11,7 +12,7 @@ from ovpn3.profile.sieve import check_form, note
 from ovpn3.profile.values import Values, to_host, to_port, to_proto
 
 MAX_CONNECTION_BYTES = 4096
-SOCKS_PORT = 1080
+DEFAULT_PORT, SOCKS_PORT = 1194, 1080
 
 # What may stand after the proxy's port; "auto-nct" is auto without a clear-text password.
 _PROXY_AUTH: dict[str, ProxyAuth] = {
@@ -27,7 +28,7 @@ _IN_BLOCK = frozenset({"remote", "port", "proto"})
 
 def read_remotes(values: Values) -> tuple[tuple[Remote, ...], tuple[str, ...]]:
     """Top-level remotes, then those of connection blocks, in order of preference; and warnings."""
-    default = _read_default(values, Remote("", 1194, "udp"))
+    default = _read_default(values, Remote("", DEFAULT_PORT, "udp"))
     found = [_read_remote(values, d, default) for d in values.every("remote")]
     warnings: list[str] = []
     for d in values.every("connection"):
@@ -43,6 +44,13 @@ def read_remotes(values: Values) -> tuple[tuple[Remote, ...], tuple[str, ...]]:
             for i in ignored
         ]
     return tuple(found), tuple(warnings)
+
+
+def read_local(values: Values) -> tuple[str, int] | None:
+    """What our socket is bound to, if the profile asks for that."""
+    port = values.convert("lport", to_port, values.convert("port", to_port, DEFAULT_PORT) if values.has("bind") else 0)
+    address = values.convert("local", lambda text: str(ip_address(text)), "")
+    return (address, port) if address or port else None
 
 
 def read_http_proxy(values: Values) -> HttpProxy | None:

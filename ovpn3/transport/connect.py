@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import struct
 
 from ovpn3.errors import NetworkError
 from ovpn3.transport.resolve import Endpoint
@@ -11,8 +12,11 @@ from ovpn3.transport.resolve import Endpoint
 BUFFER_BYTES = 1 << 20  # asked for; the kernel gives what net.core.[rw]mem_max allows
 
 
-def open_socket(endpoint: Endpoint) -> socket.socket:
-    """An unconnected socket, so that its way can be protected before anything is sent."""
+def open_socket(endpoint: Endpoint, local: tuple[str, int] | None = None) -> socket.socket:
+    """An unconnected socket, so that its way can be protected before anything is sent.
+
+    `local`: address, which may be empty, and port to bind it to. NetworkError if that can't be.
+    """
     kind = socket.SOCK_STREAM if endpoint.stream else socket.SOCK_DGRAM
     sock = socket.socket(endpoint.family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     if endpoint.stream:
@@ -20,7 +24,23 @@ def open_socket(endpoint: Endpoint) -> socket.socket:
     else:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+    if local is not None:
+        try:
+            _bind(sock, *local)
+        except OSError as e:
+            sock.close()
+            where = f"{local[0] or 'any address'}, port {local[1] or 'any'}"
+            raise NetworkError(f"can't use {where} on this side: {os.strerror(e.errno or 0)}", e.errno or 0) from None
     return sock
+
+
+def _bind(sock: socket.socket, address: str, port: int) -> None:
+    if sock.type == socket.SOCK_STREAM:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # another session may have ended just now
+    any_address = "::" if sock.family == socket.AF_INET6 else "0.0.0.0"
+    if address and (":" in address) != (sock.family == socket.AF_INET6):
+        raise OSError(errno.EAFNOSUPPORT, "")
+    sock.bind((address or any_address, port))
 
 
 def set_buffers(sock: socket.socket, send_bytes: int | None, receive_bytes: int | None) -> None:
@@ -28,6 +48,14 @@ def set_buffers(sock: socket.socket, send_bytes: int | None, receive_bytes: int 
     for option, size in ((socket.SO_SNDBUF, send_bytes), (socket.SO_RCVBUF, receive_bytes)):
         if size:
             sock.setsockopt(socket.SOL_SOCKET, option, size)
+
+
+def pack_address(endpoint: Endpoint) -> bytes:
+    """A struct sockaddr_in or sockaddr_in6."""
+    family, address = struct.pack("=H", endpoint.family), socket.inet_pton(endpoint.family, endpoint.address)
+    if endpoint.ipv6:
+        return family + struct.pack("!HI16sI", endpoint.port, 0, address, 0)
+    return family + struct.pack("!H4s8x", endpoint.port, address)
 
 
 async def connect(sock: socket.socket, endpoint: Endpoint, timeout_s: float) -> None:
