@@ -55,7 +55,7 @@ cdef void outbox_segment(Outbox *box, int sock, Counters *counters) noexcept nog
     cdef int ignored
     if read_option(sock, IPPROTO_UDP, UDP_SEGMENT, &ignored):  # else the kernel would send a run as it stands
         # Without a connection the path isn't known: the kernel will say.
-        allow_segments(box, MAX_MESSAGE if box.messages[0].msg_hdr.msg_namelen else largest_unfragmented(sock), counters)
+        allow_segments(box, MAX_MESSAGE if box.messages[0].msg_hdr.msg_name else largest_unfragmented(sock), counters)
 
 
 cdef void allow_segments(Outbox *box, int largest, Counters *counters) noexcept nogil:

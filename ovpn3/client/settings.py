@@ -8,6 +8,7 @@ from ovpn3.constants import PRODUCT, Framing
 from ovpn3.datapath.engine import CBC_CIPHERS, CIPHERS
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, Mssfix, Profile
+from ovpn3.protocol import pkcs12
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
 from ovpn3.proxies.netcfg import NO_METRIC, Network
@@ -69,12 +70,18 @@ def wrap_config(profile: Profile) -> WrapConfig:
 
 
 def tls_config(profile: Profile, key_password: Secret | None) -> TlsConfig:
+    """CryptoError if the profile's PKCS #12 can't be opened."""
     name = profile.verify_x509_name
+    ca, cert, key, extra_certs = profile.ca, profile.cert, profile.key, profile.extra_certs
+    if profile.pkcs12 and profile.client_cert:
+        bundle = pkcs12.unpack(profile.pkcs12, key_password)
+        ca, cert, key, key_password = ca or bundle.others, bundle.cert, bundle.key, None
+        extra_certs += bundle.others
     return TlsConfig(
-        ca=profile.ca,
-        cert=profile.cert if profile.client_cert else "",
-        extra_certs=profile.extra_certs,
-        key=(profile.client_cert and profile.key) or Secret(),
+        ca=ca,
+        cert=cert if profile.client_cert else "",
+        extra_certs=extra_certs,
+        key=(profile.client_cert and key) or Secret(),
         key_password=key_password,
         crl=profile.crl,
         version_min=profile.tls_version_min,

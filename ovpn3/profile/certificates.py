@@ -1,5 +1,6 @@
 """Certificates and keys of a profile, and what the server's certificate must be like."""
 
+import base64
 import re
 
 from ovpn3.errors import ProfileError
@@ -25,6 +26,8 @@ def uses_certificate(values: Values, *, with_password: bool) -> bool:
     switched_off = any(d.args[:2] == ("CLIENT_CERT", "0") for d in values.every("setenv"))
     if switched_off or values.has("client-cert-not-required"):
         return False
+    if values.has("pkcs12"):
+        return True
     if values.has("cert") != values.has("key"):
         given, absent = ("cert", "key") if values.has("cert") else ("key", "cert")
         raise ProfileError(f"{given} without {absent}", source=values.source, hint=f"add <{absent}>")
@@ -32,6 +35,19 @@ def uses_certificate(values: Values, *, with_password: bool) -> bool:
         hint = "add cert and key, or auth-user-pass"
         raise ProfileError("no way to log in: neither certificate nor password", source=values.source, hint=hint)
     return values.has("cert")
+
+
+def read_pkcs12(values: Values) -> Secret | None:
+    """The octets of a block in base64."""
+    d = values.last("pkcs12")
+    if d is None:
+        return None
+    if values.has("cert") or values.has("key"):
+        values.fail(d, "stands beside cert or key", "keep one of them")
+    try:
+        return Secret(base64.b64decode("".join(values.block(d).split()), validate=True))
+    except ValueError:
+        values.fail(d, "is not base64", "import makes a block of the file that pkcs12 names")
 
 
 def read_crl(values: Values) -> str:

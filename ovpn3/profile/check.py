@@ -14,6 +14,7 @@ from ovpn3.profile.certificates import (
     read_crl,
     read_fingerprints,
     read_key_usages,
+    read_pkcs12,
     read_secret,
     read_tls_version_min,
     read_x509_name,
@@ -68,6 +69,7 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         ca=values.text("ca"),
         cert=values.last_text("cert"),
         key=read_secret(values, "key"),
+        pkcs12=read_pkcs12(values),
         extra_certs=values.text("extra-certs"),
         crl=read_crl(values),
         client_cert=uses_certificate(values, with_password=login is not None),
@@ -154,7 +156,7 @@ def missing(directives: Iterable[Directive]) -> list[str]:
     needed = (
         ({"client", "tls-client"}, "'client' is missing"),
         ({"dev"}, "'dev' is missing, as in 'dev tun'"),
-        ({"ca", "peer-fingerprint"}, "'ca' is missing: the certificate the server is checked by"),
+        ({"ca", "peer-fingerprint", "pkcs12"}, "'ca' is missing: the certificate the server is checked by"),
         ({"remote", "connection"}, "'remote' is missing: the server to connect to"),
     )
     return [text for anyone, text in needed if not anyone & names]
@@ -182,7 +184,7 @@ def _refuse_what_is_not_a_client(values: Values, sieved: Sieved) -> None:
         raise ProfileError("not a client profile", source=source, hint="add a line: client")
     if not values.has("remote") and not values.has("connection"):
         raise ProfileError("no server to connect to", source=source, hint="add a line: remote HOST PORT PROTO")
-    if not values.has("ca") and not values.has("peer-fingerprint"):
+    if not (values.has("ca") or values.has("peer-fingerprint") or values.has("pkcs12")):
         hint = "add ca, or peer-fingerprint"
         raise ProfileError("nothing to check the server's certificate by", source=source, hint=hint)
     if _is_true(sieved.meta.get("EXTERNAL_PKI", "")):

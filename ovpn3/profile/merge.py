@@ -1,12 +1,24 @@
 """Make a profile self-contained: the files it names become inline blocks."""
 
+import base64
 from collections.abc import Callable
 
 from ovpn3.errors import ProfileError
 from ovpn3.profile.lexer import Directive, decode, join_words, numbered_lines, parse
 
 _FILES = frozenset(
-    {"auth-user-pass", "ca", "cert", "crl-verify", "extra-certs", "key", "tls-auth", "tls-crypt", "tls-crypt-v2"}
+    {
+        "auth-user-pass",
+        "ca",
+        "cert",
+        "crl-verify",
+        "extra-certs",
+        "key",
+        "pkcs12",
+        "tls-auth",
+        "tls-crypt",
+        "tls-crypt-v2",
+    }
 )
 _PROXY_WORDS = frozenset({"auto", "auto-nct", "none", "basic", "digest", "ntlm"})
 
@@ -58,6 +70,8 @@ def _block(tag: str, file: str, d: Directive, read: Callable[[str], bytes], sour
         problem = f"can't read {file}: {e.strerror or e}"
         hint = "files are looked up next to the profile"
         raise ProfileError(problem, option=d.name, line=d.line, source=source, hint=hint) from None
+    if tag == "pkcs12":
+        data = base64.encodebytes(data)
     closing = f"</{tag}>"
     lines = [f"<{tag}>"]
     for number, line in numbered_lines(decode(data, file), file):

@@ -128,6 +128,7 @@ class Profile:
     ca: str = ""
     cert: str = ""
     key: Secret | None = None
+    pkcs12: Secret | None = None  # the file's octets; in place of cert and key
     extra_certs: str = ""
     crl: str = ""
     client_cert: bool = False

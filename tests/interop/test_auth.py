@@ -171,6 +171,32 @@ def test_an_encrypted_key_and_a_wrong_passphrase(machine: Machine, start_server:
     assert "the passphrase of the private key is wrong" in done.stderr
 
 
+def bundled(pki: Pki, text: str, password: str, *how: str) -> str:
+    """The profile with certificate, key and authority in one block, as the openssl program packs it."""
+    names = {option: pki.directory / name for option, name in (("-inkey", "client.key"), ("-certfile", "ca.crt"))}
+    files = [str(word) for pair in names.items() for word in pair]
+    command = ["openssl", "pkcs12", "-export", "-in", str(pki.directory / "client.crt"), *files, *how]
+    packed = subprocess.run([*command, "-passout", f"pass:{password}"], check=True, capture_output=True).stdout
+    block = f"<pkcs12>\n{base64.encodebytes(packed).decode()}</pkcs12>\n"
+    return text[: text.index("<ca>")] + block
+
+
+@pytest.mark.parametrize(
+    ("password", "how"), [("open sesame", []), ("", ["-keypbe", "NONE", "-certpbe", "NONE", "-nomac"])]
+)
+def test_pkcs12(machine: Machine, start_server: StartServer, pki: Pki, password: str, how: list[str]) -> None:
+    server = start_server()
+    start(machine, bundled(pki, server.profile(), password, *how), *([password] if password else []))
+    ping(machine, server)
+
+
+def test_pkcs12_and_a_wrong_passphrase(machine: Machine, start_server: StartServer, pki: Pki) -> None:
+    server = start_server()
+    done = start(machine, bundled(pki, server.profile(), "open sesame"), "close sesame", check=False)
+    assert done.returncode == 8
+    assert "the passphrase of the private key is wrong" in done.stderr
+
+
 # What the server's certificate must be, one that is so and one that isn't; and the words of a refusal.
 CHECKS = [
     ("verify-x509-name server name", "verify-x509-name client name", "verify-x509-name"),

@@ -6,6 +6,7 @@ from ovpn3.constants import AttentionGroup
 from ovpn3.profile import Profile
 from ovpn3.protocol.actions import Challenge
 from ovpn3.protocol.auth import Credentials
+from ovpn3.protocol.pkcs12 import needs_password
 from ovpn3.protocol.tls import key_is_encrypted
 from ovpn3.secret import Secret
 from ovpn3_services.backend.queue import InputQueue
@@ -29,7 +30,7 @@ class Login:
                 self._queue.add(AttentionGroup.USER_PASSWORD, "password", "Auth Password", hidden=True)
         if static := self._profile.static_challenge:
             self._queue.add(AttentionGroup.CHALLENGE_STATIC, "static_challenge", static.text, hidden=not static.echo)
-        if self._profile.client_cert and self._profile.key and key_is_encrypted(self._profile.key):
+        if self._profile.client_cert and self._key_is_locked():
             self._queue.add(AttentionGroup.PK_PASSPHRASE, "pk_passphrase", "Private key passphrase", hidden=True)
 
     def ask_dynamic(self, challenge: Challenge) -> None:
@@ -68,6 +69,12 @@ class Login:
             self._challenge = None
             self._queue.forget(AttentionGroup.CHALLENGE_DYNAMIC)
         return self._credentials
+
+    def _key_is_locked(self) -> bool:
+        profile = self._profile
+        if profile.pkcs12:
+            return needs_password(profile.pkcs12)
+        return profile.key is not None and key_is_encrypted(profile.key)
 
     def key_password(self) -> Secret | None:
         return self._queue.value(AttentionGroup.PK_PASSPHRASE, "pk_passphrase")

@@ -61,6 +61,13 @@ def test_proxy_credentials(method: str, kept: str) -> None:
     )
 
 
+def test_pkcs12_is_put_in_as_base64() -> None:
+    merged = inline("pkcs12 client.p12\n", lambda name: bytes(range(256)))
+    made = build(parse(f"client\ndev tun\nremote a\n{merged}")).pkcs12
+    assert made is not None
+    assert made.reveal() == bytes(range(256))
+
+
 def test_socks_credentials() -> None:
     merged = inline("socks-proxy proxy.example 1080 login\n", read)
     assert merged == "socks-proxy proxy.example 1080\n<socks-proxy-user-pass>\nme\nhunter2\n</socks-proxy-user-pass>\n"

@@ -36,6 +36,7 @@ HONOURED = {
     "lport",
     "ncp-ciphers",
     "persist-tun",
+    "pkcs12",
     "rcvbuf",
     "reneg-bytes",
     "reneg-pkts",
