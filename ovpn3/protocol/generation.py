@@ -69,9 +69,9 @@ class Generation:
         """The server acknowledged all we sent."""
         return self._reliable.settled
 
-    def receive(self, packet: ControlPacket) -> None:
+    def receive(self, packet: ControlPacket, now: float) -> None:
         """Take a packet of this generation; SessionEnd or PeerError if what it completes is refused."""
-        self._reliable.acknowledged(packet.acks)
+        self._reliable.acknowledged(packet.acks, now)
         if packet.message_id is not None:
             self._reliable.receive(packet.message_id, packet.payload)
         for message_id, payload in self._reliable.deliver():

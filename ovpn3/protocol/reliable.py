@@ -2,6 +2,9 @@
 
 Ids start at 0 without gaps. Every received message is acknowledged by its id, duplicates too; ids acknowledged
 lately are repeated in free acknowledgement slots, since a lost one costs the peer a whole time-out.
+
+How long we wait before a message is sent again follows from how long acknowledgements took so far (RFC 6298); the
+configured time-out is what we begin with, and never exceeded by it.
 """
 
 from collections import deque
@@ -15,14 +18,17 @@ SEND_WINDOW: Final = 6  # messages outstanding
 RECEIVE_WINDOW: Final = 12  # ids from the next expected one on
 FAST_RETRANSMIT_ACKS: Final = 3  # later messages acknowledged: this one must be lost
 MAX_TIMEOUT: Final = 60.0
+GRANULARITY: Final = 0.2  # longer than that it takes at least: a server may be busy
 
 
 @dataclass(slots=True)
 class _Sent:
     opcode: Opcode
     payload: bytes
+    since: float  # first sent
     due: float
     timeout: float
+    repeated: bool = False
     later_acks: int = 0
 
 
@@ -31,7 +37,8 @@ class Reliable:
     """`stream`: the transport is reliable itself, so nothing is ever sent twice."""
 
     def __init__(self, timeout: float, *, stream: bool) -> None:
-        self._timeout, self._stream = timeout, stream
+        self._timeout, self._longest, self._stream = timeout, timeout, stream
+        self._round_trip: tuple[float, float] | None = None  # smoothed, and its variation
         self._waiting: deque[tuple[Opcode, bytes]] = deque()
         self._sent: dict[int, _Sent] = {}  # in order of id
         self._next_id = 0  # to send
@@ -57,11 +64,14 @@ class Reliable:
     def queue(self, opcode: Opcode, payload: bytes) -> None:
         self._waiting.append((opcode, payload))
 
-    def acknowledged(self, ids: Iterable[int]) -> None:
+    def acknowledged(self, ids: Iterable[int], now: float) -> None:
         """The peer has these; ids that aren't outstanding mean nothing."""
         for acked in ids:
-            if self._sent.pop(acked, None) is None:
+            done = self._sent.pop(acked, None)
+            if done is None:
                 continue
+            if not done.repeated:  # else it isn't known which of them was acknowledged
+                self._measured(now - done.since)
             for message_id, sent in self._sent.items():
                 if message_id < acked:
                     sent.later_acks += 1
@@ -85,12 +95,13 @@ class Reliable:
         """(id, opcode, payload) to send now, for the first time or again."""
         while self._waiting and self._has_room():
             opcode, payload = self._waiting.popleft()
-            self._sent[self._next_id] = _Sent(opcode, payload, now, self._timeout)
+            self._sent[self._next_id] = _Sent(opcode, payload, now, now, self._timeout)
             self._next_id += 1
         out = []
         for message_id, sent in self._sent.items():
             if now >= sent.due or (sent.later_acks >= FAST_RETRANSMIT_ACKS and not self._stream):
                 out.append((message_id, sent.opcode, sent.payload))
+                sent.repeated = now > sent.since
                 sent.due = float("inf") if self._stream else now + sent.timeout
                 sent.timeout = min(2 * sent.timeout, MAX_TIMEOUT)
                 sent.later_acks = 0
@@ -109,6 +120,13 @@ class Reliable:
     def next_timer(self) -> float | None:
         """When `due` has something to send again, if ever."""
         return None if self._stream else min((sent.due for sent in self._sent.values()), default=None)
+
+    def _measured(self, took: float) -> None:
+        smoothed, variation = self._round_trip or (took, took)
+        variation += (abs(smoothed - took) - variation) / 4
+        smoothed += (took - smoothed) / 8
+        self._round_trip = smoothed, variation
+        self._timeout = min(smoothed + max(4 * variation, GRANULARITY), self._longest)
 
     def _has_room(self) -> bool:
         oldest = next(iter(self._sent), self._next_id)

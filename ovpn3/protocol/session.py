@@ -207,7 +207,7 @@ class Session:
             self._actions.append(FirstPacket())
         self._heard(now)
         was_active = generation.active
-        generation.receive(packet)
+        generation.receive(packet, now)
         if self._state is State.LEAVING:
             if generation is self._ring.newest and generation.settled:
                 self._close()

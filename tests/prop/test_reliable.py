@@ -51,7 +51,7 @@ class Network(RuleBasedStateMachine):
     @rule(end=ENDS, ids=st.lists(st.integers(0, 2**32 - 1), max_size=4), message_id=st.integers(20_000, 2**32 - 1))
     def nonsense(self, end, ids, message_id):
         """Ids nobody sent. (Acknowledging what was sent but not received is lying, and lying isn't noise.)"""
-        self.ends[end].acknowledged(i for i in ids if i >= len(self.queued[end]))
+        self.ends[end].acknowledged((i for i in ids if i >= len(self.queued[end])), self.now)
         self.ends[end].receive(message_id, b"never")
 
     @rule(seconds=st.floats(0.0, 10.0))
@@ -86,7 +86,7 @@ class Network(RuleBasedStateMachine):
     def take(self, packet):
         end, acks, message_id, payload = packet
         reliable = self.ends[end]
-        reliable.acknowledged(acks)
+        reliable.acknowledged(acks, self.now)
         if message_id is not None:
             reliable.receive(message_id, payload)
         for _, delivered in reliable.deliver():

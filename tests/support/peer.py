@@ -139,7 +139,7 @@ class Peer:
             assert opcode is Opcode.SOFT_RESET, packet
             self._open(key_id, Opcode.SOFT_RESET)
         generation = self.generations[key_id]
-        generation.reliable.acknowledged(packet.acks)
+        generation.reliable.acknowledged(packet.acks, now)
         if packet.message_id is not None:
             generation.reliable.receive(packet.message_id, packet.payload)
         for message_id, payload in generation.reliable.deliver():

@@ -76,21 +76,21 @@ def outgoing(generation):
 def test_the_whole_way():
     generation = make()
     assert outgoing(generation) == [(Opcode.HARD_RESET_CLIENT, 0, (), b"")]
-    generation.receive(server(0, acks=(0,)))
+    generation.receive(server(0, acks=(0,)), 0.0)
     assert generation.state is KeyState.TLS
     assert outgoing(generation) == [(Opcode.CONTROL, 1, (0,), b"ClientHello")]
-    generation.receive(server(1, b"ServerHello", acks=(1,)))
+    generation.receive(server(1, b"ServerHello", acks=(1,)), 0.0)
     assert generation.state is KeyState.KEYS
     assert outgoing(generation) == [(Opcode.CONTROL, 2, (1, 0), b"ClientKeys")]
     with pytest.raises(UsageError):
         generation.sources()
-    generation.receive(server(2, SERVER_HELLO))
+    generation.receive(server(2, SERVER_HELLO), 0.0)
     assert (generation.state, generation.exchanged, generation.active) == (KeyState.CONFIRM, True, False)
     assert outgoing(generation) == [(Opcode.ACK, None, (2, 1, 0), b"")]
-    generation.receive(server(3, b"PUSH_REPLY\0"))
+    generation.receive(server(3, b"PUSH_REPLY\0"), 0.0)
     assert not generation.active
     assert generation.take_messages() == ["PUSH_REPLY"]
-    generation.receive(ack(2))
+    generation.receive(ack(2), 0.0)
     assert generation.active
     assert generation.settled
     assert generation.take_messages() == []
@@ -100,10 +100,10 @@ def test_the_whole_way():
 def test_tls_waits_for_both_reset_and_acknowledgement():
     generation = make()
     outgoing(generation)
-    generation.receive(server(0, acks=(7,)))
+    generation.receive(server(0, acks=(7,)), 0.0)
     assert generation.state is KeyState.RESET
     assert outgoing(generation) == [(Opcode.ACK, None, (0,), b"")]
-    generation.receive(ack(0))
+    generation.receive(ack(0), 0.0)
     assert generation.state is KeyState.TLS
 
 
@@ -113,14 +113,14 @@ def test_acknowledgements_of_a_burst(max_acks, sizes):
     generation = make(max_acks=max_acks)
     outgoing(generation)
     for message_id in range(5):
-        generation.receive(server(message_id, b"x"))
+        generation.receive(server(message_id, b"x"), 0.0)
     assert [len(acks) for _, _, acks, _ in outgoing(generation)] == sizes
 
 
 def test_the_wrapped_key_goes_again_when_asked_for():
     generation = make(has_wkc=True, room=lambda opcode: 4 if opcode.carries_wkc else 20)
     outgoing(generation)
-    generation.receive(server(0, RESEND_WKC, acks=(0,)))
+    generation.receive(server(0, RESEND_WKC, acks=(0,)), 0.0)
     assert [(o, i, p) for o, i, _, p in outgoing(generation)] == [
         (Opcode.CONTROL_WKC, 1, b"Clie"),
         (Opcode.CONTROL, 2, b"ntHello"),
@@ -130,21 +130,21 @@ def test_the_wrapped_key_goes_again_when_asked_for():
 def test_no_bare_acknowledgement_before_the_wrapped_key():
     generation = make(has_wkc=True)
     outgoing(generation)
-    generation.receive(server(0, RESEND_WKC, acks=(7,)))
+    generation.receive(server(0, RESEND_WKC, acks=(7,)), 0.0)
     assert outgoing(generation) == [(Opcode.CONTROL_WKC, 1, (0,), b"")]
 
 
 def test_without_a_wrapped_key_nobody_can_ask_for_it():
     generation = make()
     outgoing(generation)
-    generation.receive(server(0, RESEND_WKC, acks=(0,)))
+    generation.receive(server(0, RESEND_WKC, acks=(0,)), 0.0)
     assert outgoing(generation)[0][0] is Opcode.CONTROL
 
 
 def test_a_packet_may_have_room_for_the_wrapped_key_only():
     generation = make(has_wkc=True, room=lambda opcode: 0 if opcode.carries_wkc else 20)
     outgoing(generation)
-    generation.receive(server(0, RESEND_WKC, acks=(0,)))
+    generation.receive(server(0, RESEND_WKC, acks=(0,)), 0.0)
     assert [(o, p) for o, _, _, p in outgoing(generation)] == [
         (Opcode.CONTROL_WKC, b""),
         (Opcode.CONTROL, b"ClientHello"),
@@ -154,7 +154,7 @@ def test_a_packet_may_have_room_for_the_wrapped_key_only():
 def test_nonsense_inside_tls_is_the_servers():
     generation = make()
     outgoing(generation)
-    generation.receive(server(0, acks=(0,)))
-    generation.receive(server(1, b"ServerHello"))
+    generation.receive(server(0, acks=(0,)), 0.0)
+    generation.receive(server(1, b"ServerHello"), 0.0)
     with pytest.raises(SessionEnd):
-        generation.receive(server(2, b"not key method 2"))
+        generation.receive(server(2, b"not key method 2"), 0.0)
