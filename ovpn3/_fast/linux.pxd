@@ -5,6 +5,10 @@ from posix.types cimport sigset_t
 from posix.time cimport timespec
 from posix.uio cimport iovec
 
+cdef extern from "<time.h>" nogil:
+    enum:
+        CLOCK_BOOTTIME
+
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
 
@@ -27,6 +31,7 @@ cdef extern from "<sys/socket.h>" nogil:
         int cmsg_type
 
     enum:
+        AF_UNSPEC
         MSG_DONTWAIT
         MSG_NOSIGNAL
         MSG_TRUNC
@@ -35,6 +40,10 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_SOCKET
         SO_TYPE
 
+    struct sockaddr:
+        unsigned short sa_family
+
+    int connect(int fd, const sockaddr *address, socklen_t size)
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     ssize_t send(int fd, const void *buffer, size_t size, int flags)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)

@@ -6,7 +6,7 @@ from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENODATA, ENODEV, errno
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport clock_gettime, timespec
 from posix.unistd cimport close, read, write
 
 from ovpn3._fast.atomics cimport load_acquire
@@ -47,6 +47,7 @@ from ovpn3._fast.coalesce cimport (
 )
 from ovpn3._fast.inbox cimport inbox_close, inbox_fit, inbox_open, inbox_take, receive
 from ovpn3._fast.linux cimport (
+    CLOCK_BOOTTIME,
     EFD_CLOEXEC,
     EFD_NONBLOCK,
     EPOLL_CLOEXEC,
@@ -247,9 +248,10 @@ cdef void yield_to_wakers() noexcept nogil:
     sched_setscheduler(0, SCHED_BATCH, &param)
 
 
+# It counts what the machine has slept, so after that the peer is known to be silent with the next ping at the latest.
 cdef int64_t monotonic_ns() noexcept nogil:
     cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
+    clock_gettime(CLOCK_BOOTTIME, &time)
     return <int64_t> time.tv_sec * NS_PER_S + time.tv_nsec
 
 

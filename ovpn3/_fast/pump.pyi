@@ -43,6 +43,9 @@ class Pump:
         """A snapshot of the counters, the last one if stopped; see `ovpn3.datapath.stats`."""
     def send_control(self, packet: Buffer) -> None:
         """Queue a control packet (at most 2560 bytes). It is dropped, and counted, only if 512 packets wait."""
+    def reconnect(self, peer: bytes) -> None:
+        """Send to this struct sockaddr from the address and the port of ours that the kernel chooses now. UDP only.
+        OSError if there is no way; another call may find one."""
     def send_exit(self) -> None:
         """Say good-bye inside the data channel."""
     def attach_tun(self, fd: int, mtu: int, offloads: int = 0) -> None:

@@ -4,7 +4,7 @@ cimport cython
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.fcntl cimport F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, O_NONBLOCK, fcntl
 from posix.signal cimport SIG_SETMASK, sigfillset
 from posix.types cimport sigset_t
@@ -13,6 +13,7 @@ from posix.unistd cimport close
 from ovpn3._fast.atomics cimport store_release
 from ovpn3._fast.channel cimport KEY_SLOTS, Slot, slot_new
 from ovpn3._fast.linux cimport (
+    AF_UNSPEC,
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
     EPOLLIN,
@@ -20,6 +21,7 @@ from ovpn3._fast.linux cimport (
     SOCK_DGRAM,
     SOCK_STREAM,
     SOL_SOCKET,
+    connect,
     epoll_create1,
     epoll_ctl,
     epoll_event,
@@ -30,6 +32,7 @@ from ovpn3._fast.linux cimport (
     pthread_join,
     pthread_sigmask,
     pthread_t,
+    sockaddr,
     socklen_t,
 )
 from ovpn3._fast.loop cimport RECEIVES, SENDS, Tunnel, tunnel_free, tunnel_new, tunnel_run
@@ -167,6 +170,17 @@ cdef class Pump:
         if not post(self.tunnels[0], ORDER_SEND_CONTROL, packet.shape[0], 0, copy):
             free(copy)
             raise BufferError("too many commands")
+
+    def reconnect(self, bytes peer not None):
+        cdef sockaddr nobody
+        cdef const char *address = peer
+        self.usable()
+        memset(&nobody, 0, sizeof(nobody))
+        nobody.sa_family = AF_UNSPEC
+        # Both threads' sockets are one. What is sent between these two calls is lost.
+        if (connect(self.tunnels[0].sock, &nobody, sizeof(nobody)) < 0
+                or connect(self.tunnels[0].sock, <const sockaddr *> address, <socklen_t> len(peer)) < 0):
+            PyErr_SetFromErrno(OSError)
 
     def send_exit(self):
         self.check_room()

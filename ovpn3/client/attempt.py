@@ -11,6 +11,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -24,7 +25,7 @@ from ovpn3.protocol import actions as act
 from ovpn3.protocol.config import SessionConfig
 from ovpn3.protocol.session import Session
 from ovpn3.secret import Secret
-from ovpn3.transport.connect import pack_address
+from ovpn3.transport.connect import is_ours, pack_address, source_address
 from ovpn3.transport.resolve import Endpoint
 
 UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -109,14 +110,14 @@ class Attempt:
             threads=data_path.threads,
             peer=pack_address(endpoint) if data_path.floating and not endpoint.stream else b"",
         )
-        sock.close()
+        self._sock = sock
         self._end: asyncio.Future[End] = self._loop.create_future()
         self._closed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._tun_task: asyncio.Task[None] | None = None
         self._pushed = act.Pushed()
         self._room: Callable[[int], int] = lambda packet_bytes: packet_bytes  # for payload in a data packet
-        self._heard = False  # anything from the server
+        self._heard = self._has_peer_id = False  # anything from the server
         self.up = False
 
     async def run(self) -> End:
@@ -147,6 +148,28 @@ class Attempt:
             self._timer.cancel()
         self._loop.remove_reader(self.pump.event_fd)
         self.pump.stop()
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """The transport socket's; -1 once it is closed."""
+        return self._sock.fileno()
+
+    def follow_path(self) -> None:
+        """The machine's network has changed: send from the address that leads to the server now.
+
+        A server knows us by our peer id wherever our datagrams come from. A stream, or a server that gave us none,
+        takes a new session; so does a handshake that isn't through.
+        """
+        before, now = str(self._sock.getsockname()[0]), source_address(self._endpoint)
+        if not now or now == before or self._data_path.floating:
+            return
+        text = f"the way to the server has changed: it leads from {now} now, {before} until then"
+        if not self._endpoint.stream and self.up and self._has_peer_id:
+            with suppress(OSError):  # it has changed again, and we will hear of that
+                self.pump.reconnect(pack_address(self._endpoint))
+            self._owner.log(LogCategory.INFO, text)
+        elif not self._endpoint.stream or not is_ours(self._endpoint, before):
+            self._finish(Lost(text))
 
     def answer(self, text: Secret) -> None:
         """The user's answer to a TextChallenge."""
@@ -260,6 +283,7 @@ class Attempt:
             peer_id=action.peer_id is not None,
             epochs=action.epochs,
         )
+        self._has_peer_id = action.peer_id is not None
         peer_id = -1 if action.peer_id is None else action.peer_id
         self.pump.install_key(
             action.key_id,

@@ -24,13 +24,14 @@ from ovpn3.constants import LogCategory, StatusMinor
 from ovpn3.datapath.offloads import tun_offloads
 from ovpn3.datapath.stats import as_statistics, offloads_in_use
 from ovpn3.errors import NetworkError, Ovpn3Error
+from ovpn3.net.watch import NetworkWatch
 from ovpn3.profile.model import Profile
 from ovpn3.protocol import actions as act
 from ovpn3.protocol.actions import Pushed
 from ovpn3.protocol.auth import Credentials
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3.secret import Secret
-from ovpn3.transport.connect import connect, open_socket, set_buffers
+from ovpn3.transport.connect import connect, open_socket, set_buffers, source_address
 from ovpn3.transport.proxy import CredentialsNeeded, ProxyError, through
 from ovpn3.transport.resolve import Endpoint, resolve, with_random_label
 
@@ -96,6 +97,8 @@ class Driver:
         self._proxy = profile.http_proxy or profile.socks_proxy
         self._remotes = RemoteList(profile.remotes, random.shuffle if profile.remote_random else None)
         self._retry_delay = RetryDelay(profile.connect_retry)
+        self._stirred = asyncio.Event()  # by the user, or by this machine's network
+        self._following: asyncio.Task[None] | None = None
         self._rounds = 0  # over all remotes, since it was up
         self.device = TunDevice(network, name, tun_offloads(profile.offloads))
         self.endpoint: Endpoint | None = None  # of the connection that is up
@@ -134,6 +137,7 @@ class Driver:
         """A new session now; a paused tunnel stays paused."""
         if self._wish is Wish.UP:
             self._wish_changed.set()  # ends a wait between two attempts
+            self._stirred.set()
             if self._work:
                 self._work.cancel()
 
@@ -161,12 +165,14 @@ class Driver:
         if self._wish is not wish:
             self._wish = wish
             self._wish_changed.set()
+            self._stirred.set()
             if self._work:
                 self._work.cancel()
 
     # -- the life of the tunnel -------------------------------------------------------------------
     async def _run(self) -> None:
         loss = await self._network.on_loss(self._network_lost)
+        watch = NetworkWatch(self._machine_changed)
         try:
             while self._wish is not Wish.DOWN:
                 self._wish_changed.clear()
@@ -175,6 +181,9 @@ class Driver:
                 elif not await self._connection():
                     return
         finally:
+            watch.close()
+            if self._following:
+                await asyncio.wait({self._following})
             await self._remove_device()
             await self._cleanup()
             loss.cancel()
@@ -207,12 +216,18 @@ class Driver:
         return True
 
     async def _sleep(self, delay_s: float) -> None:
-        """Wait, but not for longer than the user's wish stays as it is."""
+        """Wait, but not for longer than the user's wish and our address for the server stay as they are."""
+        before = self._source_address()
         try:
             async with asyncio.timeout(delay_s):
-                await self._wish_changed.wait()
+                while not self._wish_changed.is_set() and before == self._source_address():
+                    self._stirred.clear()
+                    await self._stirred.wait()
         except TimeoutError:
             return
+
+    def _source_address(self) -> str:
+        return source_address(self._trying) if self._trying else ""
 
     async def _work_once(self) -> float | None:
         """Seconds to wait before the next attempt, or None when there is to be none."""
@@ -255,19 +270,20 @@ class Driver:
     async def _session(self, endpoint: Endpoint) -> at.End:
         self._listener.log(LogCategory.INFO, f"connecting to {endpoint}")
         sock = await self._reach(endpoint)
+        profile = self._profile
         try:
             config = session_config(
-                self._profile,
+                profile,
                 self._credentials,
                 stream=endpoint.stream,
                 key_password=self._key_password,
                 peer_info=self._peer_info,
             )
-            profile = self._profile
             data_path = DataPath(profile.tcp_queue_limit, profile.data_threads, profile.offloads, profile.float_)
             attempt = Attempt(config, endpoint, sock, self, data_path)
-        finally:
+        except BaseException:
             sock.close()
+            raise
         self._attempt = attempt
         try:
             return await attempt.run()
@@ -311,6 +327,24 @@ class Driver:
         if self.device.orphaned or not self._profile.persist_tun:
             await self._remove_device()
         self._listener.changed()
+
+    def _machine_changed(self) -> None:
+        """Links, addresses or routes of this machine: perhaps there is another way to the server, or one again."""
+        self._stirred.set()
+        if self._attempt and self._trying and (self._following is None or self._following.done()):
+            self._following = asyncio.get_running_loop().create_task(self._follow_path(self._attempt, self._trying))
+
+    async def _follow_path(self, attempt: Attempt, endpoint: Endpoint) -> None:
+        try:
+            if self._protect_socket:
+                protection = self._network.protect_socket(
+                    attempt.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
+                )
+                await unbroken(protection)
+        except Ovpn3Error:
+            return  # there is no way at all
+        if attempt is self._attempt:
+            attempt.follow_path()
 
     def _network_lost(self) -> None:
         """Traffic goes on, with what the network service has set up."""

@@ -58,6 +58,26 @@ def pack_address(endpoint: Endpoint) -> bytes:
     return family + struct.pack("!H4s8x", endpoint.port, address)
 
 
+def source_address(endpoint: Endpoint) -> str:
+    """The address of ours from which packets go there now; empty if there is no way."""
+    with socket.socket(endpoint.family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect((endpoint.address, endpoint.port))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def is_ours(endpoint: Endpoint, address: str) -> bool:
+    """Whether this machine has the address, of the endpoint's family."""
+    with socket.socket(endpoint.family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
+
+
 async def connect(sock: socket.socket, endpoint: Endpoint, timeout_s: float) -> None:
     """Connect, for UDP only to fix the peer's address. NetworkError says what the network answered."""
     try:

@@ -93,9 +93,13 @@ def test_handshake_and_renegotiation(
     server = start_server(reneg_sec=4, wrap="tls-crypt" if seed % 2 else "none")
     start_link(HARMS[harm], seed=seed)
     machine.connect(profile(server, "server-poll-timeout 60"))
-    pings = machine.pair.client.run(["ping", "-i", "0.1", "-c", "70", "-W", "2", server.TUNNEL_V4], check=False).stdout
-    assert pings.count(" time=") >= 30
-    assert server.log().count("VERIFY OK: depth=0") >= 2
+    sent = answered = 0
+    while server.log().count("VERIFY OK: depth=0") < 2:  # of the handshake, and of new keys
+        assert sent < 400, "no new keys within 40 s"
+        command = ["ping", "-i", "0.1", "-c", "20", "-W", "2", server.TUNNEL_V4]
+        answered += machine.pair.client.run(command, check=False).stdout.count(" time=")
+        sent += 20
+    assert answered >= sent / 3
     assert "N_RECONNECT" not in machine.openvpn3("session-stats", "--config", "vpn").stdout
     assert damaged(machine.pair.client) == []
 
@@ -128,7 +132,7 @@ def test_what_is_damaged_never_reaches_the_tun(
 
 @pytest.mark.full
 def test_how_long_it_takes_with_some_loss(machine: Machine, start_server: StartServer, start_link: StartLink) -> None:
-    """On a way of 100 ms there and back, connecting takes at most three times as long if one packet of twenty is lost."""
+    """On a way of 100 ms there and back: at most three times as long if one packet of twenty is lost."""
     server = start_server()
     link = start_link("")
     machine.bring_in(profile(server), "vpn")

@@ -3,8 +3,8 @@
 usage: python -m tests.support.impair --listen PORT --to HOST:PORT [--stream] [--loss P] [--duplicate P] [--reorder P]
        [--corrupt P] [--truncate P] [--delay SECONDS] [--seed N]
 
-P are probabilities for each datagram and direction. A stream is delayed and cut into small pieces. What is written to it
-are such options, a line each, for all that comes from then on.
+P are probabilities for each datagram and direction. A stream is delayed and cut into small pieces. What is written to
+it are such options, a line each, for all that comes from then on.
 """
 
 import argparse
@@ -12,9 +12,11 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from random import Random
 
 HELD_BACK_S = 0.02  # a reordered datagram
+Address = tuple[str, int]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +34,7 @@ class Link:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self._random = options, Random(options.seed)
 
-    def deliver(self, datagram: bytes, send: "asyncio.DatagramTransport") -> None:
+    def deliver(self, datagram: bytes, send: Callable[[bytes], None]) -> None:
         """Sooner or later, once, twice or never, and perhaps damaged."""
         options, chance = self.options, self._random.random
         if chance() < options.loss:
@@ -45,54 +47,40 @@ class Link:
             datagram = datagram[: self._random.randrange(len(datagram) + 1)]
         for _ in range(2 if chance() < options.duplicate else 1):
             delay = options.delay + (HELD_BACK_S if chance() < options.reorder else 0.0)
-            asyncio.get_running_loop().call_later(delay, send.sendto, datagram)
+            asyncio.get_running_loop().call_later(delay, send, datagram)
 
 
 class Uplink(asyncio.DatagramProtocol):
-    """To the server, for one client."""
+    """From the server, for one client."""
 
-    def __init__(self, link: Link, back: "Downlink", client: tuple[str, int]) -> None:
-        self._link, self._back, self._client = link, back, client
+    def __init__(self, link: Link, back: Callable[[bytes], None]) -> None:
+        self._link, self._back = link, back
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._link.deliver(data, self._back.towards(self._client))
-
-
-class Towards(asyncio.DatagramTransport):
-    """One client of an unconnected socket."""
-
-    def __init__(self, transport: asyncio.DatagramTransport, client: tuple[str, int]) -> None:
-        self._transport, self._client = transport, client
-
-    def sendto(self, data: bytes, addr: object = None) -> None:
-        self._transport.sendto(data, self._client)
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._link.deliver(data, self._back)
 
 
 class Downlink(asyncio.DatagramProtocol):
-    """To all clients."""
+    """From all clients."""
 
-    def __init__(self, link: Link, server: tuple[str, int]) -> None:
+    def __init__(self, link: Link, server: Address) -> None:
         self._link, self._server = link, server
-        self._up: dict[tuple[str, int], asyncio.Task[asyncio.DatagramTransport]] = {}
+        self._up: dict[Address, asyncio.Task[Callable[[bytes], None]]] = {}
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
         self._transport = transport
 
-    def towards(self, client: tuple[str, int]) -> Towards:
-        return Towards(self._transport, client)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        loop = asyncio.get_running_loop()
+    def datagram_received(self, data: bytes, addr: Address) -> None:
         if addr not in self._up:
-            self._up[addr] = loop.create_task(self._open(addr))
+            self._up[addr] = asyncio.get_running_loop().create_task(self._open(addr))
         self._up[addr].add_done_callback(lambda made: self._link.deliver(data, made.result()))
 
-    async def _open(self, client: tuple[str, int]) -> asyncio.DatagramTransport:
-        uplink = Uplink(self._link, self, client)
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: uplink, remote_addr=self._server
-        )
-        return transport
+    async def _open(self, client: Address) -> Callable[[bytes], None]:
+        uplink = Uplink(self._link, lambda data: self._transport.sendto(data, client))
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: uplink, remote_addr=self._server)
+        return transport.sendto
 
 
 async def relay(link: Link, random: Random, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
