@@ -210,7 +210,7 @@ class Bus:
     ) -> list[Any]:
         """Call a method; the reply's values. An error reply raises RemoteError, none at all too (NoReply).
 
-        `fds` are sent along and stay ours: open ones, a bad one would end the connection. `start=False` doesn't activate the destination.
+        `fds` are sent along and stay ours. `start=False` doesn't activate the destination.
         """
         body, received = await self.call_with_fds(
             destination, path, interface, member, signature, *args, fds=fds, timeout_s=timeout_s, start=start

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.machine import Machine
-from tests.support.netns import Namespace
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.interop, pytest.mark.system]
@@ -23,7 +22,6 @@ def move(machine: Machine) -> None:
     if not client.run(["ip", "-4", "address", "show", "dev", "eth0"]).stdout.count(MOVED):
         client.ip("address", "add", f"{MOVED}/24", "dev", "eth0")  # it went with the first
     client.ip("route", "replace", "default", "via", pair.SERVER_V4, "src", MOVED)
-
 
 
 def reconnects(machine: Machine) -> int:
