@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 HELD_BACK_S = 0.02  # a reordered datagram
 Address = tuple[str, int]
@@ -67,8 +68,7 @@ class Downlink(asyncio.DatagramProtocol):
         self._link, self._server = link, server
         self._up: dict[Address, asyncio.Task[Callable[[bytes], None]]] = {}
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: Any) -> None:  # asyncio's own isn't a DatagramTransport in Python 3.11
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
