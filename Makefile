@@ -22,7 +22,7 @@ FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fas
 ASAN := build/asan
 SECONDS ?= 60
 
-.PHONY: help demo test test-all check docs fuzz bench bench-quick run install clean packages build-packages profile-named root
+.PHONY: help demo test test-all check docs fuzz fuzz-control bench bench-quick run install clean packages build-packages profile-named root
 
 help:
 	@echo "make demo               two machines, a real server, a user's session, data, figures"
@@ -31,6 +31,7 @@ help:
 	@echo "make check              lint, types, import floors"
 	@echo "make docs               the reference in docs/dbus.md, from the code"
 	@echo "make fuzz               hostile packets into the data path under AddressSanitizer, for SECONDS=$(SECONDS)"
+	@echo "make fuzz-control       profiles and the control channel under coverage-guided fuzzing, for SECONDS each"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
 	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
 	@echo "make install            into PREFIX=$(PREFIX), and the services into the system (root)"
@@ -62,6 +63,10 @@ fuzz: $(VENV)/.built
 	  build_ext --build-lib $(ASAN) --build-temp $(ASAN)/objects
 	cd $(ASAN) && LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH=$(CURDIR) python -m tests.fuzz.data_path --seconds $(SECONDS)
+
+fuzz-control: $(VENV)/.built
+	$(BIN)/pip install --quiet atheris
+	for target in profile push packets messages; do $(BIN)/python -m tests.fuzz.guided $$target --seconds $(SECONDS) || exit 1; done
 
 bench: root $(VENV)/.built
 	mkdir -p bench/out
