@@ -93,7 +93,7 @@ def tls_config(profile: Profile, key_password: Secret | None) -> TlsConfig:
         remote_purpose=profile.remote_cert_tls or "",
         remote_eku=profile.remote_cert_eku or "",
         remote_ku=profile.remote_cert_ku,
-        netscape_server=profile.ns_cert_type == "server",
+        netscape_type=profile.ns_cert_type or "",
         verify_name=name.name if name else "",
         verify_kind=name.kind if name else "subject",
         fingerprints=profile.peer_fingerprints,
@@ -158,6 +158,7 @@ def session_config(
         reneg_sec=profile.reneg_sec,
         tran_window=profile.tran_window,
         server_poll_timeout=profile.server_poll_timeout,
+        max_packet_bytes=profile.mssfix_ctrl,
         ping=DEFAULT_PING_S if profile.ping is None else profile.ping,
         ping_restart=DEFAULT_PING_RESTART_S if profile.ping_restart is None else profile.ping_restart,
     )

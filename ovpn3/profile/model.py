@@ -159,7 +159,7 @@ class Profile:
     reneg_bytes: int = 0  # 0 is never
     reneg_pkts: int = 0
     become_primary: float | None = None
-    mssfix_ctrl: int = 1280
+    mssfix_ctrl: int = 1250
 
     # Data channel
     cipher: str | None = None

@@ -45,7 +45,7 @@ class TlsConfig:
     remote_purpose: Literal["", "server", "client"] = ""  # remote-cert-tls
     remote_eku: str = ""  # name or dotted object id
     remote_ku: tuple[int, ...] = ()  # one of these must be contained in the peer's key usage
-    netscape_server: bool = False  # ns-cert-type server
+    netscape_type: Literal["", "server", "client"] = ""  # ns-cert-type
     verify_name: str = ""
     verify_kind: str = "subject"  # subject, name, name-prefix, subject-or-prefix
     fingerprints: tuple[bytes, ...] = ()  # SHA-256 of acceptable peers; makes `ca` optional

@@ -10,7 +10,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ovpn3.protocol.config import TlsConfig
 
 NETSCAPE_CERT_TYPE: Final = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
-NETSCAPE_SSL_SERVER: Final = 0x40
+NETSCAPE_TYPES: Final = {
+    "server": (0x40, ExtendedKeyUsageOID.SERVER_AUTH),
+    "client": (0x80, ExtendedKeyUsageOID.CLIENT_AUTH),
+}
 EKU_NAMES: Final = {
     "TLS Web Server Authentication": ExtendedKeyUsageOID.SERVER_AUTH,
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
@@ -60,8 +63,8 @@ def _problems(certificate: x509.Certificate, config: TlsConfig) -> Iterator[str]
         bits = _key_usage(certificate)
         if not any(bits & wanted == wanted for wanted in config.remote_ku):
             yield f"its key usage {bits:#04x} is none of remote-cert-ku"
-    if config.netscape_server and not _is_netscape_server(certificate, usages):
-        yield "it isn't a server's (ns-cert-type)"
+    if config.netscape_type and not _is_netscape(config.netscape_type, certificate, usages):
+        yield f"it isn't a {config.netscape_type}'s (ns-cert-type)"
     if config.verify_name and not _has_name(certificate, config):
         option = "tls-remote" if config.verify_kind == "subject-or-prefix" else "verify-x509-name"
         yield f"its name doesn't match {option}: {subject_text(certificate)}"
@@ -95,14 +98,15 @@ def _key_usage(certificate: x509.Certificate) -> int:
     return bits
 
 
-def _is_netscape_server(certificate: x509.Certificate, usages: tuple[x509.ObjectIdentifier, ...]) -> bool:
+def _is_netscape(kind: str, certificate: x509.Certificate, usages: tuple[x509.ObjectIdentifier, ...]) -> bool:
     """The old extension decides; without it the modern one."""
+    bit, usage = NETSCAPE_TYPES[kind]
     try:
         value = certificate.extensions.get_extension_for_oid(NETSCAPE_CERT_TYPE).value
     except x509.ExtensionNotFound:
-        return ExtendedKeyUsageOID.SERVER_AUTH in usages
+        return usage in usages
     der = value.public_bytes()  # BIT STRING: 03 length unused-bits first-octet
-    return len(der) >= 4 and der[0] == 3 and bool(der[3] & NETSCAPE_SSL_SERVER)
+    return len(der) >= 4 and der[0] == 3 and bool(der[3] & bit)
 
 
 def _has_name(certificate: x509.Certificate, config: TlsConfig) -> bool:

@@ -1,0 +1,188 @@
+"""What options of a profile do, seen at a real server or at the client's kernel, one test each."""
+
+import re
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.machine import Machine
+from tests.support.netns import Namespace
+from tests.support.server import OpenVpnServer, password_script
+
+pytestmark = [pytest.mark.interop, pytest.mark.system]
+StartServer = Callable[..., OpenVpnServer]
+
+PUSHED = ["route 172.16.0.0 255.240.0.0", "route-ipv6 fd16::/32", "dhcp-option DNS 10.8.0.1"]
+
+
+def routes(net: Namespace) -> dict[str, str]:
+    """Of the tunnel: destination and the rest."""
+    lines = [
+        line for f in ("-4", "-6") for line in net.run(["ip", f, "route", "show", "dev", "tun0"]).stdout.splitlines()
+    ]
+    return {line.split()[0]: line for line in lines}
+
+
+def mtu(net: Namespace) -> int:
+    return int(net.run(["cat", "/sys/class/net/tun0/mtu"]).stdout)
+
+
+def segment_size(machine: Machine, address: str) -> int:
+    """Of a TCP connection through the tunnel, as the server sees it."""
+    with machine.pair.server.entered():
+        listener = socket.create_server((address, 0))
+    with machine.pair.client.entered():
+        near = socket.socket()
+    with listener, near:
+        near.settimeout(10)
+        near.connect(listener.getsockname())
+        far, _ = listener.accept()
+        with far:
+            return far.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+
+
+@pytest.mark.parametrize(
+    ("lines", "present", "absent"),
+    [
+        ([], {"172.16.0.0/12": "via 10.8.0.1", "fd16::/32": "via fd08::1"}, []),
+        (["route-nopull", "route 172.30.0.0 255.255.0.0"], {"172.30.0.0/16": "via"}, ["172.16.0.0/12", "fd16::/32"]),
+        (
+            ["route-metric 77", "route 172.30.0.0 255.255.0.0 vpn_gateway 5"],
+            {"172.16.0.0/12": "metric 77", "172.30.0.0/16": "metric 5"},
+            [],
+        ),
+        (["route-ipv6 fd30::/16"], {"fd30::/16": "via fd08::1"}, []),
+        (['pull-filter ignore "route 172."'], {"fd16::/32": "via"}, ["172.16.0.0/12"]),
+        (['pull-filter accept "route-ipv6"', "route-nopull"], {"fd16::/32": "via"}, ["172.16.0.0/12"]),
+        (["redirect-gateway def1 ipv6"], {"0.0.0.0/1": "via", "8000::/1": "via"}, []),
+        (["redirect-gateway def1 ipv6 !ipv4"], {"::/1": "via"}, ["0.0.0.0/1"]),
+        (["redirect-private def1"], {}, ["0.0.0.0/1", "default"]),
+    ],
+)
+def test_routes(
+    machine: Machine, start_server: StartServer, lines: list[str], present: dict[str, str], absent: list[str]
+) -> None:
+    machine.connect(start_server(push=PUSHED).profile(*lines))
+    found = routes(machine.pair.client)
+    assert {to for to, how in present.items() if how not in found.get(to, "")} == set(), found
+    assert not set(absent) & set(found)
+
+
+@pytest.mark.parametrize(
+    ("server_lines", "lines", "expected"),
+    [
+        (["tun-mtu 1400"], [], 1400),
+        (["tun-mtu 1700"], ["tun-mtu-max 1700"], 1700),
+        (["tun-mtu 1700"], [], 1600),
+        ([], ['pull-filter ignore "tun-mtu"', "tun-mtu 1320"], 1320),
+    ],
+)
+def test_mtu(
+    machine: Machine, start_server: StartServer, server_lines: list[str], lines: list[str], expected: int
+) -> None:
+    machine.connect(start_server(extra=server_lines).profile(*lines))
+    assert mtu(machine.pair.client) == expected
+
+
+# 1500 and 1492 with the headers of IP, UDP, the data channel (4 + 4 + 16), IP and TCP within.
+@pytest.mark.parametrize(
+    ("line", "least", "most"),
+    [
+        ("", 1388, 1400),
+        ("mssfix 0", 1400, 1448),
+        ("mssfix 1000", 924, 936),
+        ("mssfix 1000 mtu", 896, 908),
+        ("mssfix 1000 fixed", 988, 1000),
+    ],
+)
+def test_mssfix(machine: Machine, start_server: StartServer, line: str, least: int, most: int) -> None:
+    """Twelve octets of it are TCP's own for timestamps."""
+    server = start_server(extra=["mssfix 0"])
+    machine.connect(server.profile(line))
+    assert least <= segment_size(machine, server.TUNNEL_V4) <= most
+
+
+def test_inactive_ends_the_session(machine: Machine, start_server: StartServer) -> None:
+    server = start_server()
+    machine.connect(server.profile("inactive 1 100000"))
+    for _ in range(10):
+        if "No sessions available" in machine.sessions():
+            return
+        machine.pair.client.run(["ping", "-c", "1", "-W", "1", "192.0.2.1"], check=False)  # a second passes
+    pytest.fail("still there")
+
+
+def test_push_peer_info(machine: Machine, start_server: StartServer) -> None:
+    server = start_server()
+    machine.connect(server.profile("push-peer-info", "setenv UV_SITE north", "setenv OTHER south"))
+    assert "peer info: UV_SITE=north" in server.log()
+    assert "south" not in server.log()
+
+
+@pytest.mark.parametrize("persist", [False, True])
+def test_persist_tun(machine: Machine, start_server: StartServer, persist: bool) -> None:
+    machine.connect(start_server().profile(*(["persist-tun"] if persist else [])))
+    index = machine.pair.client.run(["cat", "/sys/class/net/tun0/ifindex"]).stdout
+    machine.openvpn3("session-manage", "--config", "vpn", "--pause")
+    assert bool(machine.pair.client.run(["ip", "link", "show", "tun0"], check=False).returncode) != persist
+    machine.openvpn3("session-manage", "--config", "vpn", "--resume")
+    for _ in range(10):
+        if "Client connected" in machine.sessions():
+            break
+        machine.pair.client.run(["ping", "-c", "1", "-W", "1", "192.0.2.1"], check=False)
+    assert (machine.pair.client.run(["cat", "/sys/class/net/tun0/ifindex"]).stdout == index) == persist
+
+
+REFUSES_ONCE = "test -e refused || { touch refused; exit 1; }; "
+
+
+@pytest.mark.parametrize("line", ["", "auth-retry none", "auth-retry nointeract"])
+def test_auth_retry(machine: Machine, start_server: StartServer, line: str) -> None:
+    server = start_server(auth=REFUSES_ONCE + password_script("alice", "right"))
+    server.directory.chmod(0o777)
+    machine.bring_in(server.profile(line), "vpn")
+    done = machine.openvpn3("session-start", "--config", "vpn", input="alice\nright\n", check=False)
+    assert (done.returncode == 0) == ("nointeract" in line), done.stderr
+
+
+def test_remote_random(machine: Machine, start_server: StartServer) -> None:
+    """Twelve servers that nobody is behind are tried in another order than the profile's."""
+    ports = [str(port) for port in range(1, 13)]
+    profile = start_server(proto="tcp").profile(*(f"remote {machine.pair.SERVER_V4} {port} tcp" for port in ports))
+    profile = profile.replace(f"remote {machine.pair.SERVER_V4} 1194 tcp\n", "remote-random\n", 1)
+    machine.bring_in(profile, "vpn")
+    machine.openvpn3("session-start", "--config", "vpn", check=False)
+    tried = re.findall(r"connecting to \S+:(\d+) ", machine.sandbox.log())
+    assert sorted(tried, key=int) == ports
+    assert tried != ports
+
+
+def test_connection_blocks(machine: Machine, start_server: StartServer) -> None:
+    server = start_server(proto="tcp")
+    blocks = [f"<connection>\nremote {machine.pair.SERVER_V4} {port} tcp\n</connection>" for port in (1, 1194)]
+    profile = server.profile(*blocks).replace(f"remote {machine.pair.SERVER_V4} 1194 tcp\n", "", 1)
+    machine.connect(profile)
+    assert re.findall(r"connecting to \S+:(\d+) ", machine.sandbox.log()) == ["1", "1194"]
+
+
+def test_small_control_packets(machine: Machine, start_server: StartServer) -> None:
+    """The largest that the client sends; the server's certificate takes many more of its own."""
+    server = start_server(extra=["verb 7"], wrap="tls-crypt")
+    machine.connect(server.profile("mssfix-ctrl 300"))
+    sizes = [int(size) for size in re.findall(r"UDPv4 READ \[(\d+)\] from", server.log())]
+    assert 250 < max(sizes) <= 300
+
+
+@pytest.mark.parametrize(("kind", "accepted"), [("server", True), ("client", False)])
+def test_ns_cert_type(machine: Machine, start_server: StartServer, kind: str, accepted: bool) -> None:
+    profile = start_server().profile(f"ns-cert-type {kind}").replace("remote-cert-tls server\n", "")
+    machine.bring_in(profile, "vpn")
+    done = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert (done.returncode == 0, "ns-cert-type" in done.stderr) == (accepted, not accepted)
+
+
+@pytest.mark.parametrize(("name", "accepted"), [("server", True), ("serv", True), ("client", False)])
+def test_tls_remote(machine: Machine, start_server: StartServer, name: str, accepted: bool) -> None:
+    machine.bring_in(start_server().profile(f"tls-remote {name}"), "vpn")
+    assert (machine.openvpn3("session-start", "--config", "vpn", check=False).returncode == 0) == accepted
