@@ -29,7 +29,7 @@ help:
 	@echo "make test               checks and all tests (root)"
 	@echo "make test-all           the same with the whole product of modes"
 	@echo "make check              lint, types, import floors"
-	@echo "make docs               the reference in docs/dbus.md, from the code"
+	@echo "make docs               docs/options.md and the reference in docs/dbus.md, from the code"
 	@echo "make fuzz               hostile packets into the data path under AddressSanitizer, for SECONDS=$(SECONDS)"
 	@echo "make fuzz-control       profiles and the control channel under coverage-guided fuzzing, for SECONDS each"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
@@ -56,6 +56,7 @@ check: $(VENV)/.built
 
 docs: $(VENV)/.built
 	$(BIN)/python -m docs.dbus
+	$(BIN)/python -m docs.options
 
 # Python's own allocator would hide small overruns. The package found first is the one beside the working directory.
 fuzz: $(VENV)/.built

@@ -1,10 +1,14 @@
 """What is generated in docs/ is up to date."""
 
-from docs import dbus
+from docs import dbus, options
 
 
 def test_the_reference_is_that_of_the_code() -> None:
     assert dbus.PAGE.read_text() == dbus.page(), "stale: make docs"
+
+
+def test_the_options_are_those_of_the_table() -> None:
+    assert options.PAGE.read_text() == options.page(), "stale: make docs"
 
 
 def test_everything_is_explained() -> None:
