@@ -13,13 +13,13 @@ FACTS = Path(__file__).parents[1] / "tests" / "data" / "profiles" / "option-fact
 INTRODUCTION = """\
 # Options of a profile
 
-What this client does with every option that OpenVPN knows, and what OpenVPN 3 (the C++ core) and OpenVPN 2.6 do with it in a
-client. A profile is checked as a whole when it is imported: what can't be honoured is an error that names the line and says
-what to do; what can be left out safely is a warning in the session's log.
+What this client does with every option that OpenVPN knows, and what OpenVPN 3 (the C++ core) and OpenVPN 2.6 do with it
+in a client. A profile is checked as a whole when it is imported: what can't be honoured is an error that names the line
+and says what to do; what can be left out safely is a warning in the session's log.
 
-`[words]` may be left out; `<block>` means that the option can be, or has to be, an inline block `<name>...</name>`. Files that
-a profile names are put into it as blocks when it is imported. `setenv opt NAME ...` and `ignore-unknown-option NAME` make a
-warning of an unknown or unsupported option.
+`[words]` may be left out; `<block>` means that the option can be, or has to be, an inline block `<name>...</name>`.
+Files that a profile names are put into it as blocks when it is imported. `setenv opt NAME ...` and
+`ignore-unknown-option NAME` make a warning of an unknown or unsupported option.
 
 This page is made from the table that the client itself uses: `make docs`.
 """

@@ -67,7 +67,7 @@ _SERVICES = {
     CONFIG_NAME: ("configmgr", _COPY),
     SESSIONS_NAME: ("sessionmgr", _COPY),
     BACKENDS_NAME: ("backendstart", _COPY),
-    NETCFG_NAME: ("netcfg", f"{_COPY} --state-dir {{folder}}/{_STATE}"),
+    NETCFG_NAME: ("netcfg", f"{_COPY} --detect-resolver --state-dir {{folder}}/{_STATE}"),
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ovpn3.constants import PRODUCT, Framing
 from ovpn3.datapath.engine import CBC_CIPHERS, CIPHERS
 from ovpn3.errors import ConfigurationRefused
-from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, Mssfix, Profile
+from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, DNS_SCOPES, Mssfix, Profile
 from ovpn3.protocol import pkcs12
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
@@ -17,6 +17,7 @@ from ovpn3.secret import Secret
 Options = Iterable[tuple[str, tuple[str, ...]]]
 DEFAULT_PING_S, DEFAULT_PING_RESTART_S = 8.0, 40.0
 DEFAULT_MSSFIX = 1492
+FALLBACK_DNS = ("8.8.8.8", "8.8.4.4")
 
 # How payloads are framed for servers that push nothing of it, by what the profile says: never compressed.
 COMPRESS_FRAMINGS = {
@@ -38,11 +39,8 @@ UNHEEDED = {
 
 
 # The same of overrides, with the value that asks for nothing else than what is done.
-UNHEEDED_OVERRIDES = {
+UNHEEDED_OVERRIDES: dict[str, object] = {
     "allow-compression": "no",
-    "dns-fallback-google": False,
-    "dns-scope": "global",
-    "dns-sync-lookup": False,
     "enterprise-profile": "",
     "ipv6": "default",
 }
@@ -50,8 +48,9 @@ UNHEEDED_OVERRIDES = {
 
 def unheeded_in(profile: Profile, overrides: Mapping[str, object]) -> list[str]:
     """What of the profile and its overrides has no effect yet."""
+    strange_scope = overrides.get("dns-scope", "") not in ("", *DNS_SCOPES)
     options = [option for attribute, option in UNHEEDED.items() if getattr(profile, attribute)]
-    return options + [
+    return [*options, *(["override dns-scope"] if strange_scope else [])] + [
         f"override {name}"
         for name, heeded in UNHEEDED_OVERRIDES.items()
         if overrides.get(name, heeded) not in (heeded, "")
@@ -173,6 +172,17 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Dns:
+    """For the machine's resolver. With a `scope` of tunnel the servers are asked for names in `domains` only."""
+
+    servers: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    scope: str = ""  # global or tunnel; empty: the network service's default
+    dnssec: str = ""  # yes, no or optional
+    transport: str = ""  # plain, dot or doh
+
+
+@dataclass(frozen=True)
 class TunSettings:
     """Wanted state of the tun device. Compared as a whole to see whether a device can be kept."""
 
@@ -182,8 +192,17 @@ class TunSettings:
     reroute_ipv4: bool = False
     reroute_ipv6: bool = False
     bypass_server: bool = True  # keep a route of its own to the server
-    dns_servers: tuple[str, ...] = ()
-    search_domains: tuple[str, ...] = ()
+    dns: Dns = Dns()
+
+
+@dataclass
+class _DnsServer:
+    """One `dns server`."""
+
+    addresses: list[str] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
+    dnssec: str = ""
+    transport: str = ""
 
 
 @dataclass
@@ -193,6 +212,8 @@ class _Collected:
     redirect: bool = False
     dns: list[str] = field(default_factory=list)
     search: list[str] = field(default_factory=list)
+    dns_search: list[str] = field(default_factory=list)
+    servers: dict[int, _DnsServer] = field(default_factory=dict)  # by priority
 
 
 def tun_settings(
@@ -228,8 +249,7 @@ def tun_settings(
         reroute_ipv4=got.redirect and "!ipv4" not in got.flags,
         reroute_ipv6=got.redirect and "ipv6" in got.flags,
         bypass_server="local" not in got.flags,
-        dns_servers=tuple(dict.fromkeys(got.dns)),
-        search_domains=tuple(dict.fromkeys(got.search)),
+        dns=_dns(profile, got),
     )
 
 
@@ -282,9 +302,53 @@ def _collect(got: _Collected, name: str, args: tuple[str, ...], metric: int) -> 
         case "dhcp-option", ("ADAPTER_DOMAIN_SUFFIX", domain, *_):
             got.search.insert(0, _domain(domain))
         case "dns", ("search-domains", *domains):
-            got.search.extend(_domain(d) for d in domains)
-        case "dns", ("server", _, "address", *addresses):
-            got.dns.extend(str(ipaddress.ip_address(a.strip("[]"))) for a in addresses)
+            got.dns_search.extend(_domain(d) for d in domains)
+        case "dns", ("server", priority, what, *values):
+            _collect_server(got.servers.setdefault(int(priority), _DnsServer()), what, values)
+
+
+def _collect_server(server: _DnsServer, what: str, values: list[str]) -> None:
+    match what, values:
+        case "address", addresses:
+            server.addresses += [_dns_address(address) for address in addresses]
+        case "resolve-domains", domains:
+            server.domains += [_domain(domain) for domain in domains]
+        case "dnssec", [("yes" | "no" | "optional") as mode]:
+            server.dnssec = mode
+        case "transport", [mode] if mode.lower() in ("plain", "dot", "doh"):
+            server.transport = mode.lower()
+        case "sni", _:
+            pass
+        case _:
+            raise ValueError("not understood")
+
+
+def _dns_address(text: str) -> str:
+    """ADDRESS, ADDRESS:53 or [ADDRESS]:53."""
+    bare, bracket, port = text.removeprefix("[").partition("]") if text.startswith("[") else text.partition(":")
+    if text.count(":") > 1 and not bracket.startswith("]"):
+        bare, port = text, ""
+    if port.removeprefix(":") not in ("", "53"):
+        raise ValueError("a port other than 53 is not supported")
+    return str(ipaddress.ip_address(bare))
+
+
+def _dns(profile: Profile, got: _Collected) -> Dns:
+    """Where there is a `dns server`, the one of the lowest number counts, and dhcp-options don't."""
+    usable = {priority: server for priority, server in got.servers.items() if server.addresses}
+    if usable:
+        server = usable[min(usable)]
+        servers, scope = server.addresses, "tunnel" if server.domains else ""
+        domains = [*got.dns_search, *server.domains]
+    else:
+        server, servers, domains, scope = _DnsServer(), got.dns, [*got.search, *got.dns_search], ""
+    return Dns(
+        servers=tuple(dict.fromkeys(servers or (FALLBACK_DNS if profile.dns_fallback_google else ()))),
+        domains=tuple(dict.fromkeys(domains)),
+        scope=profile.dns_scope or scope,
+        dnssec=server.dnssec,
+        transport=server.transport,
+    )
 
 
 def _network(

@@ -2,7 +2,7 @@
 
 import os
 
-from ovpn3.client.settings import TunSettings
+from ovpn3.client.settings import Dns, TunSettings
 from ovpn3.constants import TunOffload
 from ovpn3.errors import Ovpn3Error, RemoteError
 from ovpn3.proxies.netcfg import Device, NetworkConfiguration
@@ -70,10 +70,23 @@ class TunDevice:
             await device.set("reroute_ipv6", "b", True)
         if settings.networks:
             await device.add_networks(list(settings.networks))
-        if configure_dns and settings.search_domains:
-            await device.add_dns_search(list(settings.search_domains))
-        if configure_dns and settings.dns_servers:
-            await device.add_dns(list(settings.dns_servers))
+        if configure_dns:
+            await self._configure_dns(device, settings.dns)
+
+    async def _configure_dns(self, device: Device, dns: Dns) -> None:
+        if dns.scope and (dns.servers or dns.domains):
+            try:
+                await device.set("dns_scope", "s", dns.scope)
+            except RemoteError:  # there is no resolver it could go to
+                return
+        if dns.dnssec:
+            await device.set_dnssec(dns.dnssec)
+        if dns.transport:
+            await device.set_dns_transport(dns.transport)
+        if dns.domains:
+            await device.add_dns_search(list(dns.domains))
+        if dns.servers:
+            await device.add_dns(list(dns.servers))
 
     async def taken_back(self) -> bool:
         """Whether the successor of a lost network service, which is there, knows our device."""

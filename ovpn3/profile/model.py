@@ -21,6 +21,7 @@ CompressionPolicy = Literal["no", "asym", "yes"]
 TLS_VERSIONS: tuple[TlsVersion, ...] = ("1.0", "1.1", "1.2", "1.3")
 CERT_PROFILES: tuple[CertProfile, ...] = ("legacy", "preferred", "suiteb")
 COMPRESSION_POLICIES: tuple[CompressionPolicy, ...] = ("no", "asym", "yes")
+DNS_SCOPES = ("global", "tunnel")
 DEFAULT_DATA_CIPHERS = ("AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 
 
@@ -207,6 +208,8 @@ class Profile:
     redirect_private: tuple[Arguments, ...] = ()
     dhcp_options: tuple[Arguments, ...] = ()
     dns: tuple[Arguments, ...] = ()
+    dns_scope: str = ""  # global or tunnel, whatever the server says
+    dns_fallback_google: bool = False
     route_nopull: bool = False
     pull_filters: tuple[PullFilter, ...] = ()
     block_ipv4: bool = False

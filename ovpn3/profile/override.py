@@ -10,6 +10,7 @@ from ovpn3.profile.certificates import check_tls_versions
 from ovpn3.profile.model import (
     CERT_PROFILES,
     COMPRESSION_POLICIES,
+    DNS_SCOPES,
     HttpProxy,
     Profile,
     Proto,
@@ -62,6 +63,8 @@ def apply(profile: Profile, overrides: Overrides) -> Profile:
         ),
         enable_legacy_algorithms=_flag(overrides, "enable-legacy-algorithms", profile.enable_legacy_algorithms),
         auth_fail_retry=_flag(overrides, "auth-fail-retry", profile.auth_fail_retry),
+        dns_scope=scope if (scope := str(overrides.get("dns-scope", ""))) in DNS_SCOPES else profile.dns_scope,
+        dns_fallback_google=_flag(overrides, "dns-fallback-google", profile.dns_fallback_google),
         persist_tun=_flag(overrides, "persist-tun", profile.persist_tun),
         verb=_value(overrides, "log-level", _to_log_level, profile.verb),
         data_threads=_value(overrides, "data-threads", _to_data_threads, profile.data_threads),

@@ -45,6 +45,12 @@ class Device(Proxy):
     async def add_dns_search(self, domains: list[str]) -> None:
         await self.call("AddDNSSearch", "as", domains)
 
+    async def set_dnssec(self, mode: str) -> None:
+        await self.call("SetDNSSEC", "s", mode)
+
+    async def set_dns_transport(self, mode: str) -> None:
+        await self.call("SetDNSTransport", "s", mode)
+
     async def establish(self, offloads: int = 0) -> tuple[int, TunOffload]:
         """Descriptor of the tun device, ours to close, and which of the offloads it has: see `ovpn3.net.tun.Tun`.
 

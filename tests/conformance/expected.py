@@ -295,20 +295,20 @@ NEW_VALUES = {
     "mtu": 1400,
     "layer": 3,
     "txqueuelen": 100,
+    "dns_scope": "tunnel",
 }
-WRONG_VALUES = {"log_level": 7, "log_verbosity": 7, "name": "", "mtu": 67, "layer": 1}
+WRONG_VALUES = {"log_level": 7, "log_verbosity": 7, "name": "", "mtu": 67, "layer": 1, "dns_scope": "moon"}
 # Those that can be written, but to no other value.
 FIXED = {
     ("sessions.session", "dco"): (True, "data channel offload to the kernel is not available"),
     ("client.session", "dco"): (True, "data channel offload to the kernel is not available"),
-    ("netcfg.device", "dns_scope"): ("global", "there is no resolver back end"),
 }
 
 # -- signals --------------------------------------------------------------------------------------
 # Announced as by the original, and as little sent.
 NEVER_SENT = {
     ("backends.root", "StatusChange"),
-    ("netcfg.root", "NetworkChange"),  # comes from the devices
+    ("netcfg.root", "NetworkChange"),  # comes from the devices, but for DNS
     ("netcfg.dco", "Log"),
     ("netcfg.dco", "NetworkChange"),
 }

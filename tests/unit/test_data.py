@@ -155,7 +155,11 @@ def test_signals_of_client_processes_are_for_the_account_and_through_the_log_for
         (CONFIG_NAME, ACCOUNT, '"@BINDIR@/openvpn3-service-configmgr" --state-dir "@STATEDIR@/configs"'),
         (SESSIONS_NAME, ACCOUNT, '"@BINDIR@/openvpn3-service-sessionmgr"'),
         (BACKENDS_NAME, ACCOUNT, '"@BINDIR@/openvpn3-service-backendstart"'),
-        (NETCFG_NAME, ROOT, '"@BINDIR@/openvpn3-service-netcfg" --state-dir "@STATEDIR@" --user "@USER@"'),
+        (
+            NETCFG_NAME,
+            ROOT,
+            '"@BINDIR@/openvpn3-service-netcfg" --detect-resolver --state-dir "@STATEDIR@" --user "@USER@"',
+        ),
     ],
 )
 def test_activation(name: str, user: str, arguments: str) -> None:

@@ -37,8 +37,9 @@ def become_service(options: Namespace) -> None:
     if options.redirect_method is not RedirectMethod.BIND_DEVICE:
         privileges.forget(Cap.NET_RAW)
     # Containers and minimal systems have /dev/net/tun for root only. Then the means to open it anyway is kept, but
-    # off. Whether it is needed is easiest told as the account: access lists and all are taken into view.
-    if os.access(tun.DEVICE, os.R_OK | os.W_OK):
+    # off. Whether it is needed is easiest told as the account: access lists and all are taken into view. The same for
+    # /etc/resolv.conf, unless systemd-resolved does it all.
+    if os.access(tun.DEVICE, os.R_OK | os.W_OK) and not (options.resolv_conf or options.detect_resolver):
         privileges.forget(Cap.DAC_OVERRIDE)
 
 

@@ -15,7 +15,7 @@ from ovpn3.net.tun import Tun, open_tun
 from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller
-from ovpn3_services.netcfg.dns import DnsSettings
+from ovpn3_services.netcfg.dns import DnsSettings, TunnelDns
 from ovpn3_services.netcfg.journal import pack_steps, pack_wanted, unpack_steps, unpack_wanted
 from ovpn3_services.netcfg.settings import RedirectMethod
 from ovpn3_services.netcfg.tools import Tools
@@ -53,6 +53,11 @@ class NetDevice(DBusObject):
         self._wanted = Wanted()
         self._dns = DnsSettings()
         self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
+
+    @property
+    def tunnel_dns(self) -> TunnelDns | None:
+        """What the resolver is to know; None while there is no kernel device."""
+        return self._dns.of_tunnel(self.index, self._name) if self.index and self._tools.resolver.available else None
 
     @property
     def index(self) -> int:
@@ -138,6 +143,7 @@ class NetDevice(DBusObject):
             self._tell(notify.removed([step for step in before if step not in after]))
             self._tell(notify.added([step for step in after if step not in before]))
             self._tools.journal.put("device", self.path, **self._packed())
+            await self._tools.resolver.update()
 
     @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
@@ -221,11 +227,13 @@ class NetDevice(DBusObject):
     @prop("dns_scope", "s", read=administrator, write=administrator)
     def dns_scope(self, call: Call) -> str:
         """global or tunnel; empty without a resolver back end, and then it can't be set."""
-        return ""
+        return self._dns.scope if self._tools.resolver.available else ""
 
     @dns_scope.setter
     def set_dns_scope(self, call: Call, value: str) -> None:
-        raise ConfigurationRefused("there is no resolver back end")
+        if not self._tools.resolver.available:
+            raise ConfigurationRefused("there is no resolver back end")
+        self._dns.set_scope(value)
 
     # These two are announced as one text by the original, and sent as a list.
     @prop("dns_name_servers", "s", wire="as", read=administrator)
@@ -261,6 +269,7 @@ class NetDevice(DBusObject):
             self._tell([(NetworkChange.DEVICE_ADDED, {}), *notify.added(self._device.applied)])
             # Before the caller has the descriptor: until then the device goes with us, and needs no entry.
             self._tools.journal.put("device", self.path, **self._packed())
+            await self._tools.resolver.update()
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
 
@@ -287,6 +296,7 @@ class NetDevice(DBusObject):
             self._tools.log.error(f"{self._name}: {e}", path=self.path)
         self._tools.journal.drop("device", self.path)
         if applied:
+            await self._tools.resolver.update()
             self._tell([*notify.removed(applied), (NetworkChange.DEVICE_REMOVED, {})])
 
     # -- for a successor ----------------------------------------------------------------------------
@@ -310,6 +320,7 @@ class NetDevice(DBusObject):
         self._dns.add_servers(dns.servers)
         self._dns.add_search_domains(dns.search_domains)
         self._dns.dnssec, self._dns.transport = str(dns.dnssec), str(dns.transport)
+        self._dns.set_scope(dns.scope)
         self._device.take_over(int(packed["index"]), unpack_steps(packed["applied"]))
 
     def _applicable(self) -> Wanted:
@@ -327,4 +338,5 @@ class NetDevice(DBusObject):
             self._tools.subscribers.tell(self.path, self._name, change, details)
 
     def _no_resolver(self, call: Call) -> None:
-        self._tools.log.error(f"{call.member} has no effect: there is no resolver back end", path=self.path)
+        if not self._tools.resolver.available:
+            self._tools.log.error(f"{call.member} has no effect: there is no resolver back end", path=self.path)

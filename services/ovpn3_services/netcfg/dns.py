@@ -1,7 +1,8 @@
-"""DNS settings of a device. They are kept; there is no resolver back end that could apply them."""
+"""DNS settings of a device: collected over the bus, and what a resolver is told of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ovpn3.errors import ConfigurationRefused
 from ovpn3_services.netcfg import checked
@@ -11,12 +12,33 @@ TRANSPORTS = ("plain", "dot", "doh")
 MAX_ENTRIES = 256
 
 
+class Scope(StrEnum):
+    """Which names the servers of a tunnel are asked for: all, or those in its own domains."""
+
+    GLOBAL = "global"
+    TUNNEL = "tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelDns:
+    """Of a device that is up."""
+
+    index: int
+    name: str
+    servers: tuple[str, ...]
+    domains: tuple[str, ...]
+    scope: Scope = Scope.GLOBAL
+    dnssec: str = "unset"
+    transport: str = ""
+
+
 @dataclass(slots=True)
 class DnsSettings:
     servers: list[str] = field(default_factory=list)
     search_domains: list[str] = field(default_factory=list)
     dnssec: str = "unset"
     transport: str = ""
+    scope: str = Scope.GLOBAL.value
 
     def add_servers(self, servers: Iterable[str]) -> None:
         _extend(self.servers, [str(checked.host(server, ":" in server)) for server in servers])
@@ -26,6 +48,13 @@ class DnsSettings:
 
     def set_dnssec(self, mode: str) -> None:
         self.dnssec = _one_of(DNSSEC_MODES, mode, "DNSSEC mode")
+
+    def set_scope(self, scope: str) -> None:
+        self.scope = _one_of(tuple(Scope), scope, "DNS scope")
+
+    def of_tunnel(self, index: int, name: str) -> TunnelDns:
+        servers, domains = tuple(self.servers), tuple(self.search_domains)
+        return TunnelDns(index, name, servers, domains, Scope(self.scope), self.dnssec, self.transport)
 
     def set_transport(self, mode: str) -> None:
         self.transport = _one_of(TRANSPORTS, mode, "DNS transport")

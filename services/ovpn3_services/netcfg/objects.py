@@ -15,6 +15,7 @@ from ovpn3.net.route import best_hop
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller, Callers
 from ovpn3_services.netcfg.device import NetDevice
+from ovpn3_services.netcfg.dns import Scope, TunnelDns
 from ovpn3_services.netcfg.protect import protect_socket
 from ovpn3_services.netcfg.settings import RedirectMethod, config_file
 from ovpn3_services.netcfg.tools import Tools
@@ -34,6 +35,7 @@ class NetCfg(DBusObject):
         self._devices: dict[str, NetDevice] = {}
         self._protecting: set[Caller] = set()
         self.callers = Callers(tools.dispatcher.bus, self._on_caller_left)
+        tools.resolver.tunnels = self._dns_of_tunnels
 
     def busy(self) -> bool:
         """Whether somebody relies on us."""
@@ -120,12 +122,12 @@ class NetCfg(DBusObject):
     @prop("global_dns_servers", "as", read=anyone)
     def global_dns_servers(self, call: Call) -> list[str]:
         """Name servers of devices with global scope."""
-        return []
+        return [server for dns in self._dns_of_tunnels() if dns.scope is Scope.GLOBAL for server in dns.servers]
 
     @prop("global_dns_search", "as", read=anyone)
     def global_dns_search(self, call: Call) -> list[str]:
         """Search domains of devices with global scope."""
-        return []
+        return [domain for dns in self._dns_of_tunnels() if dns.scope is Scope.GLOBAL for domain in dns.domains]
 
     @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
@@ -178,6 +180,9 @@ class NetCfg(DBusObject):
         await self._tools.bypasses.release(caller.peer.name, keep=[server])
         way = f"by {hop.gateway or 'link'}" if hop else "on this machine"
         self._tools.log.verb1(f"server {server.network_address} is reached around the tunnel, {way}")
+
+    def _dns_of_tunnels(self) -> list[TunnelDns]:
+        return [dns for device in self._devices.values() if (dns := device.tunnel_dns)]
 
     def _add(self, device: NetDevice) -> None:
         self._tools.dispatcher.export(device.path, device)

@@ -6,7 +6,7 @@ Killed, it takes nothing down: its successor goes on with what the journal tells
 from argparse import Namespace
 from pathlib import Path
 
-from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup
+from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup, NetworkChange
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
 from ovpn3.net.bypass import Bypasses, Holders
 from ovpn3.net.netlink import AsyncIPRoute
@@ -17,6 +17,7 @@ from ovpn3_services.netcfg import journal
 from ovpn3_services.netcfg.journal import Journal
 from ovpn3_services.netcfg.notify import Subscribers
 from ovpn3_services.netcfg.objects import NetCfg
+from ovpn3_services.netcfg.resolver import Resolver
 from ovpn3_services.netcfg.succession import Succession
 from ovpn3_services.netcfg.tools import Tools
 
@@ -37,6 +38,7 @@ class NetCfgService(Service):
             dispatcher=self.dispatcher,
             subscribers=Subscribers(bus, self._journal),
             journal=self._journal,
+            resolver=Resolver(bus, options, self.log, self._tell_dns),
             log=self.log,
             options=options,
         )
@@ -45,9 +47,7 @@ class NetCfgService(Service):
     async def start(self) -> None:
         for complaint in self.options.complaints:
             self.log.warn(complaint)
-        if self.options.resolv_conf or self.options.systemd_resolved:
-            self.log.warn("the configured DNS resolver back end is not available")
-        self.log.warn("no DNS resolver back end: DNS settings are ignored")
+        await self._tools.resolver.start()
         await self._root.callers.watch()
         # Not while another netcfg runs: we shall be refused its name.
         if not await self.bus.name_owner(self.name):
@@ -58,8 +58,12 @@ class NetCfgService(Service):
         (bus_id,) = await self.bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetId")
         self._journal.open(journal.circumstances(bus_id))
         await Succession(self._root, self._tools).begin()
+        await self._tools.resolver.update()
         if not self.busy() and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
+
+    def _tell_dns(self, device: str, change: NetworkChange, details: dict[str, str]) -> None:
+        self._tools.subscribers.tell(NETCFG_PATH, device, change, details)
 
     def _note_bypass(self, network: Network, hop: Hop, holders: Holders) -> None:
         if holders:
@@ -74,4 +78,5 @@ class NetCfgService(Service):
 
     async def stop(self) -> None:
         await self._root.callers.forget_all()
+        self._tools.resolver.close()
         self._ipr.close()

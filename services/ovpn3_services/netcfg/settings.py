@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     resolver = options.add_mutually_exclusive_group()
     resolver.add_argument("--resolv-conf", default="", metavar="FILE", help="put DNS settings into this file")
     resolver.add_argument("--systemd-resolved", action="store_true", help="give DNS settings to systemd-resolved")
+    resolver.add_argument(
+        "--detect-resolver", action="store_true", help="find out whose DNS settings count, each time there are any"
+    )
     options.add_argument(
         "--redirect-method",
         type=RedirectMethod,
@@ -74,7 +77,7 @@ def apply_file(options: argparse.Namespace) -> list[str]:
         complaints.append(str(e))
         settings = {}
     if settings.get("resolv_conf_file") or flag(settings.get("systemd_resolved")):
-        options.resolv_conf, options.systemd_resolved = "", False
+        options.resolv_conf, options.systemd_resolved, options.detect_resolver = "", False, False
     for field, value in settings.items():
         if field not in _FIELDS:
             continue

@@ -9,6 +9,7 @@ from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3_services.common.log import Log
 from ovpn3_services.netcfg.journal import Journal
 from ovpn3_services.netcfg.notify import Subscribers
+from ovpn3_services.netcfg.resolver import Resolver
 
 
 @dataclass(frozen=True)
@@ -18,5 +19,6 @@ class Tools:
     dispatcher: Dispatcher
     subscribers: Subscribers
     journal: Journal
+    resolver: Resolver
     log: Log
     options: Namespace

@@ -9,6 +9,7 @@ import pytest
 from ovpn3.client.settings import (
     UNHEEDED,
     Address,
+    Dns,
     TunSettings,
     framing,
     mss_limit,
@@ -19,6 +20,7 @@ from ovpn3.client.settings import (
 from ovpn3.constants import Framing
 from ovpn3.datapath.engine import cipher, payload_room
 from ovpn3.errors import ConfigurationRefused
+from ovpn3.profile import apply
 from ovpn3.profile.model import Mssfix, Profile, Remote
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import WrapMode
@@ -107,7 +109,7 @@ def test_the_default_metric_holds_for_routes_without_their_own() -> None:
 def test_a_bad_option_is_left_out_and_told(name: str, args: tuple[str, ...]) -> None:
     notes: list[str] = []
     made = tun_settings(PLAIN, (*SUBNET, (name, args)), notes.append)
-    assert (made.networks, made.dns_servers, made.search_domains) == ((), (), ())
+    assert (made.networks, made.dns) == ((), Dns())
     assert len(notes) == 1
     assert name in notes[0]
 
@@ -126,15 +128,52 @@ def test_redirection(flags: tuple[str, ...], ipv4: bool, ipv6: bool, bypass: boo
     assert (made.reroute_ipv4, made.reroute_ipv6, made.bypass_server) == (ipv4, ipv6, bypass)
 
 
-def test_dns_of_both_forms() -> None:
-    made = settings(
-        ("dhcp-option", ("DNS", "10.8.0.1")),
-        ("dhcp-option", ("DOMAIN", "corp.example")),
-        ("dns", ("server", "0", "address", "10.8.0.1", "fd00::1")),
-        ("dns", ("search-domains", "lab.example")),
-    )
-    assert made.dns_servers == ("10.8.0.1", "fd00::1")
-    assert made.search_domains == ("corp.example", "lab.example")
+SERVER = ("dns", ("server", "0", "address", "10.8.0.1", "[fd00::1]:53", "fd00::2", "10.8.0.2:53"))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            [("dhcp-option", ("DNS", "10.8.0.1")), ("dhcp-option", ("DOMAIN", "a.example"))],
+            Dns(("10.8.0.1",), ("a.example",)),
+        ),
+        (
+            [SERVER, ("dhcp-option", ("DNS", "10.9.9.9")), ("dhcp-option", ("DOMAIN", "old.example"))],
+            Dns(("10.8.0.1", "fd00::1", "fd00::2", "10.8.0.2")),
+        ),
+        (
+            [
+                ("dns", ("server", "5", "address", "10.9.9.9")),
+                ("dns", ("server", "1", "address", "10.8.0.1")),
+                ("dns", ("server", "1", "resolve-domains", "corp.example")),
+                ("dns", ("server", "1", "dnssec", "optional")),
+                ("dns", ("server", "1", "transport", "DoT")),
+                ("dns", ("server", "1", "sni", "dns.example")),
+                ("dns", ("server", "-1", "resolve-domains", "no.address.example")),
+                ("dns", ("search-domains", "lab.example")),
+            ],
+            Dns(("10.8.0.1",), ("lab.example", "corp.example"), "tunnel", "optional", "dot"),
+        ),
+    ],
+)
+def test_dns(options: list[tuple[str, tuple[str, ...]]], expected: Dns) -> None:
+    assert settings(*options).dns == expected
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("server", "0", "address", "10.8.0.1:853"), ("server", "x", "address", "10.8.0.1"), ("server", "0", "port", "5")],
+)
+def test_dns_that_is_not_understood(args: tuple[str, ...]) -> None:
+    notes: list[str] = []
+    assert tun_settings(PLAIN, (*SUBNET, ("dns", args)), notes.append).dns == Dns()
+    assert len(notes) == 1
+
+
+def test_dns_of_overrides() -> None:
+    profile = apply(PLAIN, {"dns-scope": "tunnel", "dns-fallback-google": True})
+    assert tun_settings(profile, SUBNET, lambda _: None).dns == Dns(("8.8.8.8", "8.8.4.4"), (), "tunnel")
 
 
 def test_the_profile_comes_first() -> None:
@@ -233,7 +272,7 @@ def test_peer_info_is_told_only_if_the_profile_says_so() -> None:
 
 def test_options_without_effect_are_named() -> None:
     assert unheeded_in(PLAIN, {"dns-scope": "global", "ipv6": "", "persist-tun": True}) == []
-    assert unheeded_in(PLAIN, {"dns-scope": "tunnel", "ipv6": "no"}) == ["override dns-scope", "override ipv6"]
+    assert unheeded_in(PLAIN, {"dns-scope": "moon", "ipv6": "no"}) == ["override dns-scope", "override ipv6"]
     profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, replay_window=(64, 15))
     assert unheeded_in(profile, {}) == ["block-ipv6", "replay-window"]
     assert set(UNHEEDED) <= {field.name for field in fields(Profile)}

@@ -1,0 +1,144 @@
+"""Which resolver this machine has, and that it knows the DNS settings of all tunnels."""
+
+import asyncio
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, Protocol, final
+
+from ovpn3.constants import NetworkChange
+from ovpn3.dbus.bus import Bus, Subscription
+from ovpn3.errors import NetworkError, RemoteError
+from ovpn3.proxies import resolved as resolve1
+from ovpn3_services.common.log import Log
+from ovpn3_services.netcfg.dns import Scope, TunnelDns
+from ovpn3_services.netcfg.resolvconf import ResolvConf, is_ours
+from ovpn3_services.netcfg.resolved import Resolved
+
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+Tell = Callable[[str, NetworkChange, dict[str, str]], None]
+
+
+class Backend(Protocol):
+    name: str
+
+    async def apply(self, tunnels: Sequence[TunnelDns]) -> None: ...
+    async def refresh(self) -> None: ...
+
+
+@final
+class Resolver:
+    """The back end that the options name, or the one that is found each time something is to be set up.
+
+    `tunnels` gives those that are up, in the order in which they came; `tell` hears of what changed, by device name.
+    Failures are logged: a tunnel without its DNS settings is still a tunnel.
+    """
+
+    def __init__(self, bus: Bus, options: Namespace, log: Log, tell: Tell) -> None:
+        self._bus, self._log, self._tell = bus, log, tell
+        self._detect = bool(options.detect_resolver)
+        self._resolved = Resolved(bus)
+        self._backend: Backend | None = None
+        if options.systemd_resolved:
+            self._backend = self._resolved
+        elif options.resolv_conf:
+            self._backend = ResolvConf(Path(options.resolv_conf))
+        self._fixed = self._backend is not None
+        self._told: list[tuple[str, NetworkChange, str]] = []
+        self._begun = False  # the first time, what a predecessor has left is dealt with
+        self._lock = asyncio.Lock()
+        self._watch: Subscription | None = None
+        self.tunnels: Callable[[], Iterable[TunnelDns]] = tuple
+
+    @property
+    def available(self) -> bool:
+        return self._fixed or self._detect
+
+    async def start(self) -> None:
+        if not self.available:
+            self._log.warn("no DNS resolver back end: DNS settings are ignored")
+            return
+        self._watch = await self._bus.watch_name(resolve1.NAME, self._on_resolved)
+
+    def close(self) -> None:
+        if self._watch:
+            self._watch.cancel()
+
+    async def update(self) -> None:
+        """Have the resolver know what the tunnels want now."""
+        if not self.available:
+            return
+        async with self._lock:
+            tunnels = [t for t in self.tunnels() if t.servers or t.domains]
+            if not tunnels and not self._told and self._begun:
+                return
+            self._begun = True
+            try:
+                backend = await self._choose()
+                await backend.apply(tunnels)
+            except (NetworkError, RemoteError) as e:
+                self._log.error(f"DNS settings: {e}")
+                return
+            if isinstance(backend, ResolvConf) and any(t.scope is Scope.TUNNEL for t in tunnels):
+                self._log.warn("a DNS scope of tunnel takes systemd-resolved: these servers are not used")
+            self._announce(tunnels)
+
+    async def _choose(self) -> Backend:
+        """What was set up in the one before is taken back there."""
+        if self._fixed:
+            assert self._backend is not None
+            return self._backend
+        uses_resolved = await self._bus.name_owner(resolve1.NAME) and _names_stub(RESOLV_CONF)
+        present: Backend
+        if uses_resolved:
+            present = self._resolved
+        else:
+            present = self._backend if isinstance(self._backend, ResolvConf) else ResolvConf(RESOLV_CONF)
+        if present is not self._backend:
+            if self._backend is not None:
+                await self._backend.apply(())
+            self._log.verb1(f"DNS settings go to {present.name}")
+            self._backend = present
+        return present
+
+    def _on_resolved(self, owner: str | None) -> None:
+        if owner and self._backend is self._resolved:
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            try:
+                await self._resolved.refresh()
+            except (NetworkError, RemoteError) as e:
+                self._log.error(f"DNS settings: {e}")
+
+    def _announce(self, tunnels: Sequence[TunnelDns]) -> None:
+        now = [
+            *((t.name, NetworkChange.DNS_SERVER_ADDED, server) for t in tunnels for server in t.servers),
+            *((t.name, NetworkChange.DNS_SEARCH_ADDED, domain) for t in tunnels for domain in t.domains),
+        ]
+        for name, kind, value in self._told:
+            if (name, kind, value) not in now:
+                gone = REMOVED[kind]
+                self._tell(name, gone, {DETAIL[kind]: value})
+        for name, kind, value in now:
+            if (name, kind, value) not in self._told:
+                self._tell(name, kind, {DETAIL[kind]: value})
+        self._told = now
+
+
+REMOVED: Final = {
+    NetworkChange.DNS_SERVER_ADDED: NetworkChange.DNS_SERVER_REMOVED,
+    NetworkChange.DNS_SEARCH_ADDED: NetworkChange.DNS_SEARCH_REMOVED,
+}
+DETAIL: Final = {NetworkChange.DNS_SERVER_ADDED: "dns_server", NetworkChange.DNS_SEARCH_ADDED: "search_domain"}
+
+
+def _names_stub(path: Path) -> bool:
+    """Whether the machine's programs ask systemd-resolved. Our own file says nothing about that."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return False
+    return not is_ours(text) and any(line.split()[:2] == ["nameserver", resolve1.STUB] for line in text.splitlines())
