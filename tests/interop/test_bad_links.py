@@ -1,5 +1,6 @@
 """Links that lose, repeat, reorder, delay and damage what they carry: handshake, renegotiation and data of a tunnel."""
 
+import re
 import statistics
 import subprocess
 import sys
@@ -90,7 +91,9 @@ def damaged(net: Namespace) -> list[str]:
 def test_handshake_and_renegotiation(
     machine: Machine, start_server: StartServer, start_link: StartLink, harm: str, seed: int
 ) -> None:
-    server = start_server(reneg_sec=4, wrap="tls-crypt" if seed % 2 else "none")
+    # Without a digest of their own, control packets lean on UDP's checksum, which these links make anew.
+    plain = seed % 2 == 0 and not re.search("corrupt|truncate", HARMS[harm])
+    server = start_server(reneg_sec=4, wrap="none" if plain else "tls-crypt")
     start_link(HARMS[harm], seed=seed)
     machine.connect(profile(server, "server-poll-timeout 60"))
     sent = answered = 0
