@@ -15,6 +15,7 @@ OPENVPN3 = Program(
         "session-start": "Start a session",
         "session-manage": "Pause, resume, restart or end a session",
         "session-auth": "Continue sessions that wait for authentication",
+        "session-acl": "Show and change who may use a session",
         "session-stats": "Show the counters of a session",
         "sessions-list": "List sessions",
         "log": "Follow the log of a session",

@@ -340,6 +340,14 @@ class Bus:
         except RemoteError:
             return ""
 
+    async def pid_of(self, name: str) -> int:
+        """Process that owns `name`; 0 if there is none."""
+        what = "GetConnectionUnixProcessID"
+        try:
+            return int((await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, what, "s", name))[0])
+        except RemoteError:
+            return 0
+
     async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
         """Call `changed(owner)` for each new owner of `name`, and with "" when it is gone.
 

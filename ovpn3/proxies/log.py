@@ -30,6 +30,12 @@ class Log(Proxy):
     async def assign_session(self, session_path: str, interface: str) -> None:
         await self.call("AssignSession", "os", session_path, interface)
 
+    async def subscribers(self) -> list[tuple[str, str, str, str]]:
+        """Who is attached: tag, unique bus name, interface, and a text for an object path."""
+        return [
+            (tag, name, interface, path) for tag, name, interface, path in (await self.call("GetSubscriberList"))[0]
+        ]
+
     async def proxy_log_events(self, target: str, session_path: str) -> LogProxy:
         body = await self.call("ProxyLogEvents", "so", target, session_path)
         return LogProxy(self.bus, body[0])

@@ -104,6 +104,13 @@ class NetworkConfiguration(Proxy):
         """Have the service started again; False if it isn't there `within_s` seconds later."""
         return await self.bus.bring_back(self.service, within_s)
 
+    async def subscribers(self) -> list[tuple[str, int]]:
+        """Unique bus names, and masks of NetworkChange."""
+        return [(name, mask) for name, mask in (await self.call("NotificationSubscriberList"))[0]]
+
+    async def unsubscribe(self, name: str) -> None:
+        await self.call("NotificationUnsubscribe", "s", name)
+
     async def cleanup(self) -> None:
         """Remove all that this process has set up."""
         await self.call("Cleanup")

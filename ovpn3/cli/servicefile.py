@@ -1,0 +1,76 @@
+"""The settings file of a service, shown and edited: what `log-service` and `netcfg-service` have in common."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ovpn3 import settingsfile
+from ovpn3.cli.command import BadValue, CommandError, Option, Options
+from ovpn3.cli.text import one_line, yes_no
+from ovpn3.errors import ConfigurationRefused
+from ovpn3.files import write_atomically
+
+OPTIONS = (
+    Option("config-show", help="Show the settings file"),
+    Option("config-set", "", "KEY", "Set KEY in the settings file to the VALUE that follows", last=True),
+    Option("config-unset", "", "KEY", "Remove KEY from the settings file", last=True),
+    Option("config-file-override", "", "FILE", "Another file than the service's own", last=True),
+)
+MODES = ("config-show", "config-set", "config-unset")
+UNREADABLE = 2  # exit code
+BOOLEAN_WORDS = ("1", "yes", "true")
+
+
+class ServiceFile:
+    """`keys`: field of the file by option key. `booleans` are such fields, of `exclusive` only one may be set."""
+
+    def __init__(self, keys: Mapping[str, str], booleans: tuple[str, ...], exclusive: tuple[str, ...]) -> None:
+        self._keys, self._booleans, self._exclusive = keys, booleans, exclusive
+
+    def edit(self, file: str, options: Options) -> int:
+        """Do what one of MODES asks for; the exit code. The service reads its file when it starts."""
+        mode = options.exclusive(*MODES)
+        path = Path(options.get("config-file-override", file))
+        if str(path) == ".":
+            raise CommandError("the service has no settings file: name one with --config-file-override")
+        try:
+            present = settingsfile.read(path)
+        except ConfigurationRefused as e:
+            print(one_line(e))
+            return UNREADABLE
+        if mode == "config-show":
+            return self._show(path, present)
+        key, settings = options.get(mode), dict(present or {})
+        field = self._keys.get(key)
+        if field is None:
+            raise BadValue(f"there is no key {key!r}; there are {', '.join(self._keys)}")
+        if mode == "config-unset":
+            settings.pop(field, None)
+        else:
+            if len(options.arguments) != 1:
+                raise CommandError(f"--config-set {key} takes one value")
+            others = [f for f in self._exclusive if f in settings and f != field] if field in self._exclusive else []
+            if others:
+                print(f"{field} and {others[0]} exclude each other: unset {others[0]} first")
+                return 0
+            settings[field] = self._value(field, options.arguments[0])
+        self._write(path, settings)
+        return 0
+
+    def _show(self, path: Path, settings: settingsfile.Settings | None) -> int:
+        if settings is None:
+            print(f"there is no {path}")
+            return UNREADABLE
+        names = {field: key for key, field in self._keys.items()}
+        for field, value in settings.items():
+            shown = yes_no(settingsfile.flag(value)) if field in self._booleans else one_line(value)
+            print(f"{names.get(field, one_line(field)):>24}: {shown}")
+        return 0
+
+    def _value(self, field: str, text: str) -> object:
+        return text in BOOLEAN_WORDS if field in self._booleans else text
+
+    def _write(self, path: Path, settings: settingsfile.Settings) -> None:
+        """With the owner that the present file has, or else its directory."""
+        kept = (path if path.exists() else path.parent).stat()
+        write_atomically(path, settingsfile.dump(settings), mode=0o644, owner=(kept.st_uid, kept.st_gid))
+        print(f"{path} written; the service reads it when it starts the next time")

@@ -1,0 +1,93 @@
+"""`log-service`: how and where the log service logs."""
+
+from ovpn3.cli import servicefile
+from ovpn3.cli.command import Command, Option, Options
+from ovpn3.cli.selection import system_bus
+from ovpn3.cli.servicefile import ServiceFile
+from ovpn3.cli.text import one_line, yes_no
+from ovpn3.proxies.log import Log
+
+FILE = ServiceFile(
+    {
+        "journald": "journald",
+        "syslog": "syslog",
+        "log-file": "log_file",
+        "syslog-facility": "syslog_facility",
+        "colour": "log_file_colour",
+        "log-level": "log_level",
+        "service-log-dbus-details": "log_dbus_details",
+        "timestamp": "timestamp",
+        "no-logtag-prefix": "no_logtag_prefix",
+        "idle-exit": "idle_exit",
+    },
+    ("journald", "syslog", "log_file_colour", "log_dbus_details", "timestamp", "no_logtag_prefix"),
+    ("journald", "syslog", "log_file"),
+)
+BOOLEAN = ("false", "true")
+OPTIONS = (
+    Option("log-level", "", "LEVEL", "Write lines up to this level", values=tuple("0123456")),
+    Option("timestamp", "", "BOOL", "Begin each line with date and time", values=BOOLEAN),
+    Option("dbus-details", "", "BOOL", "Log who sent what from where", values=BOOLEAN),
+    Option("enable-log-prefix", "", "BOOL", "Begin lines in the journal with their sender's tag", values=BOOLEAN),
+    Option("list-subscriptions", help="List who is attached"),
+    *servicefile.OPTIONS,
+)
+# Option, property, label.
+SWITCHES = (
+    ("timestamp", "timestamp", "Log timestamps"),
+    ("enable-log-prefix", "log_prefix_logtag", "Log tag prefix enabled"),
+    ("dbus-details", "log_dbus_details", "Log D-Bus details"),
+)
+COLUMNS = "{:<22} {:>8} {:<12} {:<36} {}"
+RULE = "-" * 120
+
+
+async def run(options: Options) -> int:
+    wanted = {prop: options.flag(name) for name, prop, _ in SWITCHES if options.has(name)}
+    level = options.log_level() if options.has("log-level") else None
+    if any(options.has(mode) for mode in servicefile.MODES) and options.has("config-file-override"):
+        return FILE.edit("", options)
+    async with system_bus() as bus:
+        log = Log(bus)
+        if any(options.has(mode) for mode in servicefile.MODES):
+            return FILE.edit(str(await log.get("config_file")), options)
+        if options.has("list-subscriptions"):
+            return await _list(log)
+        before = await log.get_all()
+        for prop, value in wanted.items():
+            if value != before[prop]:
+                await log.set(prop, "b", value)
+        if level is not None and level != before["log_level"]:
+            await log.set("log_level", "u", level)
+        _show(before, await log.get_all())
+    return 0
+
+
+def _show(before: dict[str, object], now: dict[str, object]) -> None:
+    lines = [
+        ("Log method", one_line(now["log_method"]), ""),
+        ("Attached log subscriptions", str(now["num_attached"]), ""),
+    ]
+    for _, prop, label in SWITCHES:
+        if prop != "log_prefix_logtag" or now["log_method"] == "journald":
+            lines.append((label, yes_no(now[prop]), yes_no(before[prop])))
+    lines.append(("Current log level", str(now["log_level"]), str(before["log_level"])))
+    for label, value, old in lines:
+        print(f"{label:>26}: {value}{f' (was {old})' if old and old != value else ''}")
+
+
+async def _list(log: Log) -> int:
+    found = await log.subscribers()
+    if not found:
+        print("No attached log subscriptions")
+        return 0
+    print(COLUMNS.format("Tag", "PID", "Bus name", "Interface", "Object path"))
+    print(RULE)
+    for tag, name, interface, path in found:
+        pid = await log.bus.pid_of(name)
+        print(COLUMNS.format(*map(one_line, (tag, pid or "", name, interface, path))).rstrip())
+    print(RULE)
+    return 0
+
+
+COMMAND = Command(run, OPTIONS, "[VALUE]")
