@@ -64,10 +64,9 @@ def _since(text: str) -> float:
     try:
         if match is None:
             raise ValueError
-        year, month, day, *clock = (
-            int(part or default) for part, default in zip(match.groups(), "011000", strict=True)
-        )
-        return datetime.datetime(year, month or 1, day or 1, *clock).timestamp()
+        parts = [int(part or default) for part, default in zip(match.groups(), "011000", strict=True)]
+        year, month, day, hour, minute, second = parts
+        return datetime.datetime(year, month, day, hour, minute, second).timestamp()
     except ValueError:
         raise BadValue(f"--since takes today, yesterday or YYYY[-MM[-DD[ HH[:MM[:SS]]]]], not {text!r}") from None
 
