@@ -276,6 +276,7 @@ OVERRIDES = {
     # From here on ours; the original doesn't know them.
     "data-threads": "s",
     "offloads": "s",
+    "kill-switch": "b",
 }
 SECRET_OVERRIDES = ("proxy-password",)  # not shown with the others
 

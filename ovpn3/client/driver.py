@@ -100,6 +100,7 @@ class Driver:
         self._stirred = asyncio.Event()  # by the user, or by this machine's network
         self._following: asyncio.Task[None] | None = None
         self._rounds = 0  # over all remotes, since it was up
+        self._name = name
         self.device = TunDevice(network, name, tun_offloads(profile.offloads))
         self.endpoint: Endpoint | None = None  # of the connection that is up
         self._trying: Endpoint | None = None
@@ -185,6 +186,8 @@ class Driver:
             if self._following:
                 await asyncio.wait({self._following})
             await self._remove_device()
+            if self._wish is Wish.DOWN and self._profile.kill_switch:
+                await self._release_guards()
             await self._cleanup()
             loss.cancel()
             if self._return:
@@ -262,7 +265,13 @@ class Driver:
             host = with_random_label(remote.host) if self._profile.remote_random_hostname else remote.host
             where = (proxy.host, proxy.port, "tcp", (host, remote.port)) if proxy else (host, remote.port, remote.proto)
             self._listener.log(LogCategory.VERB2, f"resolving {where[0]}")
-            self._remotes.resolved(await resolve(*where))
+            try:
+                self._remotes.resolved(await resolve(*where))
+            except NetworkError as e:
+                # Perhaps no name server can be reached without the tunnel.
+                if not self._remotes.recall():
+                    raise
+                self._listener.log(LogCategory.WARN, f"{e}: trying the addresses of before")
         endpoint = self._remotes.endpoint
         assert endpoint is not None
         return endpoint
@@ -436,6 +445,13 @@ class Driver:
             await self.device.remove()
             self._listener.changed()
 
+    async def _release_guards(self) -> None:
+        """The user has ended the tunnel; when it ends by itself what it carried stays unreachable."""
+        try:
+            await self._network.release_guards(self._name)
+        except Ovpn3Error as e:
+            self._listener.log(LogCategory.ERROR, f"the kill switch could not be released: {e}")
+
     async def _cleanup(self) -> None:
         for _ in range(CLEANUP_TRIES):
             losses = self._losses
@@ -479,6 +495,7 @@ class Driver:
     def connected(self) -> None:
         self._is_up = self._was_up = True
         self._retry_delay.connected()
+        self._remotes.connected()
         self._rounds = 0
         self.endpoint = self._trying
         self._listener.changed()

@@ -39,6 +39,7 @@ class RemoteList:
             shuffle(self._remotes)
         self._index = 0
         self._endpoints: list[Endpoint] = []
+        self._known: dict[int, list[Endpoint]] = {}  # of a remote that was connected, by its place
 
     @property
     def remote(self) -> Remote:
@@ -51,6 +52,15 @@ class RemoteList:
 
     def resolved(self, endpoints: Sequence[Endpoint]) -> None:
         self._endpoints = list(endpoints)
+
+    def connected(self) -> None:
+        """The addresses of the current remote are good."""
+        self._known[self._index] = list(self._endpoints)
+
+    def recall(self) -> bool:
+        """Try the addresses by which the current remote was connected once; whether there are any."""
+        self._endpoints = list(self._known.get(self._index, ()))
+        return bool(self._endpoints)
 
     def attempt_failed(self, advance: Advance = Advance.UNSAID) -> bool:
         """Move on as the rule or the server says; true when a round over all remotes has ended with this."""

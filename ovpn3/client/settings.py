@@ -31,8 +31,6 @@ COMPRESS_FRAMINGS = {
 
 # Options that are read and don't do anything yet, by the names of their attributes.
 UNHEEDED = {
-    "block_ipv4": "block-ipv4",
-    "block_ipv6": "block-ipv6",
     "block_outside_dns": "block-outside-dns",
     "replay_window": "replay-window",
 }
@@ -193,6 +191,9 @@ class TunSettings:
     reroute_ipv6: bool = False
     bypass_server: bool = True  # keep a route of its own to the server
     dns: Dns = Dns()
+    block_ipv4: bool = False
+    block_ipv6: bool = False
+    kill_switch: bool = False
 
 
 @dataclass
@@ -242,14 +243,19 @@ def tun_settings(
             note(f"option left out: {name} {' '.join(args)}: {e}")
     mtu = _number(last.get("tun-mtu", ()), profile.tun_mtu) or profile.tun_mtu
     addresses, peers = _addresses(last)
+    block_ipv4 = "block-ipv4" in last or (profile.block_ipv4 and "block-ipv4" not in replaced)
+    block_ipv6 = "block-ipv6" in last or (profile.block_ipv6 and "block-ipv6" not in replaced)
     return TunSettings(
         addresses=addresses,
         mtu=min(max(mtu, 68), max(profile.tun_mtu_max, profile.tun_mtu)),
         networks=(*peers, *got.networks),
-        reroute_ipv4=got.redirect and "!ipv4" not in got.flags,
-        reroute_ipv6=got.redirect and "ipv6" in got.flags,
+        reroute_ipv4=got.redirect and "!ipv4" not in got.flags and not block_ipv4,
+        reroute_ipv6=got.redirect and "ipv6" in got.flags and not block_ipv6,
         bypass_server="local" not in got.flags,
         dns=_dns(profile, got),
+        block_ipv4=block_ipv4,
+        block_ipv6=block_ipv6,
+        kill_switch=profile.kill_switch,
     )
 
 

@@ -70,6 +70,14 @@ class TunDevice:
             await device.set("reroute_ipv6", "b", True)
         if settings.networks:
             await device.add_networks(list(settings.networks))
+        # A network service that can't do that is better refused than trusted.
+        for name, wanted in (
+            ("kill_switch", settings.kill_switch),
+            ("block_ipv4", settings.block_ipv4),
+            ("block_ipv6", settings.block_ipv6),
+        ):
+            if wanted:
+                await device.set(name, "b", True)
         if configure_dns:
             await self._configure_dns(device, settings.dns)
 

@@ -131,6 +131,15 @@ def plan(wanted: Wanted) -> tuple[Step, ...]:
     )
 
 
+def guarded(wanted: Wanted) -> frozenset[Network]:
+    """Networks that may be reached through the tunnel only, if it is to be so.
+
+    Where all IPv4 goes into the tunnel, IPv6 that doesn't isn't to leave beside it.
+    """
+    inside = {step.network for step in plan(wanted) if isinstance(step, AddRoute)}
+    return frozenset(inside.union(EVERYTHING_IPV6 if wanted.reroute_ipv4 else ()))
+
+
 def _redirected(wanted: Wanted) -> tuple[Network, ...]:
     return (EVERYTHING_IPV4 if wanted.reroute_ipv4 else ()) + (EVERYTHING_IPV6 if wanted.reroute_ipv6 else ())
 

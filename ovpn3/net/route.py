@@ -18,6 +18,7 @@ MAIN_TABLE = 254
 
 # linux/rtnetlink.h
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
+_REFUSALS = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
 _RTM_F_FIB_MATCH = 0x2000  # answer with the route itself, not with what it means for one address
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
 
@@ -64,28 +65,38 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     network. Only the kernel knows policy rules, so it is asked first; but it can't leave out routes: where its
     answer doesn't suit, the main table decides.
     """
+    refusal: NetworkError | None = None
     if not moving:
-        with asking(f"find a route to {to}"):
-            (match,) = await ipr.route("get", dst=str(to.network_address), flags=_RTM_F_FIB_MATCH)
-        drop_strays(ipr)
-        if to.num_addresses == 1 and match["type"] == _RTN_LOCAL:
-            return None
-        if match["dst_len"] <= to.prefixlen:
-            for hop in _hops(match):
-                if hop.index not in avoid:
-                    return hop
-    best: tuple[tuple[int, int], Hop] | None = None
+        try:
+            with asking(f"find a route to {to}"):
+                (match,) = await ipr.route("get", dst=str(to.network_address), flags=_RTM_F_FIB_MATCH)
+        except NetworkError as e:  # there may be one behind a guard's, see `ovpn3.net.guard`
+            refusal = e
+        else:
+            drop_strays(ipr)
+            if to.num_addresses == 1 and match["type"] == _RTN_LOCAL:
+                return None
+            if match["dst_len"] <= to.prefixlen:
+                for hop in _hops(match):
+                    if hop.index not in avoid:
+                        return hop
+    best: tuple[tuple[int, int], Hop | None] | None = None
     with asking("list routes"):
-        async for message in await ipr.route("dump", family=_family(to.version), table=MAIN_TABLE):
-            ours = message["proto"] == ROUTE_PROTOCOL and message["dst_len"] == to.prefixlen
-            if message["type"] != _RTN_UNICAST or (ours and moving) or not _covers(_network(message), to):
+        async for message in await ipr.route("dump", family=family(to.version), table=MAIN_TABLE):
+            ours = message["proto"] == ROUTE_PROTOCOL
+            refuses = message["type"] in _REFUSALS
+            # Who refuses on purpose is obeyed, if the kernel would; our own guards are what we look behind.
+            if (refuses and (ours or refusal is None)) or (ours and moving and message["dst_len"] == to.prefixlen):
+                continue
+            if not (refuses or message["type"] == _RTN_UNICAST) or not _covers(_network(message), to):
                 continue
             rank = (-message["dst_len"], message.get_attr("RTA_PRIORITY") or 0)
-            for hop in _hops(message):
-                if hop.index not in avoid and (best is None or rank < best[0]):
-                    best = rank, hop
-    if best is None:
-        raise NetworkError(f"no route to {to}", ENETUNREACH)
+            hops: list[Hop | None] = [None] if refuses else [*_hops(message)]
+            for way in hops:
+                if (way is None or way.index not in avoid) and (best is None or rank < best[0]):
+                    best = rank, way
+    if best is None or best[1] is None:
+        raise refusal or NetworkError(f"no route to {to}", ENETUNREACH)
     return best[1]
 
 
@@ -95,6 +106,7 @@ async def our_routes(ipr: AsyncIPRoute) -> list[tuple[Network, Hop]]:
         return [
             (_network(message), hop)
             async for message in await ipr.route("dump", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
+            if message["type"] == _RTN_UNICAST  # a guard stays
             for hop in _hops(message)
         ]
 
@@ -117,7 +129,7 @@ def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool) -> dict[
     """Arguments for pyroute2."""
     spec: dict[str, Any] = {
         "dst": str(network),
-        "family": _family(network.version),
+        "family": family(network.version),
         "oif": hop.index,
         "table": MAIN_TABLE,
         "proto": ROUTE_PROTOCOL,
@@ -127,13 +139,13 @@ def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool) -> dict[
     if hop.gateway is not None and hop.gateway.version == network.version:
         spec["gateway"] = str(hop.gateway)
     elif hop.gateway is not None:  # an IPv4 network behind an IPv6 router (RFC 8950)
-        spec["via"] = {"family": _family(hop.gateway.version), "addr": str(hop.gateway)}
+        spec["via"] = {"family": family(hop.gateway.version), "addr": str(hop.gateway)}
     if onlink and hop.gateway is not None:
         spec["flags"] = _RTNH_F_ONLINK
     return spec
 
 
-def _family(version: int) -> int:
+def family(version: int) -> int:
     return socket.AF_INET if version == 4 else socket.AF_INET6
 
 

@@ -210,6 +210,7 @@ class Profile:
     dns: tuple[Arguments, ...] = ()
     dns_scope: str = ""  # global or tunnel, whatever the server says
     dns_fallback_google: bool = False
+    kill_switch: bool = False
     route_nopull: bool = False
     pull_filters: tuple[PullFilter, ...] = ()
     block_ipv4: bool = False

@@ -104,6 +104,10 @@ class NetworkConfiguration(Proxy):
         """Have the service started again; False if it isn't there `within_s` seconds later."""
         return await self.bus.bring_back(self.service, within_s)
 
+    async def release_guards(self, session: str = "") -> None:
+        """End the kill switch of a session, by the name of its device's object; without a name all of them."""
+        await self.call("ReleaseGuards", "s", session)
+
     async def subscribers(self) -> list[tuple[str, int]]:
         """Unique bus names, and masks of NetworkChange."""
         return [(name, mask) for name, mask in (await self.call("NotificationSubscriberList"))[0]]

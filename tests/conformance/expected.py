@@ -257,6 +257,7 @@ CALLS: dict[str, dict[str, Answer]] = {
         "ProtectSocket": does("198.51.100.1", False, "/", gives=True, with_fd=True),
         "DcoAvailable": does(gives=False),
         "Cleanup": does(),
+        "ReleaseGuards": does("nobody"),
         "NotificationSubscribe": does(2047),
         "NotificationUnsubscribe": does("", error={ADMIN: f"{DOMAIN_NETCFG}: root has to name"}),
         "NotificationSubscriberList": does(),

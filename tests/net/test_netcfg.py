@@ -588,6 +588,9 @@ async def test_properties(client: Bus, options: Options) -> None:
         "dns_scope": "",
         "dns_name_servers": [],
         "dns_search_domains": [],
+        "kill_switch": False,
+        "block_ipv4": False,
+        "block_ipv6": False,
         "dnssec_mode": "unset",
     }
     netcfg = NetworkConfiguration(client)

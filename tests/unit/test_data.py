@@ -115,6 +115,7 @@ def test_what_only_some_may_call() -> None:
         "NotificationUnsubscribe",
         "NotificationSubscriberList",
         "FetchInterfaceList",
+        "ReleaseGuards",
     }
 
 

@@ -44,6 +44,7 @@ _OVERRIDES = {
     "automatic-restart": ("CHOICE", "Whether a session is started again when its client process dies"),
     "data-threads": ("NUMBER", "Threads that carry packets, one for all or one for each direction"),
     "offloads": ("LIST", f"Offloads that may be used: auto, none, or some of {','.join(OFFLOADS)}"),
+    "kill-switch": ("BOOL", "What the tunnel carries is unreachable without it, until the session is ended"),
 }
 _VALUES = {**CHOICES, "offloads": ("auto", "none", *OFFLOADS)}
 

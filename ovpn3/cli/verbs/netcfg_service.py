@@ -28,6 +28,7 @@ FILE = ServiceFile(
 OPTIONS = (
     Option("list-subscribers", help="List who listens to network changes"),
     Option("unsubscribe", "", "BUSNAME", "End somebody's subscription"),
+    Option("release", help="End the kill switches of all sessions"),
     *servicefile.OPTIONS,
 )
 UNREACHABLE = 3  # exit code
@@ -48,7 +49,7 @@ CHANGES = {
 
 async def run(options: Options) -> int:
     check_root()
-    mode = options.exclusive("list-subscribers", "unsubscribe", *servicefile.MODES)
+    mode = options.exclusive("list-subscribers", "unsubscribe", "release", *servicefile.MODES)
     if mode in servicefile.MODES and options.has("config-file-override"):
         return FILE.edit("", options)
     async with system_bus() as bus:
@@ -64,6 +65,9 @@ async def run(options: Options) -> int:
             case "unsubscribe":
                 await netcfg.unsubscribe(options.get(mode))
                 print(f"{one_line(options.get(mode))} is not told of network changes any more")
+            case "release":
+                await netcfg.release_guards()
+                print("All kill switches are released")
             case "":
                 pass
             case _:

@@ -10,7 +10,7 @@ from ovpn3.dbus.access import administrator, same_uid
 from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.device import Device
-from ovpn3.net.plan import Wanted
+from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, guarded
 from ovpn3.net.tun import Tun, open_tun
 from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg import checked, notify
@@ -52,7 +52,14 @@ class NetDevice(DBusObject):
         self._layer = 0
         self._wanted = Wanted()
         self._dns = DnsSettings()
+        self._session = name  # whose kill switch it is
+        self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
         self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
+
+    @property
+    def session(self) -> str:
+        """The name it was asked for by."""
+        return self._session
 
     @property
     def tunnel_dns(self) -> TunnelDns | None:
@@ -130,6 +137,7 @@ class NetDevice(DBusObject):
     async def reset(self, call: Call) -> None:
         """Forget all settings; an established device stays as it is until Reconfigure."""
         self._wanted, self._dns = Wanted(), DnsSettings()
+        self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
 
     @method("Reconfigure", rule=same_uid)
     async def reconfigure(self, call: Call) -> None:
@@ -138,6 +146,7 @@ class NetDevice(DBusObject):
             if not self._device.index:
                 raise ConfigurationRefused("the device is not established")
             before = list(self._device.applied)
+            await self._guard()
             await self._device.alter(self._applicable(), lambda: self.caller.may_go_on)
             after = self._device.applied
             self._tell(notify.removed([step for step in before if step not in after]))
@@ -214,6 +223,33 @@ class NetDevice(DBusObject):
     def set_reroute_ipv6(self, call: Call, value: bool) -> None:
         self._wanted = replace(self._wanted, reroute_ipv6=value)
 
+    @prop("kill_switch", "b", read=administrator, write=administrator)
+    def kill_switch(self, call: Call) -> bool:
+        """Whether what goes into the tunnel is unreachable without it, until the session's ReleaseGuards."""
+        return self._kill_switch
+
+    @kill_switch.setter
+    def set_kill_switch(self, call: Call, value: bool) -> None:
+        self._kill_switch = value
+
+    @prop("block_ipv4", "b", read=administrator, write=administrator)
+    def block_ipv4(self, call: Call) -> bool:
+        """Whether IPv4 beyond the links of this machine is unreachable while the device is up."""
+        return self._block_ipv4
+
+    @block_ipv4.setter
+    def set_block_ipv4(self, call: Call, value: bool) -> None:
+        self._block_ipv4 = value
+
+    @prop("block_ipv6", "b", read=administrator, write=administrator)
+    def block_ipv6(self, call: Call) -> bool:
+        """Whether IPv6 beyond the links of this machine is unreachable while the device is up."""
+        return self._block_ipv6
+
+    @block_ipv6.setter
+    def set_block_ipv6(self, call: Call, value: bool) -> None:
+        self._block_ipv6 = value
+
     @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
         """uid of whom it was made for."""
@@ -263,6 +299,7 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused("TAP devices are not supported")
         async with self._changing():
             await self._tear_down()
+            await self._guard()
             wanted = replace(self._applicable(), offloads=offloads)
             tun = await self._device.establish(wanted, lambda: self.caller.may_go_on)
             self._name = tun.name
@@ -272,6 +309,23 @@ class NetDevice(DBusObject):
             await self._tools.resolver.update()
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
+
+    async def _guard(self) -> None:
+        """Before a route leads into the tunnel: what must not leave beside it, even once it is gone."""
+        guards = self._tools.guards
+        if self._kill_switch:
+            await guards.hold(self._session, guarded(self._applicable()))
+        blocked = [*(EVERYTHING_IPV4 if self._block_ipv4 else ()), *(EVERYTHING_IPV6 if self._block_ipv6 else ())]
+        if blocked:
+            await guards.hold(self.path, blocked)
+        else:
+            await self._unblock()
+
+    async def _unblock(self) -> None:
+        try:
+            await self._tools.guards.release(self.path)
+        except NetworkError as e:
+            self._tools.log.error(f"{self._name}: {e}", path=self.path)
 
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[None]:
@@ -297,6 +351,7 @@ class NetDevice(DBusObject):
         self._tools.journal.drop("device", self.path)
         if applied:
             await self._tools.resolver.update()
+            await self._unblock()
             self._tell([*notify.removed(applied), (NetworkChange.DEVICE_REMOVED, {})])
 
     # -- for a successor ----------------------------------------------------------------------------

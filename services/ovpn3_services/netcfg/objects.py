@@ -94,6 +94,15 @@ class NetCfg(DBusObject):
                 async with caller.clearing():
                     await self._clear(caller)
 
+    @method("ReleaseGuards", "session:s", rule=administrator)
+    async def release_guards(self, call: Call, session: str) -> None:
+        """End the kill switch of a session, and those of sessions that have no device any more; empty: all of them."""
+        alive = {device.session for device in self._devices.values()}
+        for holder in list(self._tools.guards.held):
+            if not holder.startswith("/") and (holder == session or not session or holder not in alive):
+                await self._tools.guards.release(holder)
+                self._tools.log.info(f"kill switch of {holder} released")
+
     @method("NotificationSubscribe", "filter:u", rule=administrator)
     async def notification_subscribe(self, call: Call, mask: int) -> None:
         """Send the caller NetworkChange signals of the types in the mask, 1 to 65535, which replaces an earlier one."""

@@ -4,11 +4,13 @@ Killed, it takes nothing down: its successor goes on with what the journal tells
 """
 
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
 
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup, NetworkChange
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
 from ovpn3.net.bypass import Bypasses, Holders
+from ovpn3.net.guard import Guards
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, remove_ours
@@ -35,6 +37,7 @@ class NetCfgService(Service):
         self._tools = Tools(
             ipr=self._ipr,
             bypasses=Bypasses(self._ipr, self._note_bypass),
+            guards=Guards(self._ipr, self._note_guard),
             dispatcher=self.dispatcher,
             subscribers=Subscribers(bus, self._journal),
             journal=self._journal,
@@ -61,6 +64,12 @@ class NetCfgService(Service):
         await self._tools.resolver.update()
         if not self.busy() and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
+
+    def _note_guard(self, holder: str, networks: Collection[Network]) -> None:
+        if networks:
+            self._journal.put("guard", holder, networks=sorted(map(str, networks)))
+        else:
+            self._journal.drop("guard", holder)
 
     def _tell_dns(self, device: str, change: NetworkChange, details: dict[str, str]) -> None:
         self._tools.subscribers.tell(NETCFG_PATH, device, change, details)

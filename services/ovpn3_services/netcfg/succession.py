@@ -33,6 +33,7 @@ class Succession:
             ("device", self._device),
             ("bypass", self._bypass),
             ("subscriber", self._subscriber),
+            ("guard", self._guard),
         ):
             for entry in self._tools.journal.entries(kind):
                 try:
@@ -89,6 +90,13 @@ class Succession:
         except AccessDenied:
             return False
         return True
+
+    async def _guard(self, entry: Entry) -> None:
+        """A kill switch outlives its session unless that ended in order; what a device blocked goes with it."""
+        networks = [ip_network(network) for network in entry.values["networks"]]
+        self._tools.guards.take_over(entry.key, networks)
+        if entry.key.startswith("/") and not self._root.has_device(entry.key):
+            await self._tools.guards.release(entry.key)
 
     async def _subscriber(self, entry: Entry) -> None:
         peer = await self._tools.dispatcher.peers.peer(entry.key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.net.bypass import Bypasses
+from ovpn3.net.guard import Guards
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3_services.common.log import Log
 from ovpn3_services.netcfg.journal import Journal
@@ -16,6 +17,7 @@ from ovpn3_services.netcfg.resolver import Resolver
 class Tools:
     ipr: AsyncIPRoute
     bypasses: Bypasses
+    guards: Guards
     dispatcher: Dispatcher
     subscribers: Subscribers
     journal: Journal

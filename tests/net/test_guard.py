@@ -1,0 +1,71 @@
+"""Guarded networks in a real kernel."""
+
+import json
+import os
+from collections.abc import Collection
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from ovpn3.net.bypass import Bypasses
+from ovpn3.net.device import Device
+from ovpn3.net.guard import Guards
+from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Network, Wanted, WantedRoute, guarded
+from ovpn3.net.route import best_hop, remove_ours
+from tests.net.test_device import ADDRESSES
+from tests.support.netns import Namespace
+
+pytestmark = pytest.mark.netns
+ONE, TWO = ip_network("203.0.113.0/24"), ip_network("2001:db8:77::/48")
+
+
+def reachable(net: Namespace, to: str) -> str:
+    """The device that packets would leave by; empty if they can't."""
+    done = net.run(["ip", "-j", "route", "get", to], check=False)
+    return str(json.loads(done.stdout)[0].get("dev", "")) if done.returncode == 0 else ""
+
+
+async def test_nothing_leaves_beside(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    noted: dict[str, Collection[Network]] = {}
+    guards = Guards(ipr, lambda holder, networks: noted.update({holder: networks}))
+    assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("wan", "wan")
+    await guards.hold("a", [ONE, TWO])
+    assert noted == {"a": {ONE, TWO}}
+    assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("", "")
+    await guards.hold("b", [ONE])
+    await guards.hold("a", [])
+    assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("", "wan")
+    assert await remove_ours(ipr) == 0  # they aren't a crashed predecessor's
+    await guards.release("b")
+    await guards.release("nobody")
+    assert net.state() == before
+    assert noted == {"a": frozenset(), "b": frozenset()}
+
+
+async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    guards, bypasses = Guards(ipr), Bypasses(ipr)
+    wanted = Wanted(ADDRESSES[:1], remote=ip_address("203.0.113.1"), reroute_ipv4=True)
+    assert guarded(wanted) == {*EVERYTHING_IPV4, *EVERYTHING_IPV6}
+    await guards.hold("session", guarded(wanted))
+    device = Device(ipr, bypasses)
+    tun = await device.establish(wanted)
+    assert reachable(net, "8.8.8.8") == tun.name
+    assert reachable(net, "203.0.113.1") == "wan"
+    assert reachable(net, "2001:db8:99::1") == ""
+    assert reachable(net, "192.0.2.1") == "wan"  # on the link
+    await device.remove()
+    os.close(tun.fd)
+    assert (reachable(net, "8.8.8.8"), reachable(net, "203.0.113.1"), reachable(net, "192.0.2.1")) == ("", "", "wan")
+    hop = await best_hop(ipr, ip_network("203.0.113.1"))
+    assert hop is not None
+    assert str(hop.gateway) == "192.0.2.1"
+    await guards.release("session")
+    assert net.state() == before
+
+
+def test_what_is_guarded() -> None:
+    routes = (WantedRoute(ONE), WantedRoute(ip_network("198.51.100.0/24"), exclude=True))
+    assert guarded(Wanted(ADDRESSES, routes)) == {ONE}
