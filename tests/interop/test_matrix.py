@@ -49,14 +49,14 @@ def test_over_ipv6(machine: Machine, start_server: Callable[..., OpenVpnServer],
 
 
 def test_renegotiation_loses_nothing(machine: Machine, start_server: Callable[..., OpenVpnServer]) -> None:
-    """A server that wants new keys every 5 s: half a minute of pings, none lost, none late."""
-    server = start_server(reneg_sec=5)
+    """A server that wants new keys every 3 s: twelve seconds of pings, none lost, none late."""
+    server = start_server(reneg_sec=3)
     machine.connect(server.profile())
-    pings = machine.pair.client.run(["ping", "-i", "0.05", "-c", "600", "-W", "2", server.TUNNEL_V4], timeout=60)
+    pings = machine.pair.client.run(["ping", "-i", "0.05", "-c", "240", "-W", "2", server.TUNNEL_V4], timeout=60)
     times = [float(t) for t in re.findall(r"time=([\d.]+) ms", pings.stdout)]
-    assert len(times) == 600
+    assert len(times) == 240
     assert max(times) < 500
-    assert server.log().count("TLS: soft reset") + server.log().count("VERIFY OK: depth=0") >= 5
+    assert server.log().count("TLS: soft reset") + server.log().count("VERIFY OK: depth=0") >= 4
 
 
 @pytest.mark.parametrize("epochs", [False, True])
@@ -66,8 +66,8 @@ def test_our_own_data_path_at_the_other_end(machine: Machine, pki: Pki, epochs: 
         machine.connect(server.profile())
         transfer(machine.pair.client, machine.pair.server, server.TUNNEL_V4, SIZE)
         transfer(machine.pair.server, machine.pair.client, server.CLIENT_V6, SIZE)
-        pings = machine.pair.client.run(["ping", "-i", "0.05", "-c", "240", "-W", "2", server.TUNNEL_V4], timeout=60)
-        assert pings.stdout.count(" time=") == 240
+        pings = machine.pair.client.run(["ping", "-i", "0.05", "-c", "120", "-W", "2", server.TUNNEL_V4], timeout=60)
+        assert pings.stdout.count(" time=") == 120
         machine.disconnect()
         assert not server.log()
 
