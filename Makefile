@@ -76,6 +76,7 @@ bench: root $(VENV)/.built
 	$(BIN)/python -m bench.macro.scale
 	$(BIN)/python -m bench.macro.dbus
 	$(BIN)/python -m bench.macro.soak
+	$(BIN)/python -m bench.macro.handshakes --count 200
 	$(BIN)/python -m bench.macro.engine
 	$(BIN)/python -m bench.macro.tunnel --json bench/out/tunnel.json
 	$(BIN)/python -m bench.macro.tunnel --rounds 3 --loads up,down --no-offloads --json bench/out/no-offloads.json

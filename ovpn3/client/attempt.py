@@ -150,9 +150,9 @@ class Attempt:
         self.pump.stop()
         self._sock.close()
 
-    def fileno(self) -> int:
-        """The transport socket's; -1 once it is closed."""
-        return self._sock.fileno()
+    def copied_socket(self) -> socket.socket:
+        """A copy of the transport socket, the caller's to close; only before `stop`."""
+        return self._sock.dup()
 
     def follow_path(self) -> None:
         """The machine's network has changed: send from the address that leads to the server now.

@@ -344,14 +344,19 @@ class Driver:
             self._following = asyncio.get_running_loop().create_task(self._follow_path(self._attempt, self._trying))
 
     async def _follow_path(self, attempt: Attempt, endpoint: Endpoint) -> None:
+        if attempt is not self._attempt:
+            return
+        sock = attempt.copied_socket()  # our own copy: the attempt may end meanwhile
         try:
             if self._protect_socket:
                 protection = self._network.protect_socket(
-                    attempt.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
+                    sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
                 )
                 await unbroken(protection)
         except Ovpn3Error:
             return  # there is no way at all
+        finally:
+            sock.close()
         if attempt is self._attempt:
             attempt.follow_path()
 

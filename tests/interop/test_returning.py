@@ -97,7 +97,8 @@ def test_a_server_out_of_reach(machine: Machine, start_server: StartServer, prot
     machine.connect(server.profile(*IMPATIENT))
     dropped = ["ip", "route", "add", "blackhole", f"{machine.pair.CLIENT_V4}/32"]
     machine.pair.server.run(dropped)
-    machine.pair.client.run(["ping", "-I", "tun0", "-c", str(away_s), "-W", "1", server.TUNNEL_V4], check=False)
+    ping = ["ping", "-I", "tun0", "-c", str(away_s), "-W", "1", server.TUNNEL_V4]
+    machine.pair.client.run(ping, check=False, timeout=2 * away_s)
     machine.pair.server.run(["ip", "route", "del", *dropped[3:]])
     until_answered(machine, "tun0")
 

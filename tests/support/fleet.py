@@ -35,7 +35,7 @@ async def bring_in(bus: Bus, profile: str, count: int) -> list[Configuration]:
 async def start(profile: Configuration, timeout_s: float = 30.0) -> Started:
     began = time.monotonic()
     session = await SessionManager(profile.bus).new_tunnel(profile.path)
-    await bring_up(session, lambda: connect(session, _ask), _ask, timeout_s)
+    await bring_up(session, lambda: connect(session, no_answer), no_answer, timeout_s)
     seconds = time.monotonic() - began
     return Started(session, await session.get("device_name"), seconds)
 
@@ -71,7 +71,7 @@ async def ping(machine: Machine, tunnels: Iterable[Started], address: str) -> li
     return [device for device, good in zip(devices, answered, strict=True) if not good]
 
 
-async def _ask(slot: Slot) -> str:
+async def no_answer(slot: Slot) -> str:
     raise AssertionError(f"the profile asks for {slot.name}")
 
 
@@ -103,9 +103,9 @@ class Size:
     descriptors: int
 
 
-def sizes(machine: Machine) -> dict[str, Size]:
-    """Of each service, by name; not of clients."""
-    found = {name: pid for pid, name in processes(machine).items() if name != "openvpn3-client"}
+def sizes(machine: Machine, *, client: bool = False) -> dict[str, Size]:
+    """Of each service, by name; with `client` of the one client too."""
+    found = {name: pid for pid, name in processes(machine).items() if client or name != "openvpn3-client"}
     return {name: Size(pss_mib(pid), descriptors(pid)) for name, pid in found.items()}
 
 
