@@ -13,6 +13,11 @@ NO_SUCH_LINK: Final = "org.freedesktop.resolve1.NoSuchLink"
 STUB: Final = "127.0.0.53"  # where it listens
 
 
+def names_stub(resolv_conf: str) -> bool:
+    """Whether programs that go by this text ask systemd-resolved."""
+    return any(line.split()[:2] == ["nameserver", STUB] for line in resolv_conf.splitlines())
+
+
 class ResolvedManager(Proxy):
     service, interface = NAME, f"{NAME}.Manager"
 

@@ -15,6 +15,7 @@ from ovpn3.constants import SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, RemoteError
 from ovpn3.files import write_atomically
+from ovpn3.proxies.resolved import names_stub
 from ovpn3.settingsfile import Settings
 
 OPTIONS = (
@@ -23,7 +24,6 @@ OPTIONS = (
     Option("state-dir", "", "DIR", f"State directory; default /{STATE}", last=True),
     Option("debug", help="Say how the settings were found"),
 )
-RESOLVED_STUB = "127.0.0.53"
 RESOLV_CONF = Path("/etc/resolv.conf")
 STUB_RESOLV_CONF = Path("/run/systemd/resolve/stub-resolv.conf")
 
@@ -74,10 +74,9 @@ async def _resolved_answers(bus: Bus) -> bool:
 
 def _names_stub(file: Path) -> bool:
     try:
-        lines = file.read_text(errors="replace").splitlines()
+        return names_stub(file.read_text(errors="replace"))
     except OSError:
         return False
-    return any(line.split()[:2] == ["nameserver", RESOLVED_STUB] for line in lines)
 
 
 def _settle(file: Path, wanted: Settings, exclusive: tuple[str, ...], owner: tuple[int, int], options: Options) -> None:

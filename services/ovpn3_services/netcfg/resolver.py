@@ -16,6 +16,7 @@ from ovpn3_services.netcfg.resolvconf import ResolvConf, is_ours
 from ovpn3_services.netcfg.resolved import Resolved
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
+PATIENCE_S: Final = 5.0  # a resolver that hangs holds no tunnel up for longer
 
 Tell = Callable[[str, NetworkChange, dict[str, str]], None]
 
@@ -75,8 +76,12 @@ class Resolver:
                 return
             self._begun = True
             try:
-                backend = await self._choose()
-                await backend.apply(tunnels)
+                async with asyncio.timeout(PATIENCE_S):
+                    backend = await self._choose()
+                    await backend.apply(tunnels)
+            except TimeoutError:
+                self._log.error(f"DNS settings: no answer within {PATIENCE_S:g} s")
+                return
             except (NetworkError, RemoteError) as e:
                 self._log.error(f"DNS settings: {e}")
                 return
@@ -141,4 +146,4 @@ def _names_stub(path: Path) -> bool:
         text = path.read_text(errors="replace")
     except OSError:
         return False
-    return not is_ours(text) and any(line.split()[:2] == ["nameserver", resolve1.STUB] for line in text.splitlines())
+    return not is_ours(text) and resolve1.names_stub(text)
