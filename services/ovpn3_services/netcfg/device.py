@@ -52,6 +52,7 @@ class NetDevice(DBusObject):
         self._layer = 0
         self._wanted = Wanted()
         self._dns = DnsSettings()
+        self._dns_in_force: TunnelDns | None = None
         self._session = name  # whose kill switch it is
         self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
         self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
@@ -63,8 +64,8 @@ class NetDevice(DBusObject):
 
     @property
     def tunnel_dns(self) -> TunnelDns | None:
-        """What the resolver is to know; None while there is no kernel device."""
-        return self._dns.of_tunnel(self.index, self._name) if self.index and self._tools.resolver.available else None
+        """What the resolver is to know; None while there is no kernel device. Of what was set by Establish's time."""
+        return self._dns_in_force
 
     @property
     def index(self) -> int:
@@ -151,8 +152,7 @@ class NetDevice(DBusObject):
             after = self._device.applied
             self._tell(notify.removed([step for step in before if step not in after]))
             self._tell(notify.added([step for step in after if step not in before]))
-            self._tools.journal.put("device", self.path, **self._packed())
-            await self._tools.resolver.update()
+            await self._in_force()
 
     @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
@@ -305,10 +305,15 @@ class NetDevice(DBusObject):
             self._name = tun.name
             self._tell([(NetworkChange.DEVICE_ADDED, {}), *notify.added(self._device.applied)])
             # Before the caller has the descriptor: until then the device goes with us, and needs no entry.
-            self._tools.journal.put("device", self.path, **self._packed())
-            await self._tools.resolver.update()
+            await self._in_force()
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
+
+    async def _in_force(self) -> None:
+        """What was set is what there is: for a successor, and for the resolver."""
+        self._tools.journal.put("device", self.path, **self._packed())
+        self._dns_in_force = self._dns.of_tunnel(self.index, self._name)
+        await self._tools.resolver.update()
 
     async def _guard(self) -> None:
         """Before a route leads into the tunnel: what must not leave beside it, even once it is gone."""
@@ -337,7 +342,7 @@ class NetDevice(DBusObject):
                 yield
             except NetworkError as e:
                 self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
-                self._tools.journal.drop("device", self.path)
+                await self._tear_down()
                 raise
             for problem in self._device.problems:
                 self._tools.log.warn(f"{self._name}: {problem}", path=self.path)
@@ -349,9 +354,11 @@ class NetDevice(DBusObject):
         except NetworkError as e:
             self._tools.log.error(f"{self._name}: {e}", path=self.path)
         self._tools.journal.drop("device", self.path)
-        if applied:
+        await self._unblock()
+        if self._dns_in_force:
+            self._dns_in_force = None
             await self._tools.resolver.update()
-            await self._unblock()
+        if applied:
             self._tell([*notify.removed(applied), (NetworkChange.DEVICE_REMOVED, {})])
 
     # -- for a successor ----------------------------------------------------------------------------
@@ -377,6 +384,7 @@ class NetDevice(DBusObject):
         self._dns.dnssec, self._dns.transport = str(dns.dnssec), str(dns.transport)
         self._dns.set_scope(dns.scope)
         self._device.take_over(int(packed["index"]), unpack_steps(packed["applied"]))
+        self._dns_in_force = self._dns.of_tunnel(self.index, self._name)
 
     def _applicable(self) -> Wanted:
         """What is wanted, as far as the redirect method has netcfg do it."""

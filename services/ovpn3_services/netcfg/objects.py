@@ -191,6 +191,9 @@ class NetCfg(DBusObject):
         self._tools.log.verb1(f"server {server.network_address} is reached around the tunnel, {way}")
 
     def _dns_of_tunnels(self) -> list[TunnelDns]:
+        """Of those that are up, in the order in which they were asked for; none without a resolver."""
+        if not self._tools.resolver.available:
+            return []
         return [dns for device in self._devices.values() if (dns := device.tunnel_dns)]
 
     def _add(self, device: NetDevice) -> None:
