@@ -40,7 +40,6 @@ UNHEEDED = {
 UNHEEDED_OVERRIDES: dict[str, object] = {
     "allow-compression": "no",
     "enterprise-profile": "",
-    "ipv6": "default",
 }
 
 
@@ -245,6 +244,7 @@ def tun_settings(
     addresses, peers = _addresses(last)
     block_ipv4 = "block-ipv4" in last or (profile.block_ipv4 and "block-ipv4" not in replaced)
     block_ipv6 = "block-ipv6" in last or (profile.block_ipv6 and "block-ipv6" not in replaced)
+    block_ipv6 = block_ipv6 or (profile.block_unused_ipv6 and not any(a.ipv6 for a in addresses))
     return TunSettings(
         addresses=addresses,
         mtu=min(max(mtu, 68), max(profile.tun_mtu_max, profile.tun_mtu)),

@@ -211,6 +211,7 @@ class Profile:
     dns_scope: str = ""  # global or tunnel, whatever the server says
     dns_fallback_google: bool = False
     kill_switch: bool = False
+    block_unused_ipv6: bool = False  # if the server gives us no IPv6 address
     route_nopull: bool = False
     pull_filters: tuple[PullFilter, ...] = ()
     block_ipv4: bool = False

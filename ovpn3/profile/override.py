@@ -65,6 +65,7 @@ def apply(profile: Profile, overrides: Overrides) -> Profile:
         auth_fail_retry=_flag(overrides, "auth-fail-retry", profile.auth_fail_retry),
         dns_scope=scope if (scope := str(overrides.get("dns-scope", ""))) in DNS_SCOPES else profile.dns_scope,
         dns_fallback_google=_flag(overrides, "dns-fallback-google", profile.dns_fallback_google),
+        block_unused_ipv6=overrides.get("ipv6") == "no" or profile.block_unused_ipv6,
         kill_switch=_flag(overrides, "kill-switch", profile.kill_switch),
         persist_tun=_flag(overrides, "persist-tun", profile.persist_tun),
         verb=_value(overrides, "log-level", _to_log_level, profile.verb),

@@ -171,6 +171,14 @@ def test_dns_that_is_not_understood(args: tuple[str, ...]) -> None:
     assert len(notes) == 1
 
 
+@pytest.mark.parametrize(("word", "blocked"), [("no", True), ("yes", False), ("default", False)])
+def test_ipv6_that_the_server_does_not_use(word: str, blocked: bool) -> None:
+    profile = apply(PLAIN, {"ipv6": word})
+    assert tun_settings(profile, SUBNET, lambda _: None).block_ipv6 == blocked
+    both = (*SUBNET, ("ifconfig-ipv6", ("fd08::2/64", "fd08::1")))
+    assert not tun_settings(profile, both, lambda _: None).block_ipv6
+
+
 def test_dns_of_overrides() -> None:
     profile = apply(PLAIN, {"dns-scope": "tunnel", "dns-fallback-google": True})
     assert tun_settings(profile, SUBNET, lambda _: None).dns == Dns(("8.8.8.8", "8.8.4.4"), (), "tunnel")
@@ -272,7 +280,7 @@ def test_peer_info_is_told_only_if_the_profile_says_so() -> None:
 
 def test_options_without_effect_are_named() -> None:
     assert unheeded_in(PLAIN, {"dns-scope": "global", "ipv6": "", "persist-tun": True}) == []
-    assert unheeded_in(PLAIN, {"dns-scope": "moon", "ipv6": "no"}) == ["override dns-scope", "override ipv6"]
+    assert unheeded_in(PLAIN, {"dns-scope": "moon", "ipv6": "no"}) == ["override dns-scope"]
     profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, replay_window=(64, 15))
     assert unheeded_in(profile, {}) == ["replay-window"]
     assert set(UNHEEDED) <= {field.name for field in fields(Profile)}
