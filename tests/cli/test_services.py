@@ -1,6 +1,7 @@
 """What root asks the services with openvpn3-admin, and the editing of their settings files."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -112,6 +113,15 @@ def test_sessions_of_all_users(machine: SystemBusSandbox) -> None:
     assert acl("--revoke", "bob").returncode == 0
     assert "granted access" not in acl("--show").stdout
     machine.run(["openvpn3", "session-manage", "--path", path, "--disconnect"], account=ALICE)
+
+
+def test_versions_of_the_services(machine: SystemBusSandbox) -> None:
+    done = admin(machine, "version", "--services")
+    assert (done.returncode, done.stderr) == (0, "")
+    blocks = done.stdout.split("\n\n")[1:]
+    assert len(blocks) == 5
+    assert all(re.search(r"\n    openvpn3-service-\w+: v\d+", block) for block in blocks), done.stdout
+    assert machine.run(["openvpn3", "version", "--services"], account=ALICE, check=False).returncode == 8
 
 
 def test_without_a_journal(machine: SystemBusSandbox) -> None:
