@@ -34,7 +34,7 @@ NOTES = {
     "allow-password-save": "for front-ends that can save passwords; ours don't",
     "become-primary": "new keys are used 2 s after they are ready",
     "remote-cache-lifetime": "a name is resolved for every attempt",
-    "replay-window": "read, without effect: it is 2048 packets and 30 s; a warning says so",
+    "replay-window": "without it 2048 packets and 30 s; after a silence of that time no older packet counts",
 }
 # Not in its table: what importing makes of a file with credentials.
 OURS = "not known"

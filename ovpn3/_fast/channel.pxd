@@ -6,7 +6,7 @@ from ovpn3._fast.aead cimport TAG_BYTES, AeadKey
 from ovpn3._fast.cbc cimport CBC_OVERHEAD, CbcKey
 from ovpn3._fast.epoch cimport EpochKey, Epochs
 from ovpn3._fast.packet cimport MAX_HEADER_BYTES, DataHeader
-from ovpn3._fast.replay cimport ReplayWindow
+from ovpn3._fast.replay cimport ReplayRule, ReplayWindow
 
 cdef enum:
     KEY_SLOTS = 8
@@ -58,6 +58,7 @@ cdef struct Slot:
     uint64_t sent_units
     uint64_t received_units
     uint64_t forgeries
+    ReplayRule replay_rule
     ReplayWindow replay
 
 cdef struct Channel:
@@ -79,7 +80,8 @@ cdef struct Sealed:
 # the IVs are empty. Belongs to the caller.
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
-                    str digest=*, int framing=*, bint epochs=*) except NULL
+                    str digest=*, int framing=*, bint epochs=*,
+                    int replay_reach=*, double replay_silence_s=*) except NULL
 
 # Wipe and free; takes NULL.
 cdef void slot_free(Slot *slot) noexcept nogil

@@ -29,6 +29,8 @@ class DataChannel:
         reneg_bytes: int = 0,
         reneg_packets: int = 0,
         epochs: bool = False,
+        replay_reach: int = 2048,
+        replay_silence_s: float = 30.0,
         packets_sent: int = 0,
         units_used: int = 0,
         fast: bool = True,
@@ -36,6 +38,7 @@ class DataChannel:
         """Copy a key into its slot; -1 as peer id means DATA_V1. For CBC the IVs are HMAC keys of the `digest`, which
         is OpenSSL's name of it, empty for none. After `reneg_bytes` of payload or `reneg_packets`, both ways, a key
         expires; 0 is never. With `epochs` the keys are the secrets of the first epochs, and the IVs are empty.
+        `replay_reach` and `replay_silence_s` as in `replay`; an epoch has a window of its own.
         `packets_sent` and `units_used` say what the key has done already, `fast` as in `aead`."""
     def use(self, key_id: int) -> None:
         """Seal with this key from now on."""

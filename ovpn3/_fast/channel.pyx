@@ -44,7 +44,7 @@ from ovpn3._fast.packet cimport (
     put_u32,
     unpack_data,
 )
-from ovpn3._fast.replay cimport ReplayWindow, replay_accept
+from ovpn3._fast.replay cimport DEFAULT_REACH, DEFAULT_SILENCE_S, ReplayRule, ReplayWindow, replay_accept, replay_rule
 
 cdef enum:
     LAST_PACKET_ID = 0xFFFFFFFE
@@ -84,9 +84,10 @@ cdef class DataChannel:
     def install(self, int key_id, int cipher, const uint8_t[::1] send_key not None, const uint8_t[::1] send_iv not None,
                 const uint8_t[::1] recv_key not None, const uint8_t[::1] recv_iv not None, int peer_id=-1, *,
                 str digest="", int framing=FRAMING_NONE, uint64_t reneg_bytes=0, uint64_t reneg_packets=0,
-                bint epochs=False, uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
+                bint epochs=False, int replay_reach=DEFAULT_REACH, double replay_silence_s=DEFAULT_SILENCE_S,
+                uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
         cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast, digest, framing,
-                                   epochs)
+                                   epochs, replay_reach, replay_silence_s)
         slot.late_octets = reneg_bytes
         slot.late_packets = reneg_packets
         slot.last_sent = packets_sent
@@ -142,8 +143,10 @@ cdef str reason(int code):
 
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
-                    str digest="", int framing=FRAMING_NONE, bint epochs=False) except NULL:
+                    str digest="", int framing=FRAMING_NONE, bint epochs=False, int replay_reach=DEFAULT_REACH,
+                    double replay_silence_s=DEFAULT_SILENCE_S) except NULL:
     cdef bint cbc = cbc_key_bytes(cipher) > 0
+    cdef ReplayRule rule
     cdef int key_bytes = cbc_key_bytes(cipher) if cbc else aead_key_bytes(cipher)
     cdef bytes digest_name = digest.encode()
     cdef int iv_bytes = digest_size(digest_name) if cbc else IMPLICIT_IV_BYTES
@@ -163,12 +166,14 @@ cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const u
         raise ValueError("wrong length of implicit IV or HMAC key")
     if framing < 0 or framing > <int> FRAMING_STUB_V2:
         raise ValueError("unknown framing")
+    replay_rule(&rule, replay_reach, replay_silence_s)
     cdef Slot *slot = <Slot *> calloc(1, sizeof(Slot))
     if slot == NULL:
         raise MemoryError
     slot.key_id = key_id
     slot.peer_id = NO_PEER_ID if peer_id == -1 else peer_id
     slot.framing = <Framing> framing
+    slot.replay_rule = rule
     slot.uncommon = cbc or framing != FRAMING_NONE
     slot.limited = not cbc and cipher != CIPHER_CHACHA20_POLY1305
     cdef int started
@@ -356,7 +361,7 @@ cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, 
     if sealed.epoch != NULL:
         epochs_reached(slot.epochs, sealed.epoch.number)
         replay, used = &sealed.epoch.replay, &sealed.epoch.units
-    if not replay_accept(replay, packet_id, now_ns):
+    if not replay_accept(replay, &slot.replay_rule, packet_id, now_ns):
         return REPLAYED
     used[0] += units(slot, size)
     slot.octets += size

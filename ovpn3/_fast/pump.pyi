@@ -67,6 +67,8 @@ class Pump:
         reneg_bytes: int = 0,
         reneg_packets: int = 0,
         epochs: bool = False,
+        replay_reach: int = 2048,
+        replay_silence_s: float = 30.0,
     ) -> None:
         """Copy a key into its slot and open packets with it; -1 as peer id means DATA_V1. `use_key` makes it send.
         The others as in `channel.DataChannel`."""

@@ -12,6 +12,7 @@ from posix.unistd cimport close
 
 from ovpn3._fast.atomics cimport store_release
 from ovpn3._fast.channel cimport KEY_SLOTS, Slot, slot_new
+from ovpn3._fast.replay cimport DEFAULT_REACH, DEFAULT_SILENCE_S
 from ovpn3._fast.linux cimport (
     AF_UNSPEC,
     EPOLL_CLOEXEC,
@@ -211,7 +212,8 @@ cdef class Pump:
     def install_key(self, int key_id, int cipher, const uint8_t[::1] send_key not None,
                     const uint8_t[::1] send_iv not None, const uint8_t[::1] recv_key not None,
                     const uint8_t[::1] recv_iv not None, int peer_id=-1, *, str digest="", int framing=0,
-                    uint64_t reneg_bytes=0, uint64_t reneg_packets=0, bint epochs=False):
+                    uint64_t reneg_bytes=0, uint64_t reneg_packets=0, bint epochs=False,
+                    int replay_reach=DEFAULT_REACH, double replay_silence_s=DEFAULT_SILENCE_S):
         cdef Slot *slot
         cdef int i
         if epochs and self.count > 1:
@@ -219,7 +221,7 @@ cdef class Pump:
         self.check_room()
         for i in range(self.count):
             slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, self.fast, digest, framing,
-                            epochs)
+                            epochs, replay_reach, replay_silence_s)
             slot.late_octets = reneg_bytes
             slot.late_packets = reneg_packets
             post(self.tunnels[i], ORDER_INSTALL_KEY, 0, 0, slot)

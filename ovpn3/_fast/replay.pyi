@@ -4,7 +4,8 @@ from typing import final
 
 @final
 class Replay:
-    """The last 2048 ids, and nothing from before a silence of 30 seconds."""
+    """The last `reach` ids (0 to 65536), and nothing from before a silence of `silence_s` (0 to 600) seconds."""
 
+    def __new__(cls, reach: int = 2048, silence_s: float = 30.0) -> Replay: ...
     def accept(self, packet_id: int, now: float) -> bool:
         """Accept and remember the id of an authenticated packet, or reject it. `now` in monotonic seconds."""

@@ -298,6 +298,8 @@ class Attempt:
             reneg_bytes=self._config.reneg_bytes,
             reneg_packets=self._config.reneg_packets,
             epochs=action.epochs,
+            replay_reach=self._config.replay_window[0],
+            replay_silence_s=self._config.replay_window[1],
         )
         keys.wipe()
 

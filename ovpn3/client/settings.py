@@ -32,7 +32,6 @@ COMPRESS_FRAMINGS = {
 # Options that are read and don't do anything yet, by the names of their attributes.
 UNHEEDED = {
     "block_outside_dns": "block-outside-dns",
-    "replay_window": "replay-window",
 }
 
 
@@ -142,6 +141,7 @@ def session_config(
         framing=framing(profile),
         reneg_bytes=profile.reneg_bytes,
         reneg_packets=profile.reneg_pkts,
+        replay_window=profile.replay_window,
         epoch_keys=profile.data_threads == 1,
         tun_mtu=profile.tun_mtu,
         tun_mtu_max=profile.tun_mtu_max,

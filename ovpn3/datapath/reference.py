@@ -166,9 +166,10 @@ def epoch_nonce(iv: bytes, packet_id: bytes) -> bytes:
 
 
 class ReplayWindow:
-    """The replay rule as a set of ids: 2048 ids back from the highest, nothing from before 30 seconds of silence."""
+    """The replay rule as a set of ids: so many back from the highest, none from before so many seconds of silence."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: int = 2048, silence_s: float = 30.0) -> None:
+        self.reach, self.silence_s = reach, silence_s
         self.seen: set[int] = set()
         self.highest = self.floor = 0
         self.expires = 0.0
@@ -176,8 +177,8 @@ class ReplayWindow:
     def accept(self, packet_id: int, now: float) -> bool:
         if now >= self.expires:
             self.floor = self.highest
-        self.expires = now + 30
-        oldest = max(self.floor, self.highest - 2048)
+        self.expires = now + self.silence_s
+        oldest = max(self.floor, self.highest - self.reach)
         if packet_id <= oldest or packet_id in self.seen:
             return False
         self.seen.add(packet_id)

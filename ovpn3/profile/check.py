@@ -249,9 +249,11 @@ def _inactive(values: Values) -> tuple[float, int] | None:
     return (float(after), values.number("inactive", 0, 10**9, 0, 1)) if after else None
 
 
-def _replay_window(values: Values) -> tuple[int, float] | None:
+def _replay_window(values: Values) -> tuple[int, float]:
+    """Our own default is the larger one; an option without the time means the other clients' 15 s."""
     packets = values.number("replay-window", 0, 65536, None)
-    return None if packets is None else (packets, float(values.number("replay-window", 0, 600, 15, 1)))
+    silence = values.number("replay-window", 0, 600, 15, 1)
+    return (2048, 30.0) if packets is None else (packets, float(max(silence, 1)))
 
 
 def _mssfix(values: Values) -> Mssfix | None:

@@ -171,7 +171,7 @@ class Profile:
     compress: str | None = None  # "": the option without an algorithm
     comp_lzo: Literal["yes", "no", "adaptive"] | None = None
     allow_compression: CompressionPolicy = "no"
-    replay_window: tuple[int, float] | None = None  # packets, seconds
+    replay_window: tuple[int, float] = (2048, 30.0)  # packets, seconds of silence that end it
     tun_mtu: int = 1500
     tun_mtu_max: int = 1600
     mssfix: Mssfix | None = None

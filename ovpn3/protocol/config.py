@@ -72,6 +72,7 @@ class SessionConfig:
     framing: Framing = Framing.NONE  # of payloads, unless pushed
     reneg_bytes: int = 0  # of payload, both ways, after which a data key is replaced; 0 is never
     reneg_packets: int = 0
+    replay_window: tuple[int, float] = (2048, 30.0)  # of data packets: reach in packets, silence that ends it
     epoch_keys: bool = True  # whether the data path can do with them
     tun_mtu: int = 1500
     tun_mtu_max: int = 1600

@@ -465,6 +465,23 @@ def test_replays_and_old_keys() -> None:
             call()
 
 
+@pytest.mark.parametrize("epochs", [False, True])
+@pytest.mark.parametrize(("reach", "silence_s", "accepted"), [(3, 30, False), (4, 30, True), (4, 1, False)])
+def test_how_late_a_packet_may_be(epochs: bool, reach: int, silence_s: float, accepted: bool) -> None:
+    made, key = DataChannel(), KEY
+    iv = b"" if epochs else IV
+    made.install(0, GCM.number, key, iv, key, iv, 5, epochs=epochs, replay_reach=reach, replay_silence_s=silence_s)
+    made.use(0)
+    late, *packets = [made.seal(b"x") for _ in range(4)]
+    for packet in packets:
+        made.open(packet, 0)
+    if accepted:
+        assert made.open(late, 1) == b"x"
+    else:
+        with pytest.raises(ValueError, match="replayed"):
+            made.open(late, 1)
+
+
 def test_a_new_key_of_the_same_id_replaces_the_old_one() -> None:
     made = channel()
     old = made.seal(b"old")

@@ -150,3 +150,14 @@ def test_how_long_it_takes_with_some_loss(machine: Machine, start_server: StartS
     clean, lossy = (statistics.median(times) for times in took.values())
     print(f"clean {clean:.2f} s, with loss {lossy:.2f} s, {lossy / clean:.2f} times")
     assert lossy <= 3 * clean
+
+
+@pytest.mark.parametrize(("line", "refused"), [("", False), ("replay-window 0", True), ("replay-window 256 5", False)])
+def test_how_much_disorder_is_taken(
+    machine: Machine, start_server: StartServer, start_link: StartLink, line: str, refused: bool
+) -> None:
+    link = start_link("")
+    machine.connect(profile(start_server(), line))
+    link.become("--reorder 0.3")
+    machine.pair.server.run(["ping", "-f", "-q", "-c", "200", "10.8.0.2"], check=False)
+    assert ("REPLAY_ERROR" in machine.openvpn3("session-stats", "--config", "vpn").stdout) == refused

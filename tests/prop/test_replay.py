@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ovpn3._fast.replay import Replay
 from ovpn3.datapath.reference import ReplayWindow
@@ -16,6 +16,13 @@ class ReplayMachine(RuleBasedStateMachine):
         self.fast, self.model, self.now = Replay(), ReplayWindow(), 0.0
         self.agreed = True
 
+    @initialize(
+        reach=st.sampled_from([0, 1, 64, 65, 100, WINDOW, 65536]) | st.integers(0, 65536),
+        silence_s=st.sampled_from([1.0, 15.0, 30.0, 600.0]),
+    )
+    def by(self, reach: int, silence_s: float) -> None:
+        self.fast, self.model = Replay(reach, silence_s), ReplayWindow(reach, silence_s)
+
     def offer(self, packet_id: int) -> None:
         self.agreed = self.fast.accept(packet_id, self.now) == self.model.accept(packet_id, self.now)
 
@@ -26,6 +33,10 @@ class ReplayMachine(RuleBasedStateMachine):
     @rule(back=st.integers(0, 130) | st.sampled_from([WINDOW - 2, WINDOW - 1, WINDOW, WINDOW + 1]))
     def behind(self, back: int) -> None:
         self.offer(max(0, self.model.highest - back))
+
+    @rule(step=st.integers(-1, 1))
+    def at_the_edge(self, step: int) -> None:
+        self.offer(max(0, self.model.highest - self.model.reach + step))
 
     @rule(count=st.integers(1, 200))
     def run(self, count: int) -> None:
@@ -58,6 +69,12 @@ def test_the_window_is_as_long_as_promised() -> None:
     assert window.accept(WINDOW + 1, 0)
     assert window.accept(2, 0)
     assert not window.accept(1, 0)
+
+
+@pytest.mark.parametrize(("reach", "silence_s"), [(-1, 30), (65537, 30), (64, -1), (64, 601), (64, float("nan"))])
+def test_the_rule_is_checked(reach: int, silence_s: float) -> None:
+    with pytest.raises(ValueError, match="replay window"):
+        Replay(reach, silence_s)
 
 
 def test_silence_forgets_what_did_not_come() -> None:

@@ -281,8 +281,8 @@ def test_peer_info_is_told_only_if_the_profile_says_so() -> None:
 def test_options_without_effect_are_named() -> None:
     assert unheeded_in(PLAIN, {"dns-scope": "global", "ipv6": "", "persist-tun": True}) == []
     assert unheeded_in(PLAIN, {"dns-scope": "moon", "ipv6": "no"}) == ["override dns-scope"]
-    profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, replay_window=(64, 15))
-    assert unheeded_in(profile, {}) == ["replay-window"]
+    profile = Profile(remotes=PLAIN.remotes, block_ipv6=True, block_outside_dns=True)
+    assert unheeded_in(profile, {}) == ["block-outside-dns"]
     assert set(UNHEEDED) <= {field.name for field in fields(Profile)}
 
 
