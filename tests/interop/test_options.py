@@ -9,6 +9,7 @@ import pytest
 from tests.support.machine import Machine
 from tests.support.netns import Namespace
 from tests.support.server import OpenVpnServer, password_script
+from tests.support.transfer import transfer
 
 pytestmark = [pytest.mark.interop, pytest.mark.system]
 StartServer = Callable[..., OpenVpnServer]
@@ -101,6 +102,24 @@ def test_mssfix(machine: Machine, start_server: StartServer, line: str, least: i
     server = start_server(extra=["mssfix 0"])
     machine.connect(server.profile(line))
     assert least <= segment_size(machine, server.TUNNEL_V4) <= most
+
+
+@pytest.mark.parametrize(("proto", "when"), [("udp", "before"), ("udp", "after"), ("udp6", "before"), ("tcp", "after")])
+def test_a_link_with_smaller_packets(machine: Machine, start_server: StartServer, proto: str, when: str) -> None:
+    """Smaller than mssfix allows for, before the tunnel is up or since: what is too large goes in fragments."""
+    server = start_server(proto=proto)
+
+    def shrink() -> None:
+        for side in (machine.pair.client, machine.pair.server):
+            side.ip("link", "set", "eth0", "mtu", "1300")
+
+    if when == "before":
+        shrink()
+    machine.connect(server.profile())
+    shrink()
+    transfer(machine.pair.client, machine.pair.server, server.TUNNEL_V4, 5_000_000)
+    transfer(machine.pair.server, machine.pair.client, "10.8.0.2", 5_000_000)
+    machine.pair.client.run(["ping", "-c", "3", "-i", "0.1", "-W", "2", "-s", "1472", server.TUNNEL_V4])
 
 
 def test_inactive_ends_the_session(machine: Machine, start_server: StartServer) -> None:
