@@ -33,6 +33,7 @@ OPENVPN_3 = {"implement": "used", "ignore": "left out", "warn": "left out, warns
 NOTES = {
     "allow-password-save": "for front-ends that can save passwords; ours don't",
     "become-primary": "new keys are used 2 s after they are ready",
+    "explicit-exit-notify": "always done over UDP; so many good-byes, or seconds for the answer to one, 5 at most",
     "remote-cache-lifetime": "a name is resolved for every attempt",
     "replay-window": "without it 2048 packets and 30 s; after a silence of that time no older packet counts",
 }

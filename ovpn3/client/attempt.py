@@ -29,7 +29,7 @@ from ovpn3.transport.connect import is_ours, pack_address, source_address
 from ovpn3.transport.resolve import Endpoint
 
 UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
-GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit
+GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit, unless the profile says more
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Attempt:
             self._advance(self._session.disconnect)
             if self.up and not self._closed.is_set():
                 try:
-                    async with asyncio.timeout(GOODBYE_S):
+                    async with asyncio.timeout(max(GOODBYE_S, self._config.exit_attempts)):
                         await self._closed.wait()
                 except TimeoutError:
                     self._owner.log(LogCategory.DEBUG, "the server did not acknowledge our exit")

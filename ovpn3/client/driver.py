@@ -70,6 +70,7 @@ class Listener(Protocol):
     def changed(self) -> None: ...
     def challenge(self, challenge: act.Challenge) -> None: ...
     def proxy_login(self, reason: str) -> None: ...
+    def login_again(self, reason: str) -> None: ...
     def text_challenge(self, challenge: act.TextChallenge) -> None: ...
     def web_auth(self, url: str) -> None: ...
 
@@ -113,7 +114,7 @@ class Driver:
         self._counters: Counter[str] = Counter()
         self._losses = 0  # of the network service
         self._return: asyncio.Task[None] | None = None
-        self._last_word: tuple[StatusMinor, str] | None = None  # told once everything is cleaned up
+        self._last_word: Callable[[], None] | None = None  # told once everything is cleaned up
 
     # -- orders -----------------------------------------------------------------------------------
     def start(self) -> None:
@@ -193,7 +194,7 @@ class Driver:
             if self._return:
                 self._return.cancel()
             if self._last_word:
-                self._listener.status(*self._last_word)
+                self._last_word()  # the next thing may be another Connect
 
     async def _rest(self) -> None:
         self._counters["N_PAUSE"] += 1
@@ -245,8 +246,7 @@ class Driver:
             end = await self._session(endpoint)
         except CredentialsNeeded as e:
             self._counters["PROXY_NEED_CREDS"] += 1
-            self._listener.proxy_login(str(e))
-            return None
+            return self._end_with(partial(self._listener.proxy_login, str(e)))
         except ProxyError as e:
             self._counters["PROXY_ERROR"] += 1
             return self._missed(f"{endpoint}: {e}")
@@ -391,8 +391,7 @@ class Driver:
             case act.AuthFailed():
                 return self._refused(end)
             case act.Challenge():
-                self._listener.challenge(end)
-                return None
+                return self._end_with(partial(self._listener.challenge, end))
             case act.Halt(reason):
                 self._counters["CLIENT_HALT"] += 1
                 return self._fail(f"the server asks us to stop: {reason}")
@@ -414,6 +413,8 @@ class Driver:
             return self._again("the server no longer takes the session token", 0.0)
         if self._profile.auth_fail_retry or self._profile.auth_retry == "nointeract":
             return self._again(f"authentication failed: {end.reason}", LONG_RETRY_DELAY_S)
+        if self._profile.auth_retry == "interact":
+            return self._end_with(partial(self._listener.login_again, f"authentication failed: {end.reason}"))
         return self._give_up(StatusMinor.CONN_AUTH_FAILED, end.reason)
 
     def _missed(self, reason: str, delay: float | None = None) -> float | None:
@@ -442,7 +443,10 @@ class Driver:
         return self._give_up(StatusMinor.CONN_FAILED, reason)
 
     def _give_up(self, status: StatusMinor, reason: str) -> float | None:
-        self._last_word = (status, reason)
+        return self._end_with(partial(self._listener.status, status, reason))
+
+    def _end_with(self, last_word: Callable[[], None]) -> float | None:
+        self._last_word = last_word
         return None
 
     async def _remove_device(self) -> None:

@@ -17,6 +17,7 @@ from ovpn3.secret import Secret
 Options = Iterable[tuple[str, tuple[str, ...]]]
 DEFAULT_PING_S, DEFAULT_PING_RESTART_S = 8.0, 40.0
 DEFAULT_MSSFIX = 1492
+MAX_EXIT_ATTEMPTS = 5  # nobody wants to wait longer
 FALLBACK_DNS = ("8.8.8.8", "8.8.4.4")
 
 # How payloads are framed for servers that push nothing of it, by what the profile says: never compressed.
@@ -154,6 +155,7 @@ def session_config(
         reneg_sec=profile.reneg_sec,
         tran_window=profile.tran_window,
         server_poll_timeout=profile.server_poll_timeout,
+        exit_attempts=min(profile.explicit_exit_notify or 0, MAX_EXIT_ATTEMPTS),
         max_packet_bytes=profile.mssfix_ctrl,
         ping=DEFAULT_PING_S if profile.ping is None else profile.ping,
         ping_restart=DEFAULT_PING_RESTART_S if profile.ping_restart is None else profile.ping_restart,

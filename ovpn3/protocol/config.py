@@ -89,4 +89,5 @@ class SessionConfig:
     server_poll_timeout: float = 10.0  # for a server that sends nothing at all
     ping: float = 8.0  # unless pushed
     ping_restart: float = 40.0  # before the tunnel is up, and unless pushed
+    exit_attempts: int = 0  # good-byes that nobody acknowledges; seconds for one that is acknowledged; 0: once, briefly
     max_packet_bytes: int = 1250

@@ -187,11 +187,11 @@ class Session:
         elif self._agreed is not None and self._agreed.cc_exit and self._ring.newest.active:
             self._step(Event.LEAVE)
             self._timers.clear()
-            self._timers.set(Alarm.LEAVE, now + LEAVE_TIME)
+            self._timers.set(Alarm.LEAVE, now + max(LEAVE_TIME, self._config.exit_attempts))
             self._send("EXIT")
             self._flush(now)
         else:
-            self._actions.append(SendExit())
+            self._actions += [SendExit()] * max(1, self._config.exit_attempts)
             self._close()
 
     # Packets and timers

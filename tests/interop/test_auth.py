@@ -69,6 +69,14 @@ def test_a_refusal_tells_the_reason(machine: Machine, start_server: StartServer,
     assert "No sessions available" in machine.sessions()
 
 
+def test_a_password_that_is_asked_for_again(machine: Machine, start_server: StartServer) -> None:
+    """Also if the wrong one stands in the profile."""
+    server = start_server(auth=password_script("alice", "right"))
+    held = ["<auth-user-pass>", "alice", "old", "</auth-user-pass>", "auth-retry interact"]
+    start(machine, server.profile(*held).replace("auth-user-pass\n", "", 1), "alice", "wrong", "alice", "right")
+    ping(machine, server)
+
+
 @pytest.mark.parametrize("form", ["scrv1", "concatenated"])
 def test_static_challenge(machine: Machine, start_server: StartServer, form: str) -> None:
     sent = f"SCRV1:{encoded('right')}:{encoded('123456')}" if form == "scrv1" else "right123456"

@@ -161,3 +161,20 @@ def test_how_much_disorder_is_taken(
     link.become("--reorder 0.3")
     machine.pair.server.run(["ping", "-f", "-q", "-c", "200", "10.8.0.2"], check=False)
     assert ("REPLAY_ERROR" in machine.openvpn3("session-stats", "--config", "vpn").stdout) == refused
+
+
+def datagrams(net: Namespace) -> int:
+    return int(net.run(["nstat", "-asz", "UdpInDatagrams"]).stdout.splitlines()[1].split()[1])
+
+
+@pytest.mark.parametrize(("line", "least", "most"), [("", 1, 2), ("explicit-exit-notify 1", 3, 20)])
+def test_how_often_good_bye_is_said(
+    machine: Machine, start_server: StartServer, start_link: StartLink, line: str, least: int, most: int
+) -> None:
+    """Nobody hears it; the bad link, which does, is at the server's end."""
+    link = start_link("")
+    machine.connect(profile(start_server(), line))
+    link.become("--loss 1")
+    before = datagrams(machine.pair.server)
+    machine.disconnect()
+    assert least <= datagrams(machine.pair.server) - before <= most

@@ -22,16 +22,26 @@ class Login:
 
     def ask(self) -> None:
         """Open a slot for everything that the profile needs and doesn't hold."""
-        wanted = self._profile.auth_user_pass
-        if wanted is not None:
-            if not (wanted.username or self._profile.locked_username):
-                self._queue.add(AttentionGroup.USER_PASSWORD, "username", "Auth User name", hidden=False)
-            if wanted.password is None and not wanted.username_only:
-                self._queue.add(AttentionGroup.USER_PASSWORD, "password", "Auth Password", hidden=True)
-        if static := self._profile.static_challenge:
-            self._queue.add(AttentionGroup.CHALLENGE_STATIC, "static_challenge", static.text, hidden=not static.echo)
+        held = self._profile.auth_user_pass
+        self._ask_login(username=not (held and held.username), password=not (held and held.password))
         if self._profile.client_cert and self._key_is_locked():
             self._queue.add(AttentionGroup.PK_PASSPHRASE, "pk_passphrase", "Private key passphrase", hidden=True)
+
+    def ask_again(self) -> None:
+        """For all that a server may have refused, whether it was asked for or in the profile; for the next Connect."""
+        for group in (AttentionGroup.USER_PASSWORD, AttentionGroup.CHALLENGE_STATIC):
+            self._queue.forget(group)
+        self._credentials, self._filled = Credentials(nocache=self._profile.auth_nocache), False
+        self._ask_login(username=True, password=True)
+
+    def _ask_login(self, *, username: bool, password: bool) -> None:
+        wanted = self._profile.auth_user_pass
+        if wanted and username and not self._profile.locked_username:
+            self._queue.add(AttentionGroup.USER_PASSWORD, "username", "Auth User name", hidden=False)
+        if wanted and password and not wanted.username_only:
+            self._queue.add(AttentionGroup.USER_PASSWORD, "password", "Auth Password", hidden=True)
+        if static := self._profile.static_challenge:
+            self._queue.add(AttentionGroup.CHALLENGE_STATIC, "static_challenge", static.text, hidden=not static.echo)
 
     def ask_dynamic(self, challenge: Challenge) -> None:
         """A question of the server's, to be answered with the next Connect."""
@@ -83,8 +93,8 @@ class Login:
         self._filled = True
         if held := self._profile.auth_user_pass:
             name = self._queue.value(AttentionGroup.USER_PASSWORD, "username")
-            self._credentials.username = self._profile.locked_username or held.username or (name.text() if name else "")
-            password = held.password or self._queue.value(AttentionGroup.USER_PASSWORD, "password")
+            self._credentials.username = self._profile.locked_username or (name.text() if name else held.username)
+            password = self._queue.value(AttentionGroup.USER_PASSWORD, "password") or held.password
             self._credentials.password = password or Secret()
         response = self._queue.value(AttentionGroup.CHALLENGE_STATIC, "static_challenge")
         if response and self._profile.static_challenge:

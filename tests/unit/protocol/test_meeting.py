@@ -325,6 +325,22 @@ def test_leaving_gives_up_waiting(scene):
     assert scene.session.actions()[-1] == Closed()
 
 
+def test_leaving_waits_and_repeats_as_long_as_the_profile_says(identity):
+    config = SessionConfig(tls=identity.client_tls(), exit_attempts=4)
+    scene = Scene(identity, config=config)
+    scene.connect()
+    scene.session.disconnect(scene.clock.now)
+    repeated = 0
+    while scene.session.state is State.LEAVING:
+        repeated += len(of(SendPacket, scene.session.actions()))
+        scene.session.tick(scene.clock.advance(0.1))
+    assert repeated > 2
+    old_server = Scene(identity, config=config, push=("PUSH_REPLY,ifconfig 10.8.0.2 255.255.255.0,cipher AES-256-GCM",))
+    old_server.connect()
+    old_server.session.disconnect(old_server.clock.now)
+    assert len(of(SendExit, old_server.session.actions())) == 4
+
+
 def test_leaving_over_tcp_is_silent(identity):
     scene = Scene(identity, config=SessionConfig(tls=identity.client_tls(), stream=True))
     scene.connect()
