@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.support.machine import Machine
-from tests.support.pki import Pki
+from tests.support.pki import Authority, Pki
 from tests.support.server import OpenVpnServer, password_script
 
 pytestmark = [pytest.mark.interop, pytest.mark.system]
@@ -267,3 +267,47 @@ def test_a_fingerprint_instead_of_an_authority(machine: Machine, start_server: S
     profile = server.profile(f"peer-fingerprint {digest}")
     start(machine, profile.replace(f"<ca>\n{pki.ca}</ca>\n", ""))
     ping(machine, server)
+
+
+def test_a_server_that_has_been_revoked(machine: Machine, start_server: StartServer, pki: Pki) -> None:
+    server = start_server()
+    crl = pki.authority.revoke(pki.server.certificate)
+    done = start(machine, server.profile(f"<crl-verify>\n{crl}</crl-verify>"), check=False)
+    assert done.returncode == 8
+    assert "certificate revoked" in done.stderr
+    crl = pki.authority.revoke(pki.client.certificate)
+    machine.connect(server.profile(f"<crl-verify>\n{crl}</crl-verify>"), "other")
+
+
+def test_an_authority_in_between(machine: Machine, start_server: StartServer, pki: Pki) -> None:
+    """The server knows the root only, so the client has to show the one that signed its certificate."""
+    between = Authority("Branch", pki.authority)
+    client = between.issue("client")
+    profile = start_server().profile("ping-restart 2")
+    profile = profile.replace(pki.client.certificate, client.certificate).replace(pki.client.key, client.key)
+    assert start(machine, profile, check=False).returncode == 8
+    machine.connect(f"{profile}<extra-certs>\n{between.certificate}</extra-certs>\n", "other")
+
+
+def test_the_cipher_of_old_tls(machine: Machine, start_server: StartServer) -> None:
+    server = start_server()
+    start(machine, server.profile("tls-version-max 1.2", "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256"))
+    assert "cipher TLSv1.2 ECDHE-ECDSA-AES128-GCM-SHA256" in server.log()
+
+
+def test_a_certificate_that_is_not_to_be_shown(machine: Machine, start_server: StartServer) -> None:
+    """The server would refuse it."""
+    server = start_server(auth=password_script("alice", "right"), extra=["verify-client-cert optional"])
+    profile = server.profile("client-cert-not-required", client="stranger")
+    start(machine, profile, "alice", "right")
+    ping(machine, server)
+
+
+@pytest.mark.parametrize(
+    ("lines", "accepted"),
+    [(["auth SHA512"], True), (["tls-auth-digest SHA512"], True), (["auth SHA512", "tls-auth-digest SHA1"], False)],
+)
+def test_the_digest_of_tls_auth(machine: Machine, start_server: StartServer, lines: list[str], accepted: bool) -> None:
+    server = start_server(wrap="tls-auth", extra=["auth SHA512"])
+    done = start(machine, server.profile(*lines, "server-poll-timeout 1"), check=False)
+    assert (done.returncode == 0) == accepted

@@ -164,6 +164,7 @@ def test_how_much_disorder_is_taken(
 
 
 def datagrams(net: Namespace) -> int:
+    """How many have been read inside until now."""
     return int(net.run(["nstat", "-asz", "UdpInDatagrams"]).stdout.splitlines()[1].split()[1])
 
 

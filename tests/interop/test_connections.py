@@ -1,7 +1,11 @@
 """How the client gets to a server: from which socket, from where it may be answered, how often it tries."""
 
+import re
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +79,92 @@ def test_rounds_are_counted(machine: Machine, start_server: StartServer) -> None
     log = machine.sandbox.log()
     tried = [log.count(f"connecting to {machine.pair.SERVER_V4}:{port} ") for port in (1, 2, 3)]
     assert tried == [2, 2, 2]
+
+
+@pytest.fixture
+def hosts(machine: Machine, tmp_path: Path) -> None:
+    """The server's name has an address of each family."""
+    file = tmp_path / "hosts"
+    file.write_text(f"{machine.pair.SERVER_V6} vpn.example\n{machine.pair.SERVER_V4} vpn.example\n")
+    machine.sandbox.run(["mount", "--bind", str(file), "/etc/hosts"])
+
+
+def tried(machine: Machine) -> list[str]:
+    """Addresses, in order."""
+    return re.findall(r"connecting to \S* ?\[?([0-9a-f.:]+?)\]?:\d+ \(", machine.sandbox.log())
+
+
+@pytest.mark.usefixtures("hosts")
+@pytest.mark.parametrize("kind", ["udp", "tcp"])
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_an_address_family(machine: Machine, start_server: StartServer, kind: str, family: str) -> None:
+    server = start_server(proto=kind + family)
+    machine.connect(server.profile(remote="vpn.example"))
+    assert tried(machine) == [machine.pair.SERVER_V4 if family == "4" else machine.pair.SERVER_V6]
+
+
+@pytest.mark.usefixtures("hosts")
+def test_every_address_of_a_name_is_tried(machine: Machine, start_server: StartServer) -> None:
+    """IPv6 comes first here, and nobody listens there; port and protocol stand in lines of their own."""
+    server = start_server(proto="tcp4")
+    profile = server.profile("port 1194", "proto tcp", remote="vpn.example").replace(" 1194 tcp4\n", "\n", 1)
+    machine.connect(profile)
+    assert tried(machine) == [machine.pair.SERVER_V6, machine.pair.SERVER_V4]
+
+
+def test_a_name_that_is_another_each_time(machine: Machine, start_server: StartServer) -> None:
+    machine.bring_in(start_server().profile("remote-random-hostname", remote="vpn.example"), "vpn")
+    done = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert re.search(r"can't resolve [0-9a-f]{12}\.vpn\.example", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "socket_has"), [("sndbuf 50000", ",tb100000,"), ("rcvbuf 60000", ",rb120000,")]
+)  # the kernel counts twice
+def test_buffers(machine: Machine, start_server: StartServer, line: str, socket_has: str) -> None:
+    machine.connect(start_server().profile(line))
+    assert socket_has in machine.pair.client.run(["ss", "-Hunm"]).stdout
+
+
+@pytest.fixture
+def silent(machine: Machine) -> Iterator[socket.socket]:
+    """Somebody who takes datagrams and never answers."""
+    with machine.pair.server.entered():
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with listener:
+        listener.bind(("0.0.0.0", 1300))
+        listener.setblocking(False)
+        yield listener
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("option", ["server-poll-timeout", "connect-timeout"])
+def test_how_long_an_answer_may_take(machine: Machine, start_server: StartServer, option: str) -> None:
+    machine.bring_in(start_server().profile(f"{option} 1").replace(" 1194 ", " 1300 "), "vpn")
+    done = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert "within 1 s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "least", "most"), [("tls-timeout-ms 100", 4, 6), ("tls-timeout 1", 2, 2), ("tls-timeout 3", 1, 1)]
+)
+def test_how_often_it_is_asked_for(
+    machine: Machine, start_server: StartServer, silent: socket.socket, line: str, least: int, most: int
+) -> None:
+    """In two seconds, with pauses that double."""
+    machine.bring_in(start_server().profile(line, "server-poll-timeout 2").replace(" 1194 ", " 1300 "), "vpn")
+    machine.openvpn3("session-start", "--config", "vpn", check=False)
+    count = 0
+    with suppress(BlockingIOError):
+        while silent.recv(2048):
+            count += 1
+    assert least <= count <= most
+
+
+def test_how_long_a_log_in_may_take(machine: Machine, start_server: StartServer) -> None:
+    """This server decides never."""
+    machine.bring_in(start_server(auth="exit 2").profile("hand-window 1"), "vpn")
+    started = time.monotonic()
+    done = machine.openvpn3("session-start", "--config", "vpn", input="alice\nright\n", check=False)
+    assert done.returncode == 8
+    assert time.monotonic() - started < 5

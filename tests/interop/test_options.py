@@ -205,3 +205,37 @@ def test_ns_cert_type(machine: Machine, start_server: StartServer, kind: str, ac
 def test_tls_remote(machine: Machine, start_server: StartServer, name: str, accepted: bool) -> None:
     machine.bring_in(start_server().profile(f"tls-remote {name}"), "vpn")
     assert (machine.openvpn3("session-start", "--config", "vpn", check=False).returncode == 0) == accepted
+
+
+def test_a_client_spelled_out(machine: Machine, start_server: StartServer) -> None:
+    """What `client` and the defaults stand for."""
+    profile = start_server().profile("dev-type tun", "key-method 2", "mode p2p", "port 1194", "proto udp")
+    machine.connect(profile.replace("client\n", "tls-client\npull\n", 1))
+    assert mtu(machine.pair.client) == 1500
+
+
+@pytest.mark.parametrize(
+    ("lines", "accepted"),
+    [
+        (["future-thing 1"], False),
+        (["ignore-unknown-option other future-thing", "future-thing 1"], True),
+        (["setenv opt future-thing 1"], True),
+        (["setenv opt tun-mtu 1400", 'pull-filter ignore "tun-mtu"'], True),
+    ],
+)
+def test_options_of_later_versions(
+    machine: Machine, start_server: StartServer, lines: list[str], accepted: bool
+) -> None:
+    path = machine.write("vpn.ovpn", start_server().profile(*lines))
+    done = machine.openvpn3("config-import", "--config", path, "--name", "vpn", check=False)
+    assert (done.returncode == 0, "unknown option" in done.stderr) == (accepted, not accepted)
+    if accepted:
+        machine.openvpn3("session-start", "--config", "vpn")
+        assert mtu(machine.pair.client) == (1400 if "setenv opt tun-mtu 1400" in lines else 1500)
+
+
+@pytest.mark.parametrize(("line", "told"), [("verb 3", False), ("verb 6", True)])
+def test_verb(machine: Machine, start_server: StartServer, line: str, told: bool) -> None:
+    machine.sandbox.run(["openvpn3-admin", "log-service", "--log-level", "6"])
+    machine.connect(start_server().profile(line))
+    assert ("session: connected" in machine.sandbox.log()) == told

@@ -30,15 +30,25 @@ class Credential:
 
 
 class Authority:
-    """A certificate authority on P-256."""
+    """A certificate authority on P-256, signed by its parent or itself."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, parent: "Authority | None" = None) -> None:
         self._name = _name(name)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _builder(self._name, self._name, self._key.public_key(), days=3650)
+        signer = parent or self
+        certificate = _builder(self._name, signer._name, self._key.public_key(), days=3650)
         certificate = certificate.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         certificate = certificate.add_extension(_usage(sign_certificates=True), critical=True)
-        self.certificate = _certificate_pem(certificate.sign(self._key, hashes.SHA256()))
+        self.certificate = _certificate_pem(certificate.sign(signer._key, hashes.SHA256()))
+
+    def revoke(self, *certificates: str) -> str:
+        """A list with these, as PEM."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateRevocationListBuilder(self._name, now - _DAY, now + 3650 * _DAY)
+        for pem in certificates:
+            serial = x509.load_pem_x509_certificate(pem.encode()).serial_number
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, now - _DAY).build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, name: str, *, server: bool = False, expired: bool = False) -> Credential:
         """A certificate for one end of a tunnel; an expired one ran out yesterday."""

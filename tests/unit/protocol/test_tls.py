@@ -83,6 +83,11 @@ def test_groups_are_honoured(identity):
     assert client.describe().endswith("secp384r1")
 
 
+def test_the_name_the_server_is_told(identity):
+    _, server = shake(identity.client_tls(sni="vpn.example"), identity)
+    assert server.get_servername() == b"vpn.example"
+
+
 def test_ciphers_by_either_name(identity):
     for name in ("TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"):
         client, _ = shake(identity.client_tls(ciphers=name, version_max="1.2"), identity)
@@ -132,9 +137,8 @@ def test_fingerprint_instead_of_an_authority(identity):
 def test_a_revoked_server(identity):
     authority = Authority("Revoking")
     revoking = Identity(authority.certificate, authority.issue("s", server=True), authority.issue("c"))
-    serial = x509.load_pem_x509_certificate(revoking.server.certificate.encode()).serial_number
-    shake(revoking.client_tls(crl=make_crl(authority)), revoking)
-    action = end_of(revoking.client_tls(crl=make_crl(authority, serial)), revoking)
+    shake(revoking.client_tls(crl=authority.revoke()), revoking)
+    action = end_of(revoking.client_tls(crl=authority.revoke(revoking.server.certificate)), revoking)
     assert "revoked" in action.reason
 
 
@@ -221,11 +225,3 @@ def test_a_weak_certificate_needs_a_low_profile(identity):
     TlsContext(identity.client_tls(**changes, cert_profile="insecure"))
     with pytest.raises(CryptoError, match="too small"):
         TlsContext(identity.client_tls(**changes, cert_profile="preferred"))
-
-
-def make_crl(authority, *serials):
-    day = datetime.datetime(2026, 1, 1)
-    builder = x509.CertificateRevocationListBuilder(authority._name, day, day.replace(year=2046))
-    for serial in serials:
-        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, day).build())
-    return builder.sign(authority._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
