@@ -367,6 +367,7 @@ def test_a_small_queue_limit_drops_nothing_while_the_stream_flows() -> None:
         assert rig.pump.stats()["queue_overflows"] == 0
 
 
+@pytest.mark.option("tcp-queue-limit")
 def test_a_full_stream_drops_tunnel_packets_but_no_control() -> None:
     own, peer = tcp_pair()
     for end in (own, peer):

@@ -43,6 +43,7 @@ def test_a_password_that_is_asked_for(machine: Machine, start_server: StartServe
     ping(machine, server)
 
 
+@pytest.mark.option("auth-user-pass")
 def test_a_password_of_the_profile(machine: Machine, start_server: StartServer) -> None:
     server = start_server(auth=password_script("alice", "right"))
     profile = server.profile("<auth-user-pass>", "alice", "right", "</auth-user-pass>")
@@ -69,6 +70,7 @@ def test_a_refusal_tells_the_reason(machine: Machine, start_server: StartServer,
     assert "No sessions available" in machine.sessions()
 
 
+@pytest.mark.option("auth-retry")
 def test_a_password_that_is_asked_for_again(machine: Machine, start_server: StartServer) -> None:
     """Also if the wrong one stands in the profile."""
     server = start_server(auth=password_script("alice", "right"))
@@ -77,6 +79,7 @@ def test_a_password_that_is_asked_for_again(machine: Machine, start_server: Star
     ping(machine, server)
 
 
+@pytest.mark.option("static-challenge")
 @pytest.mark.parametrize("form", ["scrv1", "concatenated"])
 def test_static_challenge(machine: Machine, start_server: StartServer, form: str) -> None:
     sent = f"SCRV1:{encoded('right')}:{encoded('123456')}" if form == "scrv1" else "right123456"
@@ -189,6 +192,7 @@ def bundled(pki: Pki, text: str, password: str, *how: str) -> str:
     return text[: text.index("<ca>")] + block
 
 
+@pytest.mark.option("pkcs12")
 @pytest.mark.parametrize(
     ("password", "how"), [("open sesame", []), ("", ["-keypbe", "NONE", "-certpbe", "NONE", "-nomac"])]
 )
@@ -229,6 +233,7 @@ def test_what_the_server_is_checked_for(machine: Machine, start_server: StartSer
     ping(machine, server)
 
 
+@pytest.mark.option("verify-x509-name", "remote-cert-tls", "remote-cert-eku", "remote-cert-ku")
 @pytest.mark.parametrize(("line", "words"), FAILING)
 def test_a_server_that_is_not_what_it_should_be(
     machine: Machine, start_server: StartServer, line: str, words: str
@@ -239,6 +244,7 @@ def test_a_server_that_is_not_what_it_should_be(
     assert words in done.stderr
 
 
+@pytest.mark.option("tls-version-min")
 def test_tls_versions_that_do_not_meet(machine: Machine, start_server: StartServer) -> None:
     """Such a server just falls silent."""
     server = start_server(extra=["tls-version-max 1.2"])
@@ -247,6 +253,7 @@ def test_tls_versions_that_do_not_meet(machine: Machine, start_server: StartServ
     assert "may refuse our TLS versions" in done.stderr
 
 
+@pytest.mark.option("ca")
 def test_a_server_of_another_authority(machine: Machine, start_server: StartServer, pki: Pki) -> None:
     server = start_server()
     done = start(machine, server.profile().replace(pki.ca, pki.other_ca), check=False)
@@ -254,6 +261,7 @@ def test_a_server_of_another_authority(machine: Machine, start_server: StartServ
     assert "certificate" in done.stderr
 
 
+@pytest.mark.option("cert", "key")
 def test_a_client_that_the_server_does_not_know(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
     done = start(machine, server.profile("ping-restart 2", client="stranger"), check=False)
@@ -261,6 +269,7 @@ def test_a_client_that_the_server_does_not_know(machine: Machine, start_server: 
     assert "it may refuse our certificate" in done.stderr
 
 
+@pytest.mark.option("peer-fingerprint")
 def test_a_fingerprint_instead_of_an_authority(machine: Machine, start_server: StartServer, pki: Pki) -> None:
     server = start_server()
     digest = x509.load_pem_x509_certificate(pki.server.certificate.encode()).fingerprint(SHA256()).hex(":")
@@ -269,6 +278,7 @@ def test_a_fingerprint_instead_of_an_authority(machine: Machine, start_server: S
     ping(machine, server)
 
 
+@pytest.mark.option("crl-verify")
 def test_a_server_that_has_been_revoked(machine: Machine, start_server: StartServer, pki: Pki) -> None:
     server = start_server()
     crl = pki.authority.revoke(pki.server.certificate)
@@ -279,6 +289,7 @@ def test_a_server_that_has_been_revoked(machine: Machine, start_server: StartSer
     machine.connect(server.profile(f"<crl-verify>\n{crl}</crl-verify>"), "other")
 
 
+@pytest.mark.option("extra-certs")
 def test_an_authority_in_between(machine: Machine, start_server: StartServer, pki: Pki) -> None:
     """The server knows the root only, so the client has to show the one that signed its certificate."""
     between = Authority("Branch", pki.authority)
@@ -289,12 +300,14 @@ def test_an_authority_in_between(machine: Machine, start_server: StartServer, pk
     machine.connect(f"{profile}<extra-certs>\n{between.certificate}</extra-certs>\n", "other")
 
 
+@pytest.mark.option("tls-cipher", "tls-version-max")
 def test_the_cipher_of_old_tls(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
     start(machine, server.profile("tls-version-max 1.2", "tls-cipher TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256"))
     assert "cipher TLSv1.2 ECDHE-ECDSA-AES128-GCM-SHA256" in server.log()
 
 
+@pytest.mark.option("client-cert-not-required")
 def test_a_certificate_that_is_not_to_be_shown(machine: Machine, start_server: StartServer) -> None:
     """The server would refuse it."""
     server = start_server(auth=password_script("alice", "right"), extra=["verify-client-cert optional"])
@@ -303,6 +316,7 @@ def test_a_certificate_that_is_not_to_be_shown(machine: Machine, start_server: S
     ping(machine, server)
 
 
+@pytest.mark.option("tls-auth-digest", "auth")
 @pytest.mark.parametrize(
     ("lines", "accepted"),
     [(["auth SHA512"], True), (["tls-auth-digest SHA512"], True), (["auth SHA512", "tls-auth-digest SHA1"], False)],

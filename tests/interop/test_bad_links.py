@@ -152,6 +152,7 @@ def test_how_long_it_takes_with_some_loss(machine: Machine, start_server: StartS
     assert lossy <= 3 * clean
 
 
+@pytest.mark.option("replay-window")
 @pytest.mark.parametrize(("line", "refused"), [("", False), ("replay-window 0", True), ("replay-window 256 5", False)])
 def test_how_much_disorder_is_taken(
     machine: Machine, start_server: StartServer, start_link: StartLink, line: str, refused: bool
@@ -168,6 +169,7 @@ def datagrams(net: Namespace) -> int:
     return int(net.run(["nstat", "-asz", "UdpInDatagrams"]).stdout.splitlines()[1].split()[1])
 
 
+@pytest.mark.option("explicit-exit-notify")
 @pytest.mark.parametrize(("line", "least", "most"), [("", 1, 2), ("explicit-exit-notify 1", 3, 20)])
 def test_how_often_good_bye_is_said(
     machine: Machine, start_server: StartServer, start_link: StartLink, line: str, least: int, most: int

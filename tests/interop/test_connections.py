@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.system]
 StartServer = Callable[..., OpenVpnServer]
 
 
+@pytest.mark.option("float")
 def test_an_answer_from_another_address(machine: Machine, start_server: StartServer) -> None:
     """Without multihome the server answers from the address on the link, whichever it was asked at."""
     server = start_server()
@@ -34,6 +35,7 @@ def test_floating_over_ipv6(machine: Machine, start_server: StartServer) -> None
     transfer(machine.pair.client, machine.pair.server, server.TUNNEL_V6, 1_000_000)
 
 
+@pytest.mark.option("bind", "local", "lport")
 @pytest.mark.parametrize("proto", ["udp", "tcp"])
 @pytest.mark.parametrize(
     ("lines", "seen"),
@@ -69,6 +71,7 @@ def test_an_end_that_cannot_be_had(machine: Machine, start_server: StartServer, 
         assert reason in machine.openvpn3("session-start", "--config", "vpn", check=False).stderr
 
 
+@pytest.mark.option("connect-retry-max")
 def test_rounds_are_counted(machine: Machine, start_server: StartServer) -> None:
     """Nobody listens at the first two; each is tried twice, with a pause between the rounds, before it is given up."""
     server = start_server(proto="tcp")
@@ -94,6 +97,7 @@ def tried(machine: Machine) -> list[str]:
     return re.findall(r"connecting to \S* ?\[?([0-9a-f.:]+?)\]?:\d+ \(", machine.sandbox.log())
 
 
+@pytest.mark.option("remote", "proto")
 @pytest.mark.usefixtures("hosts")
 @pytest.mark.parametrize("kind", ["udp", "tcp"])
 @pytest.mark.parametrize("family", ["4", "6"])
@@ -103,6 +107,7 @@ def test_an_address_family(machine: Machine, start_server: StartServer, kind: st
     assert tried(machine) == [machine.pair.SERVER_V4 if family == "4" else machine.pair.SERVER_V6]
 
 
+@pytest.mark.option("port", "proto")
 @pytest.mark.usefixtures("hosts")
 def test_every_address_of_a_name_is_tried(machine: Machine, start_server: StartServer) -> None:
     """IPv6 comes first here, and nobody listens there; port and protocol stand in lines of their own."""
@@ -112,12 +117,14 @@ def test_every_address_of_a_name_is_tried(machine: Machine, start_server: StartS
     assert tried(machine) == [machine.pair.SERVER_V6, machine.pair.SERVER_V4]
 
 
+@pytest.mark.option("remote-random-hostname")
 def test_a_name_that_is_another_each_time(machine: Machine, start_server: StartServer) -> None:
     machine.bring_in(start_server().profile("remote-random-hostname", remote="vpn.example"), "vpn")
     done = machine.openvpn3("session-start", "--config", "vpn", check=False)
     assert re.search(r"can't resolve [0-9a-f]{12}\.vpn\.example", done.stderr), done.stderr
 
 
+@pytest.mark.option("sndbuf", "rcvbuf")
 @pytest.mark.parametrize(
     ("line", "socket_has"), [("sndbuf 50000", ",tb100000,"), ("rcvbuf 60000", ",rb120000,")]
 )  # the kernel counts twice
@@ -137,6 +144,7 @@ def silent(machine: Machine) -> Iterator[socket.socket]:
         yield listener
 
 
+@pytest.mark.option("server-poll-timeout", "connect-timeout")
 @pytest.mark.usefixtures("silent")
 @pytest.mark.parametrize("option", ["server-poll-timeout", "connect-timeout"])
 def test_how_long_an_answer_may_take(machine: Machine, start_server: StartServer, option: str) -> None:
@@ -145,6 +153,7 @@ def test_how_long_an_answer_may_take(machine: Machine, start_server: StartServer
     assert "within 1 s" in done.stderr
 
 
+@pytest.mark.option("tls-timeout", "tls-timeout-ms")
 @pytest.mark.parametrize(
     ("line", "least", "most"), [("tls-timeout-ms 100", 4, 6), ("tls-timeout 1", 2, 2), ("tls-timeout 3", 1, 1)]
 )
@@ -161,6 +170,7 @@ def test_how_often_it_is_asked_for(
     assert least <= count <= most
 
 
+@pytest.mark.option("hand-window")
 def test_how_long_a_log_in_may_take(machine: Machine, start_server: StartServer) -> None:
     """This server decides never."""
     machine.bring_in(start_server(auth="exit 2").profile("hand-window 1"), "vpn")

@@ -21,6 +21,7 @@ def both_ways(machine: Machine, server: OpenVpnServer) -> None:
     machine.pair.client.run(["ping", "-c", "1", "-W", "5", "-s", "1400", server.TUNNEL_V4])
 
 
+@pytest.mark.option("auth", "data-ciphers")
 @pytest.mark.parametrize(
     ("proto", "cipher", "auth"),
     [
@@ -37,6 +38,14 @@ def test_cbc(machine: Machine, start_server: StartServer, proto: str, cipher: st
     assert f",cipher {cipher}," in server.log()  # of the push reply
 
 
+@pytest.mark.option("ncp-ciphers")
+def test_the_former_name_of_data_ciphers(machine: Machine, start_server: StartServer) -> None:
+    server = start_server(cipher="AES-128-CBC")
+    machine.connect(server.profile().replace("data-ciphers AES-128-CBC", "ncp-ciphers AES-256-GCM:AES-128-CBC"))
+    assert ",cipher AES-128-CBC," in server.log()
+
+
+@pytest.mark.option("data-ciphers-fallback")
 def test_a_server_that_does_not_negotiate(machine: Machine, start_server: StartServer) -> None:
     """Its cipher is in no push, so the profile has to name it."""
     server = start_server(cipher="AES-256-CBC", extra=["data-ciphers-fallback AES-256-CBC", "auth SHA256"])
@@ -57,6 +66,7 @@ def test_a_cipher_that_only_the_override_allows(machine: Machine, start_server: 
     both_ways(machine, server)
 
 
+@pytest.mark.option("comp-lzo", "compress")
 @pytest.mark.parametrize("cipher", ["AES-256-GCM", "AES-256-CBC"])
 @pytest.mark.parametrize(
     ("of_server", "of_client"),
@@ -87,6 +97,7 @@ def test_a_server_that_compresses(machine: Machine, start_server: StartServer) -
     assert "the server pushed compression (compress lz4-v2), which is refused" in done.stderr
 
 
+@pytest.mark.option("reneg-bytes", "reneg-pkts")
 @pytest.mark.parametrize("limit", ["reneg-bytes 100000", "reneg-pkts 100"])
 def test_a_key_that_has_done_enough_is_replaced(machine: Machine, start_server: StartServer, limit: str) -> None:
     server = start_server()

@@ -28,6 +28,7 @@ PRODUCT = [
 ]
 
 
+@pytest.mark.option("tls-auth", "tls-crypt", "tls-crypt-v2", "key-direction", "data-ciphers")
 @pytest.mark.parametrize(("proto", "wrap", "cipher"), PRODUCT)
 def test_mode(machine: Machine, start_server: Callable[..., OpenVpnServer], proto: str, wrap: str, cipher: str) -> None:
     server = start_server(proto=proto, wrap=wrap, cipher=cipher)

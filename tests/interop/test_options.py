@@ -1,6 +1,7 @@
 """What options of a profile do, seen at a real server or at the client's kernel, one test each."""
 
 import re
+import signal
 import socket
 from collections.abc import Callable
 
@@ -43,6 +44,9 @@ def segment_size(machine: Machine, address: str) -> int:
             return far.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
 
 
+@pytest.mark.option(
+    "route", "route-ipv6", "route-metric", "route-nopull", "pull-filter", "redirect-gateway", "redirect-private"
+)
 @pytest.mark.parametrize(
     ("lines", "present", "absent"),
     [
@@ -70,6 +74,7 @@ def test_routes(
     assert not set(absent) & set(found)
 
 
+@pytest.mark.option("tun-mtu", "tun-mtu-max", "pull-filter")
 @pytest.mark.parametrize(
     ("server_lines", "lines", "expected"),
     [
@@ -86,6 +91,7 @@ def test_mtu(
     assert mtu(machine.pair.client) == expected
 
 
+@pytest.mark.option("mssfix")
 # 1500 and 1492 with the headers of IP, UDP, the data channel (4 + 4 + 16), IP and TCP within.
 @pytest.mark.parametrize(
     ("line", "least", "most"),
@@ -122,6 +128,7 @@ def test_a_link_with_smaller_packets(machine: Machine, start_server: StartServer
     machine.pair.client.run(["ping", "-c", "3", "-i", "0.1", "-W", "2", "-s", "1472", server.TUNNEL_V4])
 
 
+@pytest.mark.option("inactive")
 def test_inactive_ends_the_session(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
     machine.connect(server.profile("inactive 1 100000"))
@@ -132,6 +139,7 @@ def test_inactive_ends_the_session(machine: Machine, start_server: StartServer) 
     pytest.fail("still there")
 
 
+@pytest.mark.option("push-peer-info", "setenv")
 def test_push_peer_info(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
     machine.connect(server.profile("push-peer-info", "setenv UV_SITE north", "setenv OTHER south"))
@@ -139,6 +147,7 @@ def test_push_peer_info(machine: Machine, start_server: StartServer) -> None:
     assert "south" not in server.log()
 
 
+@pytest.mark.option("persist-tun")
 @pytest.mark.parametrize("persist", [False, True])
 def test_persist_tun(machine: Machine, start_server: StartServer, persist: bool) -> None:
     machine.connect(start_server().profile(*(["persist-tun"] if persist else [])))
@@ -156,6 +165,7 @@ def test_persist_tun(machine: Machine, start_server: StartServer, persist: bool)
 REFUSES_ONCE = "test -e refused || { touch refused; exit 1; }; "
 
 
+@pytest.mark.option("auth-retry")
 @pytest.mark.parametrize("line", ["", "auth-retry none", "auth-retry nointeract"])
 def test_auth_retry(machine: Machine, start_server: StartServer, line: str) -> None:
     server = start_server(auth=REFUSES_ONCE + password_script("alice", "right"))
@@ -165,6 +175,7 @@ def test_auth_retry(machine: Machine, start_server: StartServer, line: str) -> N
     assert (done.returncode == 0) == ("nointeract" in line), done.stderr
 
 
+@pytest.mark.option("remote-random", "remote")
 def test_remote_random(machine: Machine, start_server: StartServer) -> None:
     """Twelve servers that nobody is behind are tried in another order than the profile's."""
     ports = [str(port) for port in range(1, 13)]
@@ -177,6 +188,7 @@ def test_remote_random(machine: Machine, start_server: StartServer) -> None:
     assert tried != ports
 
 
+@pytest.mark.option("connection")
 def test_connection_blocks(machine: Machine, start_server: StartServer) -> None:
     server = start_server(proto="tcp")
     blocks = [f"<connection>\nremote {machine.pair.SERVER_V4} {port} tcp\n</connection>" for port in (1, 1194)]
@@ -185,6 +197,7 @@ def test_connection_blocks(machine: Machine, start_server: StartServer) -> None:
     assert re.findall(r"connecting to \S+:(\d+) ", machine.sandbox.log()) == ["1", "1194"]
 
 
+@pytest.mark.option("mssfix-ctrl")
 def test_small_control_packets(machine: Machine, start_server: StartServer) -> None:
     """The largest that the client sends; the server's certificate takes many more of its own."""
     server = start_server(extra=["verb 7"], wrap="tls-crypt")
@@ -193,6 +206,7 @@ def test_small_control_packets(machine: Machine, start_server: StartServer) -> N
     assert 250 < max(sizes) <= 300
 
 
+@pytest.mark.option("ns-cert-type")
 @pytest.mark.parametrize(("kind", "accepted"), [("server", True), ("client", False)])
 def test_ns_cert_type(machine: Machine, start_server: StartServer, kind: str, accepted: bool) -> None:
     profile = start_server().profile(f"ns-cert-type {kind}").replace("remote-cert-tls server\n", "")
@@ -201,12 +215,14 @@ def test_ns_cert_type(machine: Machine, start_server: StartServer, kind: str, ac
     assert (done.returncode == 0, "ns-cert-type" in done.stderr) == (accepted, not accepted)
 
 
+@pytest.mark.option("tls-remote")
 @pytest.mark.parametrize(("name", "accepted"), [("server", True), ("serv", True), ("client", False)])
 def test_tls_remote(machine: Machine, start_server: StartServer, name: str, accepted: bool) -> None:
     machine.bring_in(start_server().profile(f"tls-remote {name}"), "vpn")
     assert (machine.openvpn3("session-start", "--config", "vpn", check=False).returncode == 0) == accepted
 
 
+@pytest.mark.option("client", "tls-client", "pull", "dev-type", "key-method", "mode")
 def test_a_client_spelled_out(machine: Machine, start_server: StartServer) -> None:
     """What `client` and the defaults stand for."""
     profile = start_server().profile("dev-type tun", "key-method 2", "mode p2p", "port 1194", "proto udp")
@@ -214,6 +230,7 @@ def test_a_client_spelled_out(machine: Machine, start_server: StartServer) -> No
     assert mtu(machine.pair.client) == 1500
 
 
+@pytest.mark.option("ignore-unknown-option", "setenv")
 @pytest.mark.parametrize(
     ("lines", "accepted"),
     [
@@ -234,8 +251,24 @@ def test_options_of_later_versions(
         assert mtu(machine.pair.client) == (1400 if "setenv opt tun-mtu 1400" in lines else 1500)
 
 
+@pytest.mark.option("verb")
 @pytest.mark.parametrize(("line", "told"), [("verb 3", False), ("verb 6", True)])
 def test_verb(machine: Machine, start_server: StartServer, line: str, told: bool) -> None:
     machine.sandbox.run(["openvpn3-admin", "log-service", "--log-level", "6"])
     machine.connect(start_server().profile(line))
     assert ("session: connected" in machine.sandbox.log()) == told
+
+
+@pytest.mark.option("keepalive")
+def test_keepalive(machine: Machine, start_server: StartServer) -> None:
+    """Nothing but its silence tells us that the server is gone."""
+    server = start_server()
+    machine.connect(server.profile('pull-filter ignore "ping"', "keepalive 1 2"))
+    machine.pair.client.run(["ping", "-c", "4", "-W", "1", server.TUNNEL_V4])  # it answers: no reason to go
+    assert "ping-restart" not in machine.sandbox.log()
+    server.process.send_signal(signal.SIGKILL)
+    for _ in range(10):
+        if "gone silent (ping-restart)" in machine.sandbox.log():
+            return
+        machine.pair.client.run(["ping", "-c", "1", "-W", "1", "192.0.2.1"], check=False)  # a second passes
+    pytest.fail("not noticed")

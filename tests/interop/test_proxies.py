@@ -47,6 +47,7 @@ def proxy_line(machine: Machine, *words: str) -> str:
     return " ".join(["http-proxy", machine.pair.FAR_V4, str(PORT), *words])
 
 
+@pytest.mark.option("http-proxy", "http-proxy-option")
 def test_http(machine: Machine, start_server: StartServer, start_proxy: StartProxy) -> None:
     """The proxy's address, not the server's, is kept out of the tunnel."""
     server, proxy = start_server(proto="tcp", push=["redirect-gateway def1"]), start_proxy("http")
@@ -63,6 +64,7 @@ def test_http(machine: Machine, start_server: StartServer, start_proxy: StartPro
     assert machine.pair.client.state() == before
 
 
+@pytest.mark.option("http-proxy-user-pass")
 @pytest.mark.parametrize(
     ("methods", "word"),
     [
@@ -120,6 +122,7 @@ def test_overrides(machine: Machine, start_server: StartServer, start_proxy: Sta
     check(machine, server)
 
 
+@pytest.mark.option("socks-proxy", "socks-proxy-user-pass")
 @pytest.mark.parametrize("login", ["", "me:secret"])
 def test_socks(machine: Machine, start_server: StartServer, start_proxy: StartProxy, login: str) -> None:
     server = start_server(proto="tcp")

@@ -48,6 +48,7 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+@pytest.mark.option("ping", "ping-restart")
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_a_server_that_comes_back_changed(
     machine: Machine, pair: NamespacePair, pki: Pki, hosts: Callable[[str], None], tmp_path: Path, rounds: int

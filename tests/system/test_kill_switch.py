@@ -126,6 +126,7 @@ def test_killed_services(machine: Machine, start_server: StartServer, capture: C
     assert machine.pair.client.state() == before
 
 
+@pytest.mark.option("block-ipv4", "block-ipv6")
 @pytest.mark.parametrize(("option", "blocked"), [("block-ipv6", OUTSIDE_V6), ("block-ipv4", OUTSIDE_V4)])
 def test_a_blocked_family(
     machine: Machine, start_server: StartServer, capture: Capture, option: str, blocked: str

@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 from ovpn3.client.reconnect import RETRY_DELAY_S, RemoteList, RetryDelay
 from ovpn3.profile.model import Remote
 from ovpn3.protocol.actions import Advance
@@ -56,6 +58,7 @@ def test_shuffled_once() -> None:
     assert remotes.remote is B
 
 
+@pytest.mark.option("connect-retry")
 def test_waits_grow_up_to_the_longest() -> None:
     delay = RetryDelay((3.0, 10.0))
     assert [delay.next() for _ in range(4)] == [3, 6, 10, 10]

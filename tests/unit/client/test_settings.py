@@ -131,6 +131,7 @@ def test_redirection(flags: tuple[str, ...], ipv4: bool, ipv6: bool, bypass: boo
 SERVER = ("dns", ("server", "0", "address", "10.8.0.1", "[fd00::1]:53", "fd00::2", "10.8.0.2:53"))
 
 
+@pytest.mark.option("dns", "dhcp-option")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -222,6 +223,7 @@ def room(name: str = "AES-256-GCM", *, digest_bytes: int = 0, peer_id: bool) -> 
     return partial(payload_room, cipher=cipher(name), digest_bytes=digest_bytes, framing=Framing.NONE, peer_id=peer_id)
 
 
+@pytest.mark.option("cipher")
 @pytest.mark.parametrize(
     ("profile", "offered"),
     [

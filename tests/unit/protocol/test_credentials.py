@@ -48,6 +48,7 @@ def test_a_token_replaces_password_and_static_answer():
     assert login(credentials) == ("u", "pw")
 
 
+@pytest.mark.option("auth-nocache")
 def test_nocache_forgets_the_password_for_a_token():
     password = Secret("pw")
     credentials = Credentials("u", password, nocache=True)

@@ -384,6 +384,7 @@ def test_a_server_in_a_hurry_never_loses_a_key_it_needs(scene):
         assert sending in (current, 0 if turn == 1 else previous)
 
 
+@pytest.mark.option("reneg-sec", "tran-window")
 def test_old_keys_go_after_their_time(identity):
     config = SessionConfig(tls=identity.client_tls(), tran_window=100.0, reneg_sec=1000.0)
     scene = Scene(identity, config=config)

@@ -77,17 +77,20 @@ def test_both_ends_export_the_same_and_talk(identity, version):
     assert client.closed
 
 
+@pytest.mark.option("tls-groups")
 def test_groups_are_honoured(identity):
     """Guards the one private call of pyOpenSSL."""
     client, _ = shake(identity.client_tls(groups="secp384r1:P-521"), identity)
     assert client.describe().endswith("secp384r1")
 
 
+@pytest.mark.option("sni")
 def test_the_name_the_server_is_told(identity):
     _, server = shake(identity.client_tls(sni="vpn.example"), identity)
     assert server.get_servername() == b"vpn.example"
 
 
+@pytest.mark.option("tls-ciphersuites")
 def test_ciphers_by_either_name(identity):
     for name in ("TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"):
         client, _ = shake(identity.client_tls(ciphers=name, version_max="1.2"), identity)
@@ -212,6 +215,7 @@ def test_a_key_of_somebody_else(identity):
         TlsContext(identity.client_tls(key=Secret(other.key)))
 
 
+@pytest.mark.option("tls-cert-profile")
 def test_a_weak_certificate_needs_a_low_profile(identity):
     key = rsa.generate_private_key(65537, 1024)
     name = x509.Name([])
