@@ -7,7 +7,7 @@ from ovpn3.errors import ProfileError
 from ovpn3.profile.credentials import read_credentials
 from ovpn3.profile.lexer import Directive, parse
 from ovpn3.profile.model import HttpProxy, Profile, Proto, ProxyAuth, Remote, SocksProxy
-from ovpn3.profile.options import table
+from ovpn3.profile.options import Status, table
 from ovpn3.profile.sieve import check_form, note
 from ovpn3.profile.values import Values, to_host, to_port, to_proto
 
@@ -23,7 +23,9 @@ _PROXY_AUTH: dict[str, ProxyAuth] = {
     "digest": "digest",
     "ntlm": "ntlm",
 }
-_IN_BLOCK = frozenset({"remote", "port", "proto"})
+_IN_BLOCK = frozenset({"remote", "port", "rport", "proto"})
+# Without them the connection would be another one than is meant.
+_NEVER_IN_BLOCK = frozenset({"fragment", "http-proxy", "socks-proxy", "tls-auth", "tls-crypt", "tls-crypt-v2"})
 
 
 def read_remotes(values: Values) -> tuple[tuple[Remote, ...], tuple[str, ...]]:
@@ -40,7 +42,7 @@ def read_remotes(values: Values) -> tuple[tuple[Remote, ...], tuple[str, ...]]:
         warnings += [
             note(i, "not supported in a connection block, ignored", values.source)
             for name, ignored in inner.used.items()
-            if name not in _IN_BLOCK
+            if name not in _IN_BLOCK and not _is_ignored(name)
             for i in ignored
         ]
     return tuple(found), tuple(warnings)
@@ -109,7 +111,7 @@ def _read_default(values: Values, outer: Remote) -> Remote:
     proto: Proto = outer.proto
     if values.word("proto", "").lower() not in ("", "adaptive"):
         proto = values.convert("proto", to_proto, proto)
-    return Remote("", values.convert("port", to_port, outer.port), proto)
+    return Remote("", values.convert("rport", to_port, values.convert("port", to_port, outer.port)), proto)
 
 
 def _read_remote(values: Values, d: Directive, default: Remote) -> Remote:
@@ -129,8 +131,14 @@ def _read_connection(values: Values, d: Directive) -> Values:
     for inner in parse("\n" * d.line + block, source=values.source):
         if inner.name in _IN_BLOCK:
             check_form(inner, table()[inner.name], values.source)
+        if inner.name in _NEVER_IN_BLOCK:
+            values.fail(inner, "isn't supported in a connection block", "have it for all remotes, outside of the block")
         found[inner.name] = (*found.get(inner.name, ()), inner)
     return Values(found, values.source)
+
+
+def _is_ignored(name: str) -> bool:
+    return name in table() and table()[name].status is Status.IGNORED
 
 
 def _read_proxy_option(values: Values, name: str, default: str) -> str:

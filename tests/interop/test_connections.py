@@ -107,12 +107,12 @@ def test_an_address_family(machine: Machine, start_server: StartServer, kind: st
     assert tried(machine) == [machine.pair.SERVER_V4 if family == "4" else machine.pair.SERVER_V6]
 
 
-@pytest.mark.option("port", "proto")
+@pytest.mark.option("port", "rport", "proto")
 @pytest.mark.usefixtures("hosts")
 def test_every_address_of_a_name_is_tried(machine: Machine, start_server: StartServer) -> None:
     """IPv6 comes first here, and nobody listens there; port and protocol stand in lines of their own."""
     server = start_server(proto="tcp4")
-    profile = server.profile("port 1194", "proto tcp", remote="vpn.example").replace(" 1194 tcp4\n", "\n", 1)
+    profile = server.profile("port 1", "rport 1194", "proto tcp", remote="vpn.example").replace(" 1194 tcp4\n", "\n", 1)
     machine.connect(profile)
     assert tried(machine) == [machine.pair.SERVER_V6, machine.pair.SERVER_V4]
 

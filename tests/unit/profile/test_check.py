@@ -66,7 +66,7 @@ def test_full_profile() -> None:
     assert (p.dhcp_options, p.dns) == ((("DNS", "10.1.0.1"),), (("server", "1", "address", "10.1.0.2"),))
     assert p.pull_filters == (PullFilter("ignore", "dhcp-option WINS"), PullFilter("accept", "route"))
     warned = {w.split(": ")[1] for w in p.warnings}
-    assert warned == {"setenv", "a-future-option", "later-option", "persist-key", "up", "nobind"}
+    assert warned == {"setenv", "a-future-option", "later-option", "persist-key", "up"}
 
 
 def test_access_server_profile() -> None:
@@ -219,9 +219,15 @@ def test_block_errors_have_the_profiles_line() -> None:
 def test_connection_block_warnings() -> None:
     p = made("<connection>\nremote b 2\nnobind\nmystery\n</connection>\n")
     assert [w.split(": ")[:2] for w in p.warnings] == [
-        [f"line {NEXT + 2}", "nobind"],
         [f"line {NEXT + 3}", "mystery"],
     ]
+
+
+@pytest.mark.parametrize("line", ["fragment 1300", "http-proxy proxy 8080", "socks-proxy proxy", "tls-crypt key"])
+def test_what_a_connection_block_cannot_have(line: str) -> None:
+    error = refusal(f"<connection>\nremote b\n{line}\n</connection>\n")
+    assert (error.option, error.line) == (line.split()[0], NEXT + 2)
+    assert error.hint
 
 
 def test_last_of_several_counts_and_is_reported() -> None:

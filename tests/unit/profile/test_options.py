@@ -40,15 +40,21 @@ HONOURED = {
     "rcvbuf",
     "reneg-bytes",
     "reneg-pkts",
+    "rport",
     "replay-window",
     "sndbuf",
     "socks-proxy",
     "tls-version-max",
     "verb",
 }
-# It refuses the first, which many Windows profiles have, and reads the others without effect on Linux.
-MILDER = {
-    "register-dns": Status.WARNED,
+# It refuses these, which profiles of OpenVPN 2 have and which nothing is lost without.
+HARMLESS = """
+allow-nonadmin askpass cd chroot comp-noadapt daemon dev-node dhcp-pre-release dhcp-release dhcp-renew dns-updown
+errors-to-stderr http-proxy-retry http-proxy-timeout log log-append pause-exit ping-timer-rem register-dns service
+setcon socks-proxy-retry status status-version syslog tap-sleep topology up-restart win-sys writepid
+"""
+# And reads these without effect on Linux.
+MILDER = dict.fromkeys(HARMLESS.split(), Status.WARNED) | {
     "redirect-dns": Status.WARNED,
     "custom-control": Status.WARNED,
     "windows-driver": Status.IGNORED,
