@@ -68,7 +68,7 @@ class HttpProxy:
     password: Secret | None = None
     version: str = "1.0"
     user_agent: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()  # name and value, or a whole line and nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ _PROXY_AUTH: dict[str, ProxyAuth] = {
 _IN_BLOCK = frozenset({"remote", "port", "rport", "proto"})
 # Without them the connection would be another one than is meant.
 _NEVER_IN_BLOCK = frozenset({"fragment", "http-proxy", "socks-proxy", "tls-auth", "tls-crypt", "tls-crypt-v2"})
+_PROXY_HEADERS = frozenset({"CUSTOM-HEADER", "EXT1", "EXT2"})
 
 
 def read_remotes(values: Values) -> tuple[tuple[Remote, ...], tuple[str, ...]]:
@@ -78,7 +79,7 @@ def read_http_proxy(values: Values) -> HttpProxy | None:
         headers=tuple(
             (o.args[1], o.args[2] if len(o.args) > 2 else "")
             for o in values.every("http-proxy-option")
-            if o.args[0] == "CUSTOM-HEADER"
+            if o.args[0] in _PROXY_HEADERS
         ),
     )
 

@@ -5,6 +5,7 @@ What a proxy says is hostile: its answers are bounded, and none of what follows 
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import re
@@ -20,9 +21,11 @@ from ovpn3.profile.model import HttpProxy, SocksProxy
 Dial = Callable[[], Awaitable[socket.socket]]  # a new connection to the proxy
 
 MAX_HEAD_BYTES = 16384
+MAX_NAME = 253  # characters of a host name, RFC 1035
 MAX_SHOWN = 80  # characters of the proxy's own words in our errors
 UNAUTHORIZED, AUTHENTICATION_REQUIRED = 401, 407
 ROUNDS = 3  # without credentials, with them, and once more for a nonce that was stale
+OCTETS = "utf-8", "surrogateescape"  # encoding of headers: what the proxy says goes back to it as it came
 DIGESTS = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 
 SOCKS_VERSION, LOGIN_VERSION = 5, 1
@@ -48,7 +51,8 @@ class CredentialsNeeded(Ovpn3Error):
 
 
 async def through(proxy: HttpProxy | SocksProxy, host: str, port: int, dial: Dial) -> socket.socket:
-    """A connection to the server, whose name the proxy resolves. ProxyError or CredentialsNeeded say why not."""
+    """A connection to the server, whose name the proxy resolves. NetworkError or CredentialsNeeded say why not."""
+    host = _host(host)
     if isinstance(proxy, HttpProxy):
         return await _through_http(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", dial)
     sock = await dial()
@@ -58,6 +62,24 @@ async def through(proxy: HttpProxy | SocksProxy, host: str, port: int, dial: Dia
         sock.close()
         raise
     return sock
+
+
+def _host(host: str) -> str:
+    """An address as it is, a name as the name system has it: of another the proxy can make nothing."""
+    if _address(host) is not None:
+        return host
+    with contextlib.suppress(UnicodeError):
+        name = host.encode("idna").decode()
+        if len(name) <= MAX_NAME:
+            return name
+    raise NetworkError(f"{host} is not a host name")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 # -- HTTP -----------------------------------------------------------------------------------------
@@ -101,11 +123,13 @@ async def _through_http(proxy: HttpProxy, target: str, dial: Dial) -> socket.soc
 
 
 def request(proxy: HttpProxy, target: str, authorization: str) -> bytes:
-    agent = [("User-Agent", proxy.user_agent)] if proxy.user_agent else []
-    login = [("Proxy-Authorization", authorization)] if authorization else []
-    headers = [("Host", target), *agent, *proxy.headers, *login]
-    lines = [f"CONNECT {target} HTTP/{proxy.version}", *(f"{name}: {value}" for name, value in headers)]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+    """A header of the profile without a value is a whole line; one for Host takes the place of ours."""
+    own = [f"{name}: {value}" if value else name for name, value in proxy.headers]
+    host = [] if any(line.lower().startswith("host:") for line in own) else [f"Host: {target}"]
+    agent = [f"User-Agent: {proxy.user_agent}"] if proxy.user_agent else []
+    login = [f"Proxy-Authorization: {authorization}"] if authorization else []
+    lines = [f"CONNECT {target} HTTP/{proxy.version}", *host, *agent, *own, *login, ""]
+    return "".join(f"{line}\r\n" for line in lines).encode(*OCTETS)
 
 
 async def _read_head(sock: socket.socket) -> bytes:
@@ -120,8 +144,8 @@ async def _read_head(sock: socket.socket) -> bytes:
 
 def parse_answer(head: bytes) -> Answer:
     """ProxyError if it isn't HTTP."""
-    first, *lines = head.decode("latin-1").splitlines()
-    status = re.fullmatch(r"HTTP/1\.[01] (\d{3})(?: (.*))?", first)
+    first, *lines = head.decode(*OCTETS).splitlines()
+    status = re.fullmatch(r"HTTP/1\.[01] ([0-9]{3})(?: (.*))?", first)
     if status is None:
         raise ProxyError(f"what listens there is no HTTP proxy: it says {_shown(first)!r}")
     headers = (line.partition(":") for line in lines)
@@ -181,11 +205,11 @@ def digest(proxy: HttpProxy, target: str, challenge: Challenge, client_nonce: st
 
     client_nonce = client_nonce or secrets.token_hex(8)
     password = proxy.password.reveal() if proxy.password else b""
-    user = hashed(proxy.username.encode(), realm.encode("latin-1", "replace"), password)
+    user = hashed(proxy.username.encode(), realm.encode(*OCTETS), password)
     if algorithm.endswith("-SESS"):
-        user = hashed(user, nonce.encode(), client_nonce.encode())
+        user = hashed(user, nonce.encode(*OCTETS), client_nonce.encode())
     middle = [nonce, "00000001", client_nonce, "auth"] if qops else [nonce]
-    response = hashed(user, *(part.encode() for part in middle), hashed(b"CONNECT", target.encode())).decode()
+    response = hashed(user, *(part.encode(*OCTETS) for part in middle), hashed(b"CONNECT", target.encode())).decode()
     quoted = {"username": proxy.username, "realm": realm, "nonce": nonce, "uri": target, "response": response}
     plain = {"algorithm": algorithm} if "algorithm" in asked else {}
     if qops:
@@ -231,11 +255,9 @@ async def _ask_socks(sock: socket.socket, proxy: SocksProxy, host: str, port: in
 
 
 def _socks_address(host: str) -> bytes:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        name = host.encode("idna")
-        return bytes([NAME, len(name)]) + name
+    address = _address(host)
+    if address is None:
+        return bytes([NAME, len(host)]) + host.encode()
     return bytes([ADDRESS_V4 if address.version == 4 else ADDRESS_V6]) + address.packed
 
 

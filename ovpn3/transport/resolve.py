@@ -39,8 +39,10 @@ class Endpoint:
     def __str__(self) -> str:
         address = f"[{self.address}]" if self.ipv6 else self.address
         named = "" if self.host == self.address else f"{self.host} "
-        way = f" to {self.server[0]}:{self.server[1]}" if self.server else ""
-        return f"{named}{address}:{self.port}{way} ({self.protocol})"
+        where = f"{named}{address}:{self.port}"
+        if self.server:
+            where = f"proxy {where} for {self.server[0]}:{self.server[1]}"
+        return f"{where} ({self.protocol})"
 
 
 def with_random_label(host: str) -> str:
@@ -63,7 +65,7 @@ async def resolve(host: str, port: int, proto: str, server: tuple[str, int] | No
         found = await _look_up(host, port, family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as e:
         reason = e.strerror if isinstance(e, socket.gaierror) else "not a host name"
-        raise NetworkError(f"can't resolve {host}: {reason}") from e
+        raise NetworkError(f"can't resolve {'the proxy ' if server else ''}{host}: {reason}") from e
     endpoints = [
         Endpoint(host, str(address[0]), port, family, stream, server)
         for family, _, _, _, address in found

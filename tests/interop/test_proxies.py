@@ -139,6 +139,7 @@ def test_socks(machine: Machine, start_server: StartServer, start_proxy: StartPr
         (["http"], [], "the proxy refuses: 502 Bad Gateway"),
         (["http", "--auth", "ntlm,negotiate"], [], "it offers negotiate, ntlm"),
         (["socks"], [], "the proxy closed the connection"),
+        (["silent"], ["server-poll-timeout 1"], "no answer from the proxy within 1 s"),
         ([], [], "Connection refused"),
     ],
 )
@@ -153,4 +154,21 @@ def test_a_proxy_that_does_not_lead_to_the_server(
     done = machine.openvpn3("session-start", "--config", "vpn", check=False)
     assert done.returncode
     assert reason in done.stderr
-    assert f":{PORT}" in done.stderr
+    assert f"proxy {machine.pair.FAR_V4}:{PORT} for localhost:9 (tcp)" in done.stderr
+
+
+def test_a_proxy_without_an_address(machine: Machine, start_server: StartServer) -> None:
+    server = start_server(proto="tcp")
+    machine.bring_in(server.profile("http-proxy a..b 3128", remote="localhost"), "vpn")
+    done = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert done.returncode
+    assert "can't resolve the proxy a..b: not a host name" in done.stderr
+
+
+def test_a_server_whose_name_is_none(machine: Machine, start_server: StartServer, start_proxy: StartProxy) -> None:
+    server, _ = start_server(proto="tcp"), start_proxy("socks")
+    profile = server.profile(f"socks-proxy {machine.pair.FAR_V4} {PORT}", remote="localhost")
+    machine.bring_in(profile.replace("localhost 1194", "a..b 1194"), "vpn")
+    done = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert done.returncode
+    assert "a..b is not a host name" in done.stderr

@@ -1,6 +1,9 @@
-"""A proxy for tests: HTTP CONNECT with any kind of authentication, or SOCKS 5. Says "ready" when it listens.
+"""A proxy for tests: HTTP CONNECT with any kind of authentication, SOCKS 5, or one that never answers.
 
-usage: python -m tests.support.proxy {http,socks} --port N [--login USER:PASSWORD] [--auth basic,digest,...] [--stale]
+Says "ready" when it listens.
+
+usage: python -m tests.support.proxy {http,socks,silent} --port N
+    [--login USER:PASSWORD] [--auth basic,digest,...] [--stale]
 """
 
 import argparse
@@ -122,7 +125,7 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["http", "socks"])
+    parser.add_argument("kind", choices=["http", "socks", "silent"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--login", default="")
     parser.add_argument("--auth", default="none")
@@ -132,6 +135,9 @@ async def main() -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            if arguments.kind == "silent":
+                await reader.read(-1)
+                return
             target = await (http if arguments.kind == "http" else socks)(reader, writer, options)
             if target is None:
                 return

@@ -319,14 +319,16 @@ def test_proxy_with_everything() -> None:
     p = made(
         "remote b 443 tcp\nhttp-proxy proxy.example 3128\nhttp-proxy-option AGENT Browser/1\n"
         "http-proxy-option CUSTOM-HEADER X-Site Basel\nhttp-proxy-option VERSION 1.1\n"
+        'http-proxy-option EXT1 "X-Floor: 1"\nhttp-proxy-option EXT2 X-Room 2\n'
         "<http-proxy-user-pass>\nme\npw\n</http-proxy-user-pass>\n"
     )
     assert p.remotes == (Remote("b", 443, "tcp"),)  # the proxy can't reach the other
     assert p.http_proxy is not None
     assert p.http_proxy.password is not None
     assert p.http_proxy.password.text() == "pw"
+    headers = (("X-Site", "Basel"), ("X-Floor: 1", ""), ("X-Room", "2"))
     assert dataclasses.replace(p.http_proxy, password=None) == HttpProxy(
-        "proxy.example", 3128, "auto", True, "me", None, "1.1", "Browser/1", (("X-Site", "Basel"),)
+        "proxy.example", 3128, "auto", True, "me", None, "1.1", "Browser/1", headers
     )
     assert isinstance(p.http_proxy.password, Secret)
 

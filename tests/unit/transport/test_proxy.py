@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
+import hashlib
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovpn3.errors import NetworkError
 from ovpn3.profile.model import HttpProxy, SocksProxy
 from ovpn3.secret import Secret
 from ovpn3.transport.proxy import (
     Answer,
     Challenge,
     CredentialsNeeded,
+    Dial,
     ProxyError,
     authorize,
     digest,
@@ -37,6 +40,20 @@ def test_a_request() -> None:
         *("Host: [2001:db8::1]:443", "User-Agent: A/1", "X-Site: Basel", "Proxy-Authorization: Basic x"),
         *("", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("header", "lines"),
+    [
+        (("host", "front.example"), ["host: front.example"]),
+        (("Host: front.example", ""), ["Host: front.example"]),
+        (("X-Site: Basel", ""), ["Host: a:1", "X-Site: Basel"]),
+    ],
+)
+def test_headers_of_the_profile(header: tuple[str, str], lines: list[str]) -> None:
+    """A whole line may be in one piece, and a Host header takes the place of ours."""
+    text = request(HttpProxy("p", 1, headers=(header,)), "a:1", "").decode()
+    assert text.split("\r\n")[1:] == [*lines, "", ""]
 
 
 @given(st.binary(max_size=300).map(lambda rest: rest + b"\r\n\r\n") | st.binary(max_size=60).map(b"HTTP/1.1 ".__add__))
@@ -77,6 +94,17 @@ def test_digests(algorithm: str, qop: str, response: str) -> None:
     assert f'response="{response}"' in header
     assert 'username="Mufasa \\"x\\"", realm="r", nonce="n", uri="vpn.example:443"' in header
     assert ("cnonce" in header) == bool(qop)
+
+
+def test_a_challenge_goes_back_octet_by_octet() -> None:
+    """Whatever its encoding; what is ours is UTF-8."""
+    head = b'HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm="caf\xe9 \xc3\xa9", nonce="\xff"\r\n\r\n'
+    proxy = HttpProxy("p", 1, "digest", username="\u00e9", password=Secret("pw"))
+    said = request(proxy, "a:1", authorize(proxy, "a:1", parse_answer(head), tried=False))
+    assert b'username="\xc3\xa9", realm="caf\xe9 \xc3\xa9", nonce="\xff"' in said
+    user = hashlib.md5(b"\xc3\xa9:caf\xe9 \xc3\xa9:pw").hexdigest().encode()
+    response = hashlib.md5(user + b":\xff:" + hashlib.md5(b"CONNECT:a:1").hexdigest().encode()).hexdigest()
+    assert f'response="{response}"'.encode() in said
 
 
 @pytest.mark.parametrize(
@@ -123,7 +151,7 @@ async def proxy_saying(*parts: bytes, then: bytes = b"") -> AsyncIterator[int]:
         await asyncio.gather(*serving)
 
 
-async def ask(proxy: HttpProxy | SocksProxy, port: int) -> socket.socket:
+async def ask(proxy: HttpProxy | SocksProxy, port: int, host: str = "vpn.example") -> socket.socket:
     async def dial() -> socket.socket:
         sock = socket.socket()
         sock.setblocking(False)
@@ -131,7 +159,7 @@ async def ask(proxy: HttpProxy | SocksProxy, port: int) -> socket.socket:
         return sock
 
     async with asyncio.timeout(10):
-        return await through(proxy, "vpn.example", 443, dial)
+        return await through(proxy, host, 443, dial)
 
 
 SOCKS_DONE = (b"\5\0", b"\5\0\0\3\7example\x04\xaa")
@@ -189,3 +217,51 @@ async def test_a_proxy_that_asks_for_ever() -> None:
         with pytest.raises(ProxyError, match="again and again"):
             await ask(CLEAR, port)
     assert not re.search("pw", repr(CLEAR))
+
+
+@pytest.mark.parametrize("proxy", [CLEAR, SocksProxy("p", 1)])
+@pytest.mark.parametrize("host", ["a..b", ".a", f"{'a' * 64}.example", "a." * 127 + "bc"])
+async def test_what_is_no_host_name(proxy: HttpProxy | SocksProxy, host: str) -> None:
+    async with proxy_saying() as port:
+        with pytest.raises(NetworkError, match="not a host name"):
+            await ask(proxy, port, host)
+
+
+async def test_names_are_sent_as_the_name_system_has_them() -> None:
+    async with requests_to_a_proxy(b"HTTP/1.1 200 OK\r\n\r\n") as (dial, said):
+        (await through(CLEAR, "b\u00fccher.example", 443, dial)).close()
+        assert said().startswith(b"CONNECT xn--bcher-kva.example:443 ")
+    async with requests_to_a_proxy(b"".join(SOCKS_DONE)) as (dial, said):
+        (await through(SocksProxy("p", 1), "b\u00fccher.example", 443, dial)).close()
+        assert b"\x15xn--bcher-kva.example\x01\xbb" in said()
+
+
+@contextlib.asynccontextmanager
+async def requests_to_a_proxy(answer: bytes) -> AsyncIterator[tuple[Dial, Callable[[], bytes]]]:
+    """A way to connect to a proxy that says the same each time and closes, and what it was told last."""
+    with contextlib.ExitStack() as stack:
+        ends: list[socket.socket] = []
+
+        async def dial() -> socket.socket:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            ends.append(stack.enter_context(theirs))
+            theirs.sendall(answer)
+            theirs.shutdown(socket.SHUT_WR)
+            return ours
+
+        yield dial, lambda: ends[-1].recv(4096)
+
+
+PIECES = st.sampled_from(
+    b'HTTP/1.1 200 |HTTP/1.0 407 |\r\n|\r\n\r\n|Proxy-Authenticate: |Digest |Basic |realm="|", |nonce="n", |qop=auth, |'
+    b"algorithm=SHA-256|stale=true|\x85|\x1c|\xff|\5\0|\5\2|\1\0|\5\0\0\1|\5\0\0\3".split(b"|")
+)
+
+
+@pytest.mark.parametrize("proxy", [CLEAR, PROXY, SocksProxy("p", 1), SocksProxy("p", 1, "me", Secret("pw"))])
+@given(answer=st.lists(PIECES | st.binary(max_size=8), max_size=20).map(b"".join))
+async def test_whatever_a_proxy_says(proxy: HttpProxy | SocksProxy, answer: bytes) -> None:
+    async with requests_to_a_proxy(answer) as (dial, _):
+        with contextlib.suppress(ProxyError, CredentialsNeeded):
+            (await through(proxy, "vpn.example", 443, dial)).close()
