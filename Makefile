@@ -22,6 +22,9 @@ FAST_MODULES := $(patsubst ovpn3/_fast/%.pyx,ovpn3._fast.%,$(wildcard ovpn3/_fas
 ASAN := build/asan
 SECONDS ?= 60
 
+# Tests at a time: most of them wait for servers and timers.
+AT_ONCE ?= 3
+
 .PHONY: help demo test test-all check docs fuzz fuzz-control bench bench-quick run install clean packages build-packages profile-named root
 
 help:
@@ -40,10 +43,10 @@ demo: root $(VENV)/.built
 	$(BIN)/python -m tests.demo
 
 test: root check
-	$(BIN)/python -m pytest -q --durations=10
+	$(BIN)/python -m pytest -q -n $(AT_ONCE) --dist worksteal --durations=10
 
 test-all: root check
-	$(BIN)/python -m pytest -q --durations=20 --full
+	$(BIN)/python -m pytest -q -n $(AT_ONCE) --dist worksteal --durations=20 --full
 
 check: $(VENV)/.built
 	$(BIN)/ruff check .
