@@ -10,9 +10,12 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from ovpn3.cli.command import CommandError
@@ -71,6 +74,20 @@ def make_state_directories(state: Path, owner: tuple[int, int] | None) -> None:
             os.chown(directory, *owner)
 
 
+def python_module() -> dict[str, str]:
+    """Path and target of a link by which the system's Python finds the module `openvpn3`, for front-ends that use it.
+
+    None where this environment is of another Python, or holds the module apart from what it needs.
+    """
+    spec = find_spec("openvpn3")
+    [folder] = spec.submodule_search_locations if spec and spec.submodule_search_locations else [""]
+    if sys.base_prefix != "/usr" or not (Path(folder).parent / "ovpn3").is_dir():
+        return {}
+    scheme = "deb_system" if "deb_system" in sysconfig.get_scheme_names() else "posix_prefix"
+    packages = sysconfig.get_path("purelib", scheme, {"base": sys.base_prefix})
+    return {f"{packages.lstrip('/')}/openvpn3": folder}
+
+
 @dataclass(frozen=True)
 class Manifest:
     """`account` and `directories` are those we have created; all paths are below the root."""
@@ -95,6 +112,10 @@ class Installation:
     def manifest(self) -> Path:
         return self.root / MANIFEST
 
+    def links(self) -> dict[str, str]:
+        """Target by path below the root."""
+        return python_module()
+
     def files(self) -> dict[str, str]:
         """Content by path below the root."""
         return {
@@ -105,14 +126,15 @@ class Installation:
     def install_steps(self) -> Iterator[Step]:
         """What is still to be done, in order; nothing if all is as it should be."""
         before = self._read_manifest()
-        files = self.files()
-        for path in files:
-            if path not in before.files and (self.root / path).exists():
+        files, links = self.files(), self.links()
+        paths = [*files, *links]
+        for path in paths:
+            if path not in before.files and os.path.lexists(self.root / path):
                 raise CommandError(f"{self.root / path} is not ours: remove the package it belongs to first")
         create = self.live and not account_exists(self.account)
-        directories = {*before.directories, *self._missing_directories([*files, MANIFEST, f"{STATE}/{CONFIGS}/"])}
-        manifest = Manifest(self.account if create else before.account, sorted(directories), sorted(files))
-        obsolete = [path for path in before.files if path not in files]
+        directories = {*before.directories, *self._missing_directories([*paths, MANIFEST, f"{STATE}/{CONFIGS}/"])}
+        manifest = Manifest(self.account if create else before.account, sorted(directories), sorted(paths))
+        obsolete = [path for path in before.files if path not in paths]
         if manifest != before:
             # Before anything else, with what is still to go: what is interrupted can be undone too.
             text = replace(manifest, files=[*manifest.files, *obsolete]).text()
@@ -122,6 +144,9 @@ class Installation:
         for path, text in files.items():
             if _content(self.root / path) != text:
                 yield Step(f"write {self.root / path}", partial(self._write, path, text))
+        for path, target in links.items():
+            if _target(self.root / path) != target:
+                yield Step(f"link {self.root / path} to {target}", partial(self._link, path, target))
         for path in obsolete:
             yield Step(f"remove {self.root / path}", partial((self.root / path).unlink, missing_ok=True))
         if not self._state_is_right():
@@ -152,7 +177,7 @@ class Installation:
             raise CommandError(f"nothing is installed here: there is no {self.manifest}")
         for path in manifest.files:
             file = self.root / path
-            if file.exists():
+            if os.path.lexists(file):
                 yield Step(f"remove {file}", file.unlink)
         # Profiles that stay, stay their account's: without it its number, and so they, could become another's.
         kept = any(not path.is_dir() for path in self.state.rglob("*"))
@@ -176,6 +201,12 @@ class Installation:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text, mode=0o644)
 
+    def _link(self, path: str, target: str) -> None:
+        link = self.root / path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
     def _read_manifest(self) -> Manifest:
         """As it was written, or an empty one."""
         text = _content(self.manifest)
@@ -190,6 +221,10 @@ def _content(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return None
+
+
+def _target(link: Path) -> str | None:
+    return str(link.readlink()) if link.is_symlink() else None
 
 
 def _remove_if_empty(directory: Path) -> None:

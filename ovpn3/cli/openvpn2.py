@@ -1,149 +1,31 @@
-"""openvpn2: a session from a command line as OpenVPN 2 takes it.
-
-Options are the lines of a profile with `--` before them; `--config FILE` stands for the lines of a file. What it makes
-is imported for this session only.
-"""
+"""openvpn2: a session from a command line as OpenVPN 2 takes it, with a profile imported for this session only."""
 
 import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
-from ovpn3.cli.command import CommandError
 from ovpn3.cli.connect import WEB_AUTHENTICATION, Failed, Interrupted, connect, end, interruptible, outcome
+from ovpn3.cli.openvpn2args import USAGE, Wish, understand
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import many_lines, one_line, statistics_text
 from ovpn3.cli.watch import Ended, Event, LogLine, Watch, watching
 from ovpn3.cli.weburl import open_url
-from ovpn3.constants import OVERRIDES, StatusMajor, StatusMinor
+from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error, ProfileError, RemoteError
-from ovpn3.profile import decode, inline, parse
-from ovpn3.profile.lexer import MAX_PROFILE_BYTES, join_words
-from ovpn3.profile.options import table
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
 
-USAGE = """\
-Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
-
-  --config FILE                Lines of a profile; may be repeated
-  --daemon                     Leave the session in the background once it is connected
-  --profile-override KEY VALUE Override a setting, as config-manage does
-  --verb LEVEL                 How much is logged, 1 to 6; default 2
-  --help                       This help
-
-Any other option is one of a profile, with -- before it.
-"""
 ERROR, NOT_CONNECTED, INTERRUPTED = 2, 3, 8  # exit codes
-DEFAULT_VERBOSITY = 2
-OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun")
-BOOLEANS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
-
-
-@dataclass
-class Wish:
-    """What the command line says."""
-
-    name: str = "(command line)"
-    lines: list[str] = field(default_factory=list)
-    overrides: dict[str, str | bool] = field(default_factory=dict)
-    daemon: bool = False
-    verbosity: int = DEFAULT_VERBOSITY
-    help: bool = False
-
-
-def understand(argv: Sequence[str]) -> Wish:
-    """CommandError or ProfileError for what can't be understood; files are read here, by their names as given."""
-    wish, named = Wish(), False
-    if len(argv) == 1 and not argv[0].startswith("--"):
-        argv = ["--config", *argv]
-    for name, arguments in _options(argv):
-        match name, arguments:
-            case "help", _:
-                wish.help = True
-            case "config", [file]:
-                wish.lines.append(_file(file))
-                wish.name, named = (wish.name if named else file), True
-            case "cd", [folder]:
-                os.chdir(folder)
-            case "daemon", _:
-                wish.daemon = True
-            case "persist-tun", []:
-                wish.overrides["persist-tun"] = True
-            case "verb", [level]:
-                wish.verbosity = _number(level)
-            case "profile-override", [key, value]:
-                wish.overrides[key] = _override(key, value)
-            case (("config" | "cd" | "verb" | "profile-override"), _):
-                raise CommandError(f"--{name}: wrong number of arguments")
-            case _:
-                wish.lines.append(join_words((name, *arguments)))
-    return wish
-
-
-def _options(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Options with the words behind them. A beginning that fits one option only is enough of its name."""
-    found: list[tuple[str, list[str]]] = []
-    for word in argv:
-        if word.startswith("--") and len(word) > 2:
-            name, equals, value = word[2:].partition("=")
-            found.append((_full_name(name), [value] if equals else []))
-        elif not found:
-            raise CommandError(f"unexpected argument {one_line(word)!r}: options begin with --")
-        else:
-            found[-1][1].append(word)
-    return found
-
-
-def _full_name(name: str) -> str:
-    names = {*table(), *OWN}
-    fitting = [known for known in names if known.startswith(name)]
-    if name in names or len(fitting) != 1:
-        return name
-    return fitting[0]
-
-
-def _file(file: str) -> str:
-    """A profile's text with what it names put in, since that is looked up beside it."""
-    folder = Path(file).parent
-    try:
-        text = decode(_read(Path(file)), file)
-    except OSError as e:
-        raise CommandError(f"can't read {file}: {e.strerror or e}") from None
-    return inline(text, lambda name: _read(folder / name), source=file)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as f:
-        return f.read(MAX_PROFILE_BYTES + 1)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:3]) <= 6):
-        raise CommandError(f"--verb takes a number from 1 to 6, not {one_line(text)!r}")
-    return int(text)
-
-
-def _override(key: str, value: str) -> str | bool:
-    if key not in OVERRIDES:
-        raise CommandError(f"there is no override {one_line(key)!r}")
-    if OVERRIDES[key] == "s":
-        return value
-    if value not in BOOLEANS:
-        raise CommandError(f"--profile-override {key} takes yes or no, not {one_line(value)!r}")
-    return BOOLEANS[value]
 
 
 async def run(wish: Wish) -> int:
     debug = os.environ.get("OPENVPN3_DEBUG", "")
-    text = inline("\n".join(wish.lines) + "\n", lambda name: _read(Path(name)), source=wish.name)
-    parse(text, source=wish.name)
+    text = wish.profile()
     if debug == "DUMP_PARSE":
         print(text, end="")
         return 0
@@ -240,7 +122,7 @@ def _name(kind: type[StatusMajor] | type[StatusMinor], number: int) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         wish = understand(list(sys.argv[1:] if argv is None else argv))
-        if wish.help or not (wish.lines or wish.overrides):
+        if wish.help or wish.empty:
             print(USAGE, end="")
             return 0 if wish.help else ERROR
         return asyncio.run(run(wish))

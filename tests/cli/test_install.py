@@ -143,3 +143,22 @@ def test_dry_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_account_names(name: str) -> None:
     with pytest.raises(CommandError):
         check_account_name(name)
+
+
+def test_the_python_module_is_linked_into_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, target = "usr/lib/python3/dist-packages/openvpn3", "/opt/openvpn3/lib/openvpn3"
+    monkeypatch.setattr("ovpn3.cli.install.python_module", lambda: {path: target})
+    before = tree(tmp_path)
+    installation = install(tmp_path)
+    assert str((tmp_path / path).readlink()) == target
+    assert not list(installation.install_steps())
+    (tmp_path / path).unlink()
+    (tmp_path / path).symlink_to("/opt/elsewhere")
+    install(tmp_path)
+    assert str((tmp_path / path).readlink()) == target
+    for step in list(installation.uninstall_steps()):
+        step.do()
+    assert set(tree(tmp_path)) - set(before) <= {"var", "var/lib"}
+    (tmp_path / path).mkdir(parents=True)
+    with pytest.raises(CommandError, match="not ours"):
+        list(installation.install_steps())

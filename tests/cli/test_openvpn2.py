@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ovpn3.cli.command import CommandError
-from ovpn3.cli.openvpn2 import understand
+from ovpn3.cli.openvpn2args import understand
 from tests.support.account import ALICE
 from tests.support.bus import SystemBusSandbox
 from tests.support.netns import NamespacePair

@@ -1,0 +1,136 @@
+"""The arguments of OpenVPN 2: options are the lines of a profile with `--` before them, and some are our own."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ovpn3.cli.command import CommandError
+from ovpn3.cli.text import one_line
+from ovpn3.constants import OVERRIDES
+from ovpn3.profile import decode, inline, parse
+from ovpn3.profile.lexer import MAX_PROFILE_BYTES, join_words
+from ovpn3.profile.options import table
+
+USAGE = """\
+Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
+
+  --config FILE                Lines of a profile; may be repeated
+  --daemon                     Leave the session in the background once it is connected
+  --profile-override KEY VALUE Override a setting, as config-manage does
+  --verb LEVEL                 How much is logged, 1 to 6; default 2
+  --help                       This help
+
+Any other option is one of a profile, with -- before it.
+"""
+DEFAULT_VERBOSITY = 2
+OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun")
+BOOLEANS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
+
+
+@dataclass
+class Wish:
+    """What the command line says. `file` is the first --config."""
+
+    file: str = ""
+    lines: list[str] = field(default_factory=list)
+    overrides: dict[str, str | bool] = field(default_factory=dict)
+    daemon: bool = False
+    verbosity: int = DEFAULT_VERBOSITY
+    help: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.file or "(command line)"
+
+    @property
+    def empty(self) -> bool:
+        return not (self.lines or self.overrides)
+
+    def profile(self) -> str:
+        """One that needs no file. ProfileError for what can't be read, or is no profile."""
+        text = inline("\n".join(self.lines) + "\n", lambda name: _read(Path(name)), source=self.name)
+        parse(text, source=self.name)
+        return text
+
+
+def understand(argv: Sequence[str]) -> Wish:
+    """CommandError or ProfileError for what can't be understood; files are read here, by their names as given."""
+    wish = Wish()
+    if len(argv) == 1 and not argv[0].startswith("--"):
+        argv = ["--config", *argv]
+    for name, arguments in _options(argv):
+        match name, arguments:
+            case "help", _:
+                wish.help = True
+            case "config", [file]:
+                wish.lines.append(_file(file))
+                wish.file = wish.file or file
+            case "cd", [folder]:
+                os.chdir(folder)
+            case "daemon", _:
+                wish.daemon = True
+            case "persist-tun", []:
+                wish.overrides["persist-tun"] = True
+            case "verb", [level]:
+                wish.verbosity = _number(level)
+            case "profile-override", [key, value]:
+                wish.overrides[key] = _override(key, value)
+            case (("config" | "cd" | "verb" | "profile-override"), _):
+                raise CommandError(f"--{name}: wrong number of arguments")
+            case _:
+                wish.lines.append(join_words((name, *arguments)))
+    return wish
+
+
+def _options(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Options with the words behind them. A beginning that fits one option only is enough of its name."""
+    found: list[tuple[str, list[str]]] = []
+    for word in argv:
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            found.append((_full_name(name), [value] if equals else []))
+        elif not found:
+            raise CommandError(f"unexpected argument {one_line(word)!r}: options begin with --")
+        else:
+            found[-1][1].append(word)
+    return found
+
+
+def _full_name(name: str) -> str:
+    names = {*table(), *OWN}
+    fitting = [known for known in names if known.startswith(name)]
+    if name in names or len(fitting) != 1:
+        return name
+    return fitting[0]
+
+
+def _file(file: str) -> str:
+    """A profile's text with what it names put in, since that is looked up beside it."""
+    folder = Path(file).parent
+    try:
+        text = decode(_read(Path(file)), file)
+    except OSError as e:
+        raise CommandError(f"can't read {file}: {e.strerror or e}") from None
+    return inline(text, lambda name: _read(folder / name), source=file)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as f:
+        return f.read(MAX_PROFILE_BYTES + 1)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:3]) <= 6):
+        raise CommandError(f"--verb takes a number from 1 to 6, not {one_line(text)!r}")
+    return int(text)
+
+
+def _override(key: str, value: str) -> str | bool:
+    if key not in OVERRIDES:
+        raise CommandError(f"there is no override {one_line(key)!r}")
+    if OVERRIDES[key] == "s":
+        return value
+    if value not in BOOLEANS:
+        raise CommandError(f"--profile-override {key} takes yes or no, not {one_line(value)!r}")
+    return BOOLEANS[value]

@@ -1,0 +1,45 @@
+"""A profile from a command line as OpenVPN 2 takes it."""
+
+import sys
+from collections.abc import Sequence
+
+from ovpn3.cli.openvpn2args import USAGE, understand
+from ovpn3.profile import missing, parse
+
+
+class ConfigParser:
+    """`args` begins with the program's name. CommandError or ProfileError for what can't be understood."""
+
+    def __init__(self, args: Sequence[str], descr: str) -> None:
+        self._wish = understand(args[1:])
+        if self._wish.help:
+            print(f"{descr}\n\n{USAGE}" if descr else USAGE, end="")
+            sys.exit(0)
+
+    def SanityCheck(self) -> None:
+        """RuntimeError says what the profile lacks to be used."""
+        if lacks := missing(parse(self._wish.profile())):
+            raise RuntimeError(f"the profile can't be used: {'; '.join(lacks)}")
+
+    def GenerateConfig(self) -> str:
+        """The profile, with all the files it names put in."""
+        return self._wish.profile()
+
+    def GetConfigName(self) -> str | None:
+        """The first --config."""
+        return self._wish.file or None
+
+    def GetDaemon(self) -> bool:
+        return self._wish.daemon
+
+    def GetLogVerbosity(self) -> int:
+        return self._wish.verbosity
+
+    def GetPersistTun(self) -> bool:
+        return bool(self._wish.overrides.get("persist-tun"))
+
+    def GetDataChannelOffload(self) -> bool:
+        return any(d.name == "enable-dco" for d in parse(self._wish.profile()))
+
+    def GetOverrides(self) -> dict[str, str | bool]:
+        return dict(self._wish.overrides)

@@ -1,0 +1,155 @@
+"""A front-end on the Python module `openvpn3`, run by the system's own Python: JSON lines of what it sees.
+
+Arguments: a profile's file, and user name and password for it.
+"""
+
+import json
+import os
+import sys
+
+import dbus
+from dbus.mainloop.glib import DBusGMainLoop
+from gi.repository import GLib
+
+import openvpn3
+from openvpn3.constants import (
+    ClientAttentionGroup,
+    ClientAttentionType,
+    NetCfgChangeType,
+    SessionManagerEventType,
+    StatusMajor,
+    StatusMinor,
+)
+
+GIVE_UP_MS = 20_000
+loop = GLib.MainLoop()
+seen: list[tuple[object, ...]] = []
+
+
+def say(*what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def until(*wanted: object) -> None:
+    """Have the main loop run until this has been seen; what came before it is forgotten."""
+    timer = GLib.timeout_add(GIVE_UP_MS, os._exit, 9)
+    while wanted not in seen:
+        loop.get_context().iteration(True)
+    GLib.source_remove(timer)
+    seen.clear()
+
+
+def fails(work: object, *args: object) -> None:
+    try:
+        work(*args)
+    except (dbus.exceptions.DBusException, RuntimeError) as e:
+        say("error", type(e).__name__, str(e))
+
+
+def answer(session: openvpn3.Session, answers: dict[str, str]) -> None:
+    """As the original's examples do it."""
+    while True:
+        try:
+            session.Ready()
+            return
+        except dbus.exceptions.DBusException as e:
+            if str(e).find(" Missing user credentials") < 1:
+                raise
+        for slot in session.FetchUserInputSlots():
+            assert slot.GetTypeGroup() == (ClientAttentionType.CREDENTIALS, ClientAttentionGroup.USER_PASSWORD)
+            say("asked", slot.GetVariableName(), slot.GetLabel(), slot.GetInputMask())
+            slot.ProvideInput(answers[slot.GetVariableName()])
+
+
+def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Configuration:
+    parser = openvpn3.ConfigParser(["front-end", "--config", file, "--persist-tun", "--verb", "5"], "")
+    parser.SanityCheck()
+    say("parsed", parser.GetConfigName(), parser.GetDaemon(), parser.GetLogVerbosity(), parser.GetOverrides())
+    profile = manager.Import("office", parser.GenerateConfig(), False, False, system_tag="front-end")
+    profile.Validate()
+    profile.AddTag("work")
+    profile.SetOverride("log-level", "5")
+    profile.SetOverride("persist-tun", parser.GetPersistTun())
+    profile.SetOverride("dns-scope", "tunnel")
+    profile.UnsetOverride("dns-scope")
+    profile.SetProperty("public_access", True)
+    profile.SetOwnershipTransfer(False)
+    profile.AccessGrant(0)
+    profile.AccessRevoke(0)
+    assert "client" in json.loads(profile.FetchJSON())
+    assert "<ca>" in profile.Fetch()
+    assert manager.LookupConfigName("office") == [profile.GetPath()]
+    assert [c.GetPath() for c in manager.SearchByTag("work")] == manager.SearchByTag("work", True)
+    assert [c.GetPath() for c in manager.FetchAvailableConfigs()] == [profile.GetPath()]
+    again = manager.Retrieve(profile.GetPath())
+    say(
+        "profile",
+        again.GetConfigName(),
+        sorted(again.GetTags()),
+        again.GetOverrides(),
+        again.GetProperty("public_access"),
+    )
+    return profile
+
+
+def main(file: str, user: str, password: str) -> None:
+    bus = dbus.SystemBus(mainloop=DBusGMainLoop())
+    config = profile(openvpn3.ConfigurationManager(bus), file)
+    manager = openvpn3.SessionManager(bus)
+    manager.SessionManagerCallback(lambda e: seen.append((e.GetPath(), e.GetType(), e.GetOwner())))
+    session = manager.NewTunnel(config)
+    say("session", session.GetPath(), list(session.GetStatus()), session.GetStatus()["minor"])
+    until(session.GetPath(), SessionManagerEventType.SESS_CREATED, os.getuid())
+    session.StatusChangeCallback(lambda major, minor, message: seen.append((major, minor)))
+    lines: list[str] = []
+    session.LogCallback(lambda group, category, text: lines.append(text))
+    answer(session, {"username": user, "password": password})
+    session.SetProperty("log_verbosity", 5)
+    session.Connect()
+    until(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
+    say("connected", bool(lines), session.GetProperty("device_name"), session.GetDCO())
+    say("statistics", "BYTES_IN" in session.GetStatistics(), session.GetFormattedStatistics().splitlines()[0])
+    assert manager.LookupConfigName("office") == [session.GetPath()]
+    assert manager.LookupInterface(session.GetProperty("device_name")) == session.GetPath()
+    assert [s.GetPath() for s in manager.FetchAvailableSessions()] == [session.GetPath()]
+    session.LogCallback(None)  # the other goes on
+    session.Pause()
+    until(StatusMajor.CONNECTION, StatusMinor.CONN_PAUSED)
+    session.Resume()
+    until(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
+    session.Restart()
+    until(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
+    session.Disconnect()
+    fails(session.GetStatus)
+    fails(manager.Retrieve(session.GetPath()).Ready)
+    until(session.GetPath(), SessionManagerEventType.SESS_DESTROYED, os.getuid())
+    session.StatusChangeCallback(None)
+    config.Remove()
+    fails(config.Fetch)
+    fails(openvpn3.NetCfgManager(bus).SubscribeNetworkChange, print)
+
+
+def watch_network() -> None:
+    """As root: the changes that a tunnel of somebody else brings, until it has gone."""
+    bus = dbus.SystemBus(mainloop=DBusGMainLoop())
+    network = openvpn3.NetCfgManager(bus)
+
+    def tell(change: openvpn3.NetworkChangeSignal) -> None:
+        say(change.GetType().name, change.GetDevice(), change.GetAllDetails())
+        if change.GetType() is NetCfgChangeType.DEVICE_ADDED:
+            assert [d.GetDeviceName() for d in network.FetchAllDevices()] == [change.GetDevice()]
+        elif change.GetType() is NetCfgChangeType.DEVICE_REMOVED:
+            network.UnsubscribeNetworkChange()
+            loop.quit()
+
+    added = NetCfgChangeType.DEVICE_ADDED | NetCfgChangeType.DEVICE_REMOVED | NetCfgChangeType.IPADDR_ADDED
+    network.SubscribeNetworkChange(tell, added)
+    say("ready", network.GetConfiguredDNSservers(), network.GetConfiguredDNSsearch())
+    GLib.timeout_add(3 * GIVE_UP_MS, os._exit, 9)
+    loop.run()
+
+
+if len(sys.argv) > 1:
+    main(*sys.argv[1:])
+else:
+    watch_network()
