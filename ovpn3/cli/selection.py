@@ -1,5 +1,6 @@
 """Which profile or session a command is about, from its options."""
 
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,6 +57,12 @@ async def chosen_profile(bus: Bus, options: Options) -> Configuration:
     if options.has("path"):
         return Configuration(bus, object_path(options.get("path")))
     raise CommandError("which profile? Give --config or --path")
+
+
+async def visible_sessions(bus: Bus) -> list[Session]:
+    """Those whose properties we may read: root everybody's, others their own and those they were granted."""
+    manager = SessionManager(bus)
+    return await (manager.everybodys() if os.geteuid() == 0 else manager.available())
 
 
 async def session_of(bus: Bus, name: str) -> Session:

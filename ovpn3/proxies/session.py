@@ -1,5 +1,6 @@
 """Clients of net.openvpn.v3.sessions and of its sessions."""
 
+import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
 from ovpn3.constants import SESSIONS_INTERFACE, SESSIONS_NAME, SESSIONS_PATH
@@ -7,6 +8,8 @@ from ovpn3.dbus.bus import NO_REPLY, Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.proxy import Proxy
 from ovpn3.proxies.tunnel import Tunnel
+
+INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 
 
 class Status(NamedTuple):
@@ -58,6 +61,12 @@ class SessionManager(Proxy):
 
     async def available(self) -> list[Session]:
         return [Session(self.bus, path) for path in (await self.ask("FetchAvailableSessions"))[0]]
+
+    async def everybodys(self) -> list[Session]:
+        """Sessions of all users: root may see which objects there are, and read their properties."""
+        (text,) = await self.ask("Introspect", interface=INTROSPECTABLE)
+        names = [node.get("name", "") for node in ET.fromstring(text).findall("node")]
+        return [Session(self.bus, f"{SESSIONS_PATH}/{name}") for name in names if name]
 
     async def managed_interfaces(self) -> list[str]:
         """Interface names; empty for a session that has none yet."""

@@ -1,16 +1,13 @@
 """`sessionmgr-service`: the sessions of all users."""
 
-import xml.etree.ElementTree as ET
 from typing import Any
 
 from ovpn3.cli.command import Command, Option, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line, status_text, user_name
 from ovpn3.cli.verbs.install import check_root
-from ovpn3.constants import SESSIONS_NAME, SESSIONS_PATH
-from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
-from ovpn3.proxies.session import Session
+from ovpn3.proxies.session import Session, SessionManager
 
 OPTIONS = (
     Option("list-sessions", help="List the sessions of all users"),
@@ -18,7 +15,6 @@ OPTIONS = (
 )
 RULE = "-" * 79
 COLUMNS = "{:<18} {:<28} {:<21} {}"
-INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 
 
 async def run(options: Options) -> int:
@@ -28,7 +24,7 @@ async def run(options: Options) -> int:
         print("Nothing to do: see --help")
         return 0
     async with system_bus() as bus:
-        sessions = [values for session in await _all(bus) if (values := await _values(session))]
+        sessions = [values for session in await SessionManager(bus).everybodys() if (values := await _values(session))]
     if not sessions:
         print("No sessions available")
         return 0
@@ -42,13 +38,6 @@ async def run(options: Options) -> int:
             _more(values)
     print(RULE)
     return 0
-
-
-async def _all(bus: Bus) -> list[Session]:
-    """The session manager shows root's own sessions only; but root sees which objects there are."""
-    (text,) = await bus.call(SESSIONS_NAME, SESSIONS_PATH, INTROSPECTABLE, "Introspect")
-    names = [node.get("name", "") for node in ET.fromstring(text).findall("node")]
-    return [Session(bus, f"{SESSIONS_PATH}/{name}") for name in names if name]
 
 
 async def _values(session: Session) -> dict[str, Any]:
