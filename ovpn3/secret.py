@@ -1,6 +1,18 @@
-"""A value that can't be shown, copied or pickled by accident, and can be wiped."""
+"""Values that can't be shown, copied or pickled by accident, and a process that shows nobody its memory."""
 
+import ctypes
+import os
+import resource
 from typing import NoReturn, final
+
+PR_SET_DUMPABLE = 4
+
+
+def hide_memory() -> None:
+    """No core dump of this process, and only root may trace it or read its environment and memory in /proc."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @final

@@ -115,7 +115,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Command:
-    """`run` returns the exit code. `argument` is the name of a positional argument; empty: there is none."""
+    """`run` returns the exit code. `argument` is the name of a positional argument; empty: there is none.
+
+    Ending in `...` it may be given repeatedly.
+    """
 
     run: Callable[[Options], Coroutine[None, None, int]]
     options: tuple[Option, ...] = ()
@@ -136,7 +139,8 @@ class Command:
         found = Options(arguments=[_strip(a) for a in arguments], last=frozenset(o.name for o in options if o.last))
         for spelling, value in pairs:
             found.given.setdefault(by_spelling[spelling], []).append(_strip(value))
-        if len(arguments) > bool(self.argument) and not found.has("help"):
+        most = len(arguments) if self.argument.endswith("...") else bool(self.argument)
+        if len(arguments) > most and not found.has("help"):
             raise BadOption(f"unexpected argument {one_line(arguments[-1])}")
         return found
 

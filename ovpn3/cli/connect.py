@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
+from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import CommandError, Options
 from ovpn3.cli.prompt import Ask
 from ovpn3.cli.text import status_text
@@ -27,13 +29,18 @@ _FAILURES = {
     (StatusMajor.SESSION, StatusMinor.PROC_STOPPED),
     (StatusMajor.SESSION, StatusMinor.PROC_KILLED),
 }
+NO_STATUS = Status(0, 0)
 CONNECTED = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
 REQUIRE_USER = (StatusMajor.CONNECTION, StatusMinor.CFG_REQUIRE_USER)
 WEB_AUTHENTICATION = (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL)
 
 
 class Failed(CommandError):
-    """The session could not be connected, or has ended; the text says why."""
+    """The session could not be connected, or has ended; the text says why, `status` is its last one."""
+
+    def __init__(self, text: str, status: Status = NO_STATUS) -> None:
+        self.status = status
+        super().__init__(text)
 
 
 class Interrupted(CommandError):
@@ -93,21 +100,22 @@ async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda
 
     `show` is given every event up to it.
     """
-    last = Status(0, 0)
+    last = NO_STATUS
     rounds = 0
     while True:
         event = await watch.next()
         show(event)
         match event:
             case Ended():
-                raise Failed(f"{event.reason}; its last status: {status_text(last)}" if any(last) else event.reason)
+                text = f"{event.reason}; its last status: {status_text(last)}" if any(last) else event.reason
+                raise Failed(text, last)
             case Status():
                 last = event
                 state = event[:2]
                 if state in (CONNECTED, WEB_AUTHENTICATION):
                     return event
                 if state in _FAILURES:
-                    raise Failed(_failure(event))
+                    raise Failed(_failure(event), event)
                 # An older status of this kind may arrive when all has been answered already.
                 if state == REQUIRE_USER and await unanswered(watch.session):
                     rounds += 1
@@ -133,6 +141,17 @@ async def bring_up(session: Session, begin: Callable[[], Awaitable[None]], ask: 
         except (CommandError, asyncio.CancelledError):
             await end(session)
             raise
+
+
+async def stay(watch: Watch, answers: Answers, show: Callable[[Event], None]) -> NoReturn:
+    """Keep a session that has been told to connect, answering what it asks, until it ends: that is Failed.
+
+    `show` is given every event.
+    """
+    while True:
+        status = await outcome(watch, answers, show)
+        if status[:2] == CONNECTED:
+            answers.renew()
 
 
 def timeout(options: Options) -> float | None:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovpn3.cli.command import CommandError
@@ -97,6 +97,18 @@ async def start_services(bus: Bus) -> None:
     """All at once, which is quicker than one after the other as they need each other."""
     starts = (bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "StartServiceByName", "su", s, 0) for s in _SERVICES)
     await asyncio.gather(*starts)
+
+
+def reap() -> None:
+    """Forget the children that have ended. As process 1, or for our services, we are given those of others."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def addresses() -> list[str]:
+    """Of the private buses there are on this machine now, in this view of /run."""
+    return [f"unix:path={socket}" for socket in sorted(RUNTIME.glob(f"{PREFIX}*/bus"))]
 
 
 def service_account(wanted: str) -> str:

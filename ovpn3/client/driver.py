@@ -71,6 +71,7 @@ class Listener(Protocol):
     def challenge(self, challenge: act.Challenge) -> None: ...
     def proxy_login(self, reason: str) -> None: ...
     def login_again(self, reason: str) -> None: ...
+    def response_again(self, reason: str) -> None: ...
     def text_challenge(self, challenge: act.TextChallenge) -> None: ...
     def web_auth(self, url: str) -> None: ...
 
@@ -409,8 +410,17 @@ class Driver:
         if end.temporary:
             self._remotes.attempt_failed(end.advance)
             return self._again(f"refused for now: {end.reason}", max(end.backoff or 0.0, RETRY_DELAY_S))
-        if end.token_rejected and (self._credentials.password or not self._credentials.username):
-            return self._again("the server no longer takes the session token", 0.0)
+        again = self._listener.login_again
+        if self._profile.static_challenge and self._credentials.password:
+            again = self._listener.response_again  # the password is still good; a code is good once
+        if end.token_rejected:
+            reason = "the server no longer takes the session token"
+            known = self._credentials.password or not self._credentials.username
+            if known and not self._profile.static_challenge:
+                return self._again(reason, 0.0)
+            return self._end_with(partial(again, reason))
+        if self._profile.static_challenge and self._was_up:
+            return self._end_with(partial(again, f"the server asks for the log-in again: {end.reason}"))
         if self._profile.auth_fail_retry or self._profile.auth_retry == "nointeract":
             return self._again(f"authentication failed: {end.reason}", LONG_RETRY_DELAY_S)
         if self._profile.auth_retry == "interact":

@@ -15,7 +15,9 @@ from ovpn3.cli.privatebus import PREFIX, RUNTIME
 from tests.support.account import ALICE
 from tests.support.bus import BIN
 from tests.support.netns import NamespacePair
+from tests.support.pki import Pki
 from tests.support.server import OpenVpnServer, password_script
+from tests.support.totp import SECRET, credentials, totp_script
 
 pytestmark = [pytest.mark.netns, pytest.mark.interop]
 
@@ -66,8 +68,9 @@ def folders() -> set[Path]:
 def profile(tmp_path: Path, start_server: StartServer) -> Path:
     file = tmp_path / "client.ovpn"
     file.write_text(start_server(auth=password_script("ann", "right")).profile())
-    (tmp_path / "right").write_text("ann\nright\n")
-    (tmp_path / "wrong").write_text("ann\nwrong\n")
+    for word in ("right", "wrong"):
+        (tmp_path / word).write_text(f"ann\n{word}\n")
+        (tmp_path / word).chmod(0o600)
     return file
 
 
@@ -99,6 +102,7 @@ def test_json(pair: NamespacePair, profile: Path) -> None:
                 process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert {event["event"] for event in events} == {"status", "log", "end"}
+    assert {event["profile"] for event in events} == {str(profile)}
     assert [event["time"] for event in events] == sorted(event["time"] for event in events)
     assert events[-1]["reason"] == "stopped"
     assert "right" not in json.dumps(events)
@@ -150,6 +154,8 @@ def test_the_bus_ends(pair: NamespacePair, profile: Path) -> None:
         (["no-such-profile-anywhere"], "there is no file"),
         (["/etc/hostname"], "can't be used"),
         (["--auth-user-pass", "/nowhere", "/etc/hostname"], "can't read /nowhere"),
+        (["--auth-user-pass", "/etc/hostname", "/etc/hostname"], "chmod 600"),
+        (["/etc/hostname", "/etc/hostname"], "named twice"),
         (["--user", "root", "/etc/hostname"], "can't be used"),
     ],
 )
@@ -157,3 +163,78 @@ def test_refused(pair: NamespacePair, arguments: list[str], text: str) -> None:
     done = pair.client.run([BIN / "openvpn3", "run", *arguments], check=False)
     assert done.returncode in (7, 8)
     assert text in done.stderr
+
+
+def next_event(process: "subprocess.Popen[str]", text: str) -> dict[str, object]:
+    assert process.stdout
+    assert process.stderr
+    for line in process.stdout:
+        event: dict[str, object] = json.loads(line)
+        if text in (event.get("text"), event.get("reason")):
+            return event
+    raise AssertionError(process.stderr.read())
+
+
+def test_codes_without_a_person(pair: NamespacePair, start_server: StartServer, tmp_path: Path) -> None:
+    """The server's token runs out: the password and a new code bring the tunnel back, twice."""
+    server = start_server(auth=totp_script(), reneg_sec=2, extra=["auth-gen-token 1", "hand-window 1"])
+    profile = tmp_path / "client.ovpn"
+    profile.write_text(server.profile('static-challenge "Code" 0'))
+    folder = credentials(tmp_path / "secrets")
+    with running(pair, "--json", profile, "--credentials", folder) as process:
+        for _ in range(3):
+            next_event(process, "Connection, Client connected")
+        pids = pair.client.pids()
+        exposed = [Path(f"/proc/{pid}/{what}").read_text() for pid in pids for what in ("cmdline", "environ")]
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0
+    logins = (server.directory / "logins").read_text().splitlines()
+    codes = [line.split()[2] for line in logins]
+    assert len(codes) >= 3
+    assert len(set(codes)) == len(codes), "no code twice"
+    for text in (out, err, *exposed):
+        assert not any(secret in text for secret in (SECRET, "right", *codes))
+
+
+def test_a_stored_password_is_tried_once(pair: NamespacePair, start_server: StartServer, tmp_path: Path) -> None:
+    """A server that would go on asking is not given the same wrong answer again: accounts get locked by that."""
+    server = start_server(auth=totp_script())
+    profile = tmp_path / "client.ovpn"
+    profile.write_text(server.profile('static-challenge "Code" 0', "auth-retry interact"))
+    folder = credentials(tmp_path / "secrets", "wrong")
+    with running(pair, profile, "--credentials", folder) as process:
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 8
+    assert "standard input ended" in err
+    assert len((server.directory / "logins").read_text().splitlines()) == 1
+
+
+def test_several_as_process_1(pair: NamespacePair, pki: Pki, tmp_path: Path) -> None:
+    """Events name their profile, --check and signals are about all, and orphans of others do not pile up."""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    with OpenVpnServer(pair, pki) as first, OpenVpnServer(pair, pki, port=1195, subnet=9) as second:
+        for name, server in (("one", first), ("two", second)):
+            (tmp_path / name).write_text(server.profile())
+        files = [str(tmp_path / name) for name in ("one", "two")]
+        command = [*unshare, BIN / "openvpn3", "run", "--json", *files]
+        with pair.client.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
+            assert connected == set(files)
+            healthy = pair.client.run([BIN / "openvpn3", "run", "--check"])
+            assert healthy.stdout.splitlines() == [f"{name}: Connection, Client connected" for name in ("one", "two")]
+            [pid] = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+            # An orphan of somebody else's, as a shell in a container leaves it.
+            inside = ["nsenter", "--target", str(pid), "--pid", "--", "sh", "-c", "sh -c true & exit"]
+            pair.client.run(inside)
+            os.kill(pid, signal.SIGUSR1)
+            connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
+            assert connected == set(files)
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            assert not [c for c in children if "Z (zombie)" in Path(f"/proc/{c}/status").read_text()]
+            os.kill(pid, signal.SIGTERM)
+            ends = {next_event(process, "stopped")["profile"] for _ in files}
+            assert ends == set(files)
+            assert process.wait(20) == 0
+    gone = pair.client.run([BIN / "openvpn3", "run", "--check", "one"], check=False)
+    assert (gone.returncode, gone.stdout) == (1, "one: not running\n")

@@ -137,6 +137,32 @@ def test_wrong_password(machine: SystemBusSandbox) -> None:
     assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
 
 
+def test_stored_login(machine: SystemBusSandbox) -> None:
+    machine.run(["install", "-d", "-m", "700", f"{ALICE.home}/login"], account=ALICE)
+    for name, text in zip(("username", "password"), LOGIN.split(), strict=True):
+        machine.write(f"{ALICE.home}/login/{name}", f"{text}\n", account=ALICE)
+    started = openvpn3(machine, "session-start", "-c", "office", "--credentials", f"{ALICE.home}/login")
+    assert (started.returncode, started.stderr) == (0, "")
+    assert "Auth" not in started.stdout
+    openvpn3(machine, "session-manage", "-c", "office", "--disconnect")
+    environment = ["env", "OPENVPN3_USERNAME=ann", "OPENVPN3_PASSWORD=right"]
+    started = machine.run([*environment, "openvpn3", "session-start", "-c", "office"], account=ALICE, check=False)
+    assert (started.returncode, started.stderr) == (0, "")
+
+
+def test_secrets_are_hidden_from_other_programs_of_the_user(machine: SystemBusSandbox) -> None:
+    command = ["env", "OPENVPN3_PASSWORD=hidden", "openvpn3", "session-start", "-c", "nowhere"]
+    with machine.popen(command, account=ALICE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        read_until(process, "Connecting")
+        for what in ("environ", "maps"):
+            done = machine.run(["cat", f"/proc/{process.pid}/{what}"], account=ALICE, check=False)
+            assert (done.returncode, done.stdout) == (1, "")
+        limits = machine.run(["cat", f"/proc/{process.pid}/limits"]).stdout
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
+        process.terminate()
+        assert process.wait(10) == 8
+
+
 def test_no_answer(machine: SystemBusSandbox) -> None:
     done = openvpn3(machine, "session-start", "-c", "office", input="ann\n")
     assert done.returncode == 8
@@ -192,7 +218,9 @@ def test_answers_are_given_later(machine: SystemBusSandbox) -> None:
         found = re.search(r"^Auth Request: (\d+)$", text, re.MULTILINE)
         assert found
         assert openvpn3(machine, "session-auth", "--auth-req", "1").returncode == 8
-        done = openvpn3(machine, "session-auth", "--auth-req", found[1], input=LOGIN)
+        machine.write(f"{ALICE.home}/login.txt", LOGIN, account=ALICE)
+        stored = ["--auth-user-pass", f"{ALICE.home}/login.txt"]
+        done = openvpn3(machine, "session-auth", "--auth-req", found[1], *stored)
         assert (done.returncode, done.stderr) == (0, "")
         assert "Connected to 198.51.100.1" in done.stdout
         process.kill()

@@ -1,7 +1,10 @@
 """`session-auth`: sessions that wait for their user, and going on with one."""
 
+from functools import partial
 from typing import Any
 
+from ovpn3.cli import answers
+from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, bring_up, connect, interruptible
 from ovpn3.cli.prompt import ask
@@ -22,9 +25,10 @@ async def run(options: Options) -> int:
         waiting = await _waiting(bus)
         if options.has("auth-req"):
             wanted = options.number("auth-req", 0)
+            answering = Answers(answers.stored(options), ask)
             for session, values in waiting:
                 if values["backend_pid"] == wanted:
-                    await _continue(session, Status(*values["status"]))
+                    await _continue(session, Status(*values["status"]), answering)
                     return 0
             raise CommandError(f"no session waits for authentication as request {wanted}")
     if not waiting:
@@ -62,13 +66,14 @@ def _block(path: str, values: dict[str, Any]) -> list[str]:
     return [*lines, f" Auth status: {MINOR_TEXT[minor]}"]
 
 
-async def _continue(session: Session, status: Status) -> None:
+async def _continue(session: Session, status: Status, answering: Answers) -> None:
     if status[:2] == WEB_AUTHENTICATION:
         await open_url(status.message)
     else:
         with interruptible():
-            await report(session, await bring_up(session, lambda: connect(session, ask), ask, None))
+            begin = partial(connect, session, answering)
+            await report(session, await bring_up(session, begin, answering, None))
 
 
 OPTION = Option("auth-req", "", "ID", "Go on with this session", last=True, values="auth-requests")
-COMMAND = Command(run, (OPTION,))
+COMMAND = Command(run, (OPTION, *answers.OPTIONS))

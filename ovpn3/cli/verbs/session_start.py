@@ -2,7 +2,10 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
+from ovpn3.cli import answers
+from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import WEB_AUTHENTICATION, bring_up, connect, end, interruptible, timeout
 from ovpn3.cli.prompt import ask
@@ -22,6 +25,7 @@ OPTIONS = (
     Option("timeout", "", "SECS", "Give up when not connected by then"),
     Option("background", help="Don't wait for the connection"),
     Option("dco", "", "BOOL", "Kernel data channel offload for this session", values=("false", "true")),
+    *answers.OPTIONS,
 )
 
 
@@ -33,13 +37,14 @@ async def run(options: Options) -> int:
     timeout_s = timeout(options)
     if options.has("dco"):
         options.flag("dco")  # a bad value is to be found before anything is started
+    answering = Answers(answers.stored(options), ask)
     async with system_bus() as bus:
         with interruptible():
-            await _start(await _profile(bus, options), options, timeout_s)
+            await _start(await _profile(bus, options), options, answering, timeout_s)
     return 0
 
 
-async def _start(profile: Configuration, options: Options, timeout_s: float | None) -> None:
+async def _start(profile: Configuration, options: Options, answering: Answers, timeout_s: float | None) -> None:
     """A session of the profile, connected as the options say; there is none if that fails or is interrupted."""
     session = await _new_session(profile)
     print(f"Session path: {session.path}")
@@ -47,11 +52,12 @@ async def _start(profile: Configuration, options: Options, timeout_s: float | No
         if options.has("dco"):
             await session.set("dco", "b", options.flag("dco"))
         if options.has("background"):
-            await connect(session, ask)
+            await connect(session, answering)
             print("Connecting in the background.")
         else:
             print("Connecting ...", flush=True)
-            await report(session, await bring_up(session, lambda: connect(session, ask), ask, timeout_s))
+            begin = partial(connect, session, answering)
+            await report(session, await bring_up(session, begin, answering, timeout_s))
     except (Ovpn3Error, asyncio.CancelledError):
         await end(session)
         raise

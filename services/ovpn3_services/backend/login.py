@@ -34,6 +34,12 @@ class Login:
         self._credentials, self._filled = Credentials(nocache=self._profile.auth_nocache), False
         self._ask_login(username=True, password=True)
 
+    def ask_response(self) -> None:
+        """For the response to the profile's challenge alone, which was good once; for the next Connect."""
+        self._queue.forget(AttentionGroup.CHALLENGE_STATIC)
+        self._filled = False
+        self._ask_login(username=False, password=False)
+
     def _ask_login(self, *, username: bool, password: bool) -> None:
         wanted = self._profile.auth_user_pass
         if wanted and username and not self._profile.locked_username:

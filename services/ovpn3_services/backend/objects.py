@@ -324,6 +324,12 @@ class ClientObject(DBusObject):
         self._attention(AttentionGroup.USER_PASSWORD, reason)
         self.status(StatusMinor.CFG_REQUIRE_USER, reason)
 
+    def response_again(self, reason: str) -> None:
+        assert self._login is not None
+        self._login.ask_response()
+        self._attention(AttentionGroup.CHALLENGE_STATIC, reason)
+        self.status(StatusMinor.CFG_REQUIRE_USER, reason)
+
     def text_challenge(self, challenge: act.TextChallenge) -> None:
         if not challenge.response_required:
             self.log(LogCategory.INFO, f"the server says: {challenge.text}")

@@ -3,7 +3,8 @@
 import ctypes
 import resource
 
-PR_SET_DUMPABLE = 4
+from ovpn3.secret import hide_memory
+
 PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
@@ -22,10 +23,9 @@ def harden() -> None:
         # Else one large message makes it keep up to 64 MB for the next, and each thread has a heap of its own.
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         libc.mallopt(M_ARENA_MAX, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1)):
-        if libc.prctl(option, value, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), f"prctl({option})")
+    hide_memory()
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
     # A finite limit would make later allocations fail, not only this call.
     if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY:
         libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
