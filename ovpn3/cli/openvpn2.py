@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ovpn3.cli.command import CommandError
 from ovpn3.cli.connect import WEB_AUTHENTICATION, Failed, Interrupted, connect, end, interruptible, outcome
+from ovpn3.cli.program import guarded
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import many_lines, one_line, statistics_text
@@ -36,7 +37,7 @@ Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
   --daemon                     Leave the session in the background once it is connected
   --profile-override KEY VALUE Override a setting, as config-manage does
   --verb LEVEL                 How much is logged, 1 to 6; default 2
-  --help                       This help
+  -h, --help                   This help
 
 Any other option is one of a profile, with -- before it.
 """
@@ -61,7 +62,9 @@ class Wish:
 def understand(argv: Sequence[str]) -> Wish:
     """CommandError or ProfileError for what can't be understood; files are read here, by their names as given."""
     wish, named = Wish(), False
-    if len(argv) == 1 and not argv[0].startswith("--"):
+    if "-h" in argv[:1]:
+        argv = ["--help"]
+    elif len(argv) == 1 and not argv[0].startswith("--"):
         argv = ["--config", *argv]
     for name, arguments in _options(argv):
         match name, arguments:
@@ -238,14 +241,21 @@ def _name(kind: type[StatusMajor] | type[StatusMinor], number: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _main(arguments), "openvpn2: ", ERROR, INTERRUPTED)
+
+
+def _main(argv: Sequence[str]) -> int:
     try:
-        wish = understand(list(sys.argv[1:] if argv is None else argv))
+        wish = understand(argv)
         if wish.help or not (wish.lines or wish.overrides):
             print(USAGE, end="")
             return 0 if wish.help else ERROR
         return asyncio.run(run(wish))
     except Interrupted:
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (Ovpn3Error, ProfileError, OSError) as e:
         print(f"openvpn2: ** ERROR ** {many_lines(str(e))}", file=sys.stderr)
         return ERROR

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ovpn3 import settingsfile
 from ovpn3.cli.command import BadValue, CommandError, Option, Options
-from ovpn3.cli.text import one_line, yes_no
+from ovpn3.cli.text import one_line, to_json, yes_no
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.files import write_atomically
 
@@ -38,7 +38,7 @@ class ServiceFile:
             print(one_line(e))
             return UNREADABLE
         if mode == "config-show":
-            return self._show(path, present)
+            return self._show(path, present, options.has("json"))
         key, settings = options.get(mode), dict(present or {})
         field = self._keys.get(key)
         if field is None:
@@ -56,10 +56,13 @@ class ServiceFile:
         self._write(path, settings)
         return 0
 
-    def _show(self, path: Path, settings: settingsfile.Settings | None) -> int:
+    def _show(self, path: Path, settings: settingsfile.Settings | None, as_json: bool) -> int:
         if settings is None:
             print(f"there is no {path}")
             return UNREADABLE
+        if as_json:
+            print(to_json({f: settingsfile.flag(v) if f in self._booleans else v for f, v in settings.items()}))
+            return 0
         names = {field: key for key, field in self._keys.items()}
         for field, value in settings.items():
             shown = yes_no(settingsfile.flag(value)) if field in self._booleans else one_line(value)

@@ -6,7 +6,7 @@ from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, bring_up, connect, interruptible
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.text import local_time, one_line
+from ovpn3.cli.text import local_time, one_line, status_text, to_json
 from ovpn3.cli.verbs.session_start import report
 from ovpn3.cli.weburl import open_url
 from ovpn3.constants import MINOR_TEXT
@@ -27,6 +27,9 @@ async def run(options: Options) -> int:
                     await _continue(session, Status(*values["status"]))
                     return 0
             raise CommandError(f"no session waits for authentication as request {wanted}")
+    if options.has("json"):
+        print(to_json({session.path: _to_json(values) for session, values in waiting}))
+        return 0
     if not waiting:
         print("No sessions wait for authentication")
         return 0
@@ -62,6 +65,17 @@ def _block(path: str, values: dict[str, Any]) -> list[str]:
     return [*lines, f" Auth status: {MINOR_TEXT[minor]}"]
 
 
+def _to_json(values: dict[str, Any]) -> dict[str, object]:
+    major, minor, message = values["status"]
+    result: dict[str, object] = {
+        "auth_request": values["backend_pid"],
+        "config_name": values["config_name"],
+        "created_tstamp": values["session_created"],
+        "status": {"major": major, "minor": minor, "message": message, "text": status_text(values["status"])},
+    }
+    return result | ({"auth_url": message} if (major, minor) == WEB_AUTHENTICATION else {})
+
+
 async def _continue(session: Session, status: Status) -> None:
     if status[:2] == WEB_AUTHENTICATION:
         await open_url(status.message)
@@ -70,5 +84,8 @@ async def _continue(session: Session, status: Status) -> None:
             await report(session, await bring_up(session, lambda: connect(session, ask), ask, None))
 
 
-OPTION = Option("auth-req", "", "ID", "Go on with this session", last=True, values="auth-requests")
-COMMAND = Command(run, (OPTION,))
+OPTIONS = (
+    Option("auth-req", "", "ID", "Go on with this session", last=True, values="auth-requests"),
+    Option("json", help="As JSON; for the list"),
+)
+COMMAND = Command(run, OPTIONS)

@@ -3,10 +3,11 @@
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from ovpn3.cli.command import Command, Option, Options
+from ovpn3.cli.command import JSON, Command, Option, Options
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.text import local_time, one_line, status_text, user_name
+from ovpn3.cli.text import local_time, one_line, status_text, to_json, user_name
 from ovpn3.cli.verbs.install import check_root
+from ovpn3.cli.verbs.sessions_list import as_json
 from ovpn3.constants import SESSIONS_NAME, SESSIONS_PATH
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
@@ -15,6 +16,7 @@ from ovpn3.proxies.session import Session
 OPTIONS = (
     Option("list-sessions", help="List the sessions of all users"),
     Option("list-sessions-verbose", help="The same with more of each"),
+    JSON,
 )
 RULE = "-" * 79
 COLUMNS = "{:<18} {:<28} {:<21} {}"
@@ -29,6 +31,9 @@ async def run(options: Options) -> int:
         return 0
     async with system_bus() as bus:
         sessions = [values for session in await _all(bus) if (values := await _values(session))]
+    if options.has("json"):
+        print(to_json({values["path"]: as_json(values) for values in sessions}))
+        return 0
     if not sessions:
         print("No sessions available")
         return 0
