@@ -138,9 +138,11 @@ class Command:
         long_names = [name + ("=" if o.argument else "") for o in options for name in o.names]
         short_names = "".join(o.short + (":" if o.argument else "") for o in options if o.short)
         # getopt knows no optional values: an empty one stands for none.
-        bare = {f"--{name}" for o in options if o.optional for name in o.names}
+        optional = {name for o in options if o.optional for name in o.names}
+        names = [name for o in options for name in o.names]
+        given = [f"{word}=" if _full_name(word, names) in optional else word for word in argv]
         try:
-            pairs, arguments = getopt.gnu_getopt([f"{a}=" if a in bare else a for a in argv], short_names, long_names)
+            pairs, arguments = getopt.gnu_getopt(given, short_names, long_names)
         except getopt.GetoptError as e:
             raise BadOption(e.msg) from None
         by_spelling = {spelling: o.name for o in options for spelling in o.spellings}
@@ -156,6 +158,12 @@ class Command:
         options = (*self.options, HELP)
         width = max(len(o.usage()) for o in options)
         return "\n".join(lines + [f"  {o.usage():<{width}}  {o.help}" for o in options])
+
+
+def _full_name(word: str, names: Sequence[str]) -> str:
+    """The option whose name, or the beginning of it, is given as a whole word; empty if that is none, or several."""
+    found = [name for name in names if word.startswith("--") and name.startswith(word[2:])] if len(word) > 2 else []
+    return word[2:] if word[2:] in found else found[0] if len(found) == 1 else ""
 
 
 def _strip(value: str) -> str:

@@ -43,7 +43,7 @@ Any other option is one of a profile, with -- before it.
 """
 ERROR, NOT_CONNECTED, INTERRUPTED = 2, 3, 8  # exit codes
 DEFAULT_VERBOSITY = 2
-OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun")
+OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun", "enable-dco")
 BOOLEANS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
 
@@ -79,6 +79,8 @@ def understand(argv: Sequence[str]) -> Wish:
                 wish.daemon = True
             case "persist-tun", []:
                 wish.overrides["persist-tun"] = True
+            case "enable-dco", []:
+                print("kernel data channel offload is not available here: --enable-dco is left out", file=sys.stderr)
             case "verb", [level]:
                 wish.verbosity = _number(level)
             case "profile-override", [key, value]:

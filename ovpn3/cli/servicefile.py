@@ -9,12 +9,6 @@ from ovpn3.cli.text import one_line, to_json, yes_no
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.files import write_atomically
 
-OPTIONS = (
-    Option("config-show", help="Show the settings file"),
-    Option("config-set", "", "KEY", "Set KEY in the settings file to the VALUE that follows", last=True),
-    Option("config-unset", "", "KEY", "Remove KEY from the settings file", last=True),
-    Option("config-file-override", "", "FILE", "Another file than the service's own", last=True),
-)
 MODES = ("config-show", "config-set", "config-unset")
 UNREADABLE = 2  # exit code
 BOOLEAN_WORDS = ("1", "yes", "true")
@@ -25,6 +19,17 @@ class ServiceFile:
 
     def __init__(self, keys: Mapping[str, str], booleans: tuple[str, ...], exclusive: tuple[str, ...]) -> None:
         self._keys, self._booleans, self._exclusive = keys, booleans, exclusive
+
+    def options(self, unoffered: tuple[str, ...] = ()) -> tuple[Option, ...]:
+        """Completion leaves the `unoffered` keys out."""
+        offered = tuple(key for key in self._keys if key not in unoffered)
+        set_text = "Set KEY in the settings file to the VALUE that follows"
+        return (
+            Option("config-show", help="Show the settings file"),
+            Option("config-set", "", "KEY", set_text, last=True, values=offered),
+            Option("config-unset", "", "KEY", "Remove KEY from the settings file", last=True, values=offered),
+            Option("config-file-override", "", "FILE", "Another file than the service's own", last=True),
+        )
 
     def edit(self, file: str, options: Options) -> int:
         """Do what one of MODES asks for; the exit code. The service reads its file when it starts."""

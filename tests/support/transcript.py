@@ -8,7 +8,8 @@
     ! a complaint            standard error
     [8]                      the exit code, unless 0
 
-D-Bus paths are named in the order they are met: CONFIG1, SESSION1, and may stand in commands. What differs from run
+D-Bus paths are named in the order they are met: CONFIG1, SESSION1, and may stand in commands, as may the number of an
+authentication request, REQUEST1. What differs from run
 to run (times, process ids, bus names, counters) has a word in its place.
 """
 
@@ -29,16 +30,19 @@ from pathlib import Path
 from tests.support.account import Account
 
 _WAIT_S = 30.0
-_PATHS = {
+PROGRAMS = "/run/bin"  # where commands find other programs
+_NAMED = {
     "CONFIG": re.compile(r"/net/openvpn/v3/configuration/[0-9a-f]{8}x[0-9a-fx]{27}"),
     "SESSION": re.compile(r"/net/openvpn/v3/sessions/[0-9a-f]{8}s[0-9a-fs]{27}"),
+    "REQUEST": re.compile(r"(?<=Auth Request: )\d+"),
 }
 # Each keeps the width, so that tables stay tables.
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "YYYY-MM-DD HH:MM:SS"),
     (re.compile(r"(?<=_tstamp\" : )[1-9]\d+|(?<=_timestamp\" : )[1-9]\d+"), "SECONDS"),
+    (re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"), "DAY MON DD HH:MM:SS YYYY"),
     (re.compile(r":1\.\d+"), ":1.N"),
-    (re.compile(r"((?:PID|pid|Request)\"? ?: ?|PID )[1-9]\d*"), r"\1PID"),
+    (re.compile(r"((?:PID|pid)\"? ?: ?|PID |\"auth_request\" : )[1-9]\d*"), r"\1PID"),
     (re.compile(r"(^  [A-Z_]+\.{3,}\d+(\n|$))+", re.MULTILINE), "  COUNTERS\n"),
     (re.compile(r"(^\t\"[A-Z_]+\" : \d+,?\n)+", re.MULTILINE), "\tCOUNTERS\n"),
     (re.compile(r"(?<= {10})\d{3,}$", re.MULTILINE), "PID"),
@@ -78,13 +82,13 @@ class Outcome:
 
 
 class Names:
-    """Of the D-Bus paths met so far."""
+    """Of the D-Bus paths and requests met so far."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
     def hide(self, text: str) -> str:
-        for kind, pattern in _PATHS.items():
+        for kind, pattern in _NAMED.items():
             for path in pattern.findall(text):
                 number = 1 + sum(name.startswith(kind) for name in self._known.values())
                 self._known.setdefault(path, f"{kind}{number}")
@@ -168,7 +172,7 @@ class Runner:
             os.setresuid(account.uid, account.uid, account.uid)
             os.chdir(account.home)
             os.environ.clear()
-            os.environ.update({"DBUS_SYSTEM_BUS_ADDRESS": self._address, "PATH": "/nowhere", "TERM": "vt100"})
+            os.environ.update({"DBUS_SYSTEM_BUS_ADDRESS": self._address, "PATH": PROGRAMS, "TERM": "vt100"})
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code = run_here(main, argv)
         except BaseException:

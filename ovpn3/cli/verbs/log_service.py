@@ -31,7 +31,8 @@ OPTIONS = (
     Option("enable-log-prefix", "", "BOOL", "Begin lines in the journal with their sender's tag", values=BOOLEAN),
     Option("list-subscriptions", help="List who is attached"),
     JSON,
-    *servicefile.OPTIONS,
+    # Those that are set while the service runs, it writes itself.
+    *FILE.options(unoffered=("log-level", "timestamp", "service-log-dbus-details", "no-logtag-prefix")),
 )
 # Option, property, label.
 SWITCHES = (

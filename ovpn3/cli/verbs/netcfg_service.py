@@ -27,10 +27,10 @@ FILE = ServiceFile(
 )
 OPTIONS = (
     Option("list-subscribers", help="List who listens to network changes"),
-    Option("unsubscribe", "", "BUSNAME", "End somebody's subscription"),
+    Option("unsubscribe", "", "BUSNAME", "End somebody's subscription", values="subscribers"),
     Option("release", help="End the kill switches of all sessions"),
     JSON,
-    *servicefile.OPTIONS,
+    *FILE.options(),
 )
 UNREACHABLE = 3  # exit code
 CHANGES = {

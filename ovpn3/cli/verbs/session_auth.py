@@ -3,7 +3,7 @@
 from typing import Any
 
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, bring_up, connect, interruptible
+from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, Failed, bring_up, connect, interruptible
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line, status_text, to_json
@@ -17,9 +17,15 @@ from ovpn3.proxies.session import Session, SessionManager, Status
 RULE = "-" * 77
 
 
+class NotContinued(CommandError):
+    """The session could not be connected."""
+
+    exit_code = 2
+
+
 async def run(options: Options) -> int:
     async with system_bus() as bus:
-        waiting = await _waiting(bus)
+        waiting = await waiting_sessions(bus)
         if options.has("auth-req"):
             wanted = options.number("auth-req", 0)
             for session, values in waiting:
@@ -39,8 +45,8 @@ async def run(options: Options) -> int:
     return 0
 
 
-async def _waiting(bus: Bus) -> list[tuple[Session, dict[str, Any]]]:
-    """Sessions and their properties."""
+async def waiting_sessions(bus: Bus) -> list[tuple[Session, dict[str, Any]]]:
+    """Sessions that wait for their user, and their properties."""
     found = []
     for session in await SessionManager(bus).available():
         try:
@@ -79,9 +85,12 @@ def _to_json(values: dict[str, Any]) -> dict[str, object]:
 async def _continue(session: Session, status: Status) -> None:
     if status[:2] == WEB_AUTHENTICATION:
         await open_url(status.message)
-    else:
+        return
+    try:
         with interruptible():
             await report(session, await bring_up(session, lambda: connect(session, ask), ask, None))
+    except (Failed, RemoteError) as e:
+        raise NotContinued(str(e)) from None
 
 
 OPTIONS = (
