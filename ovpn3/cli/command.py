@@ -56,12 +56,18 @@ class Option:
     def names(self) -> tuple[str, ...]:
         return (self.name, self.alias) if self.alias else (self.name,)
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """With their dashes, the short one first."""
+        return (*((f"-{self.short}",) if self.short else ()), *(f"--{name}" for name in self.names))
+
     def usage(self) -> str:
         value = f"[={self.argument}]" if self.optional else f" {self.argument}" if self.argument else ""
         return (f"-{self.short}, " if self.short else "    ") + f"--{self.name}{value}"
 
 
 HELP = Option("help", "h", help="This help")
+JSON = Option("json", help="As JSON")
 
 
 @dataclass
@@ -105,6 +111,12 @@ class Options:
             raise BadValue(f"a log level is 0 to {MAX_LOG_LEVEL}, not {level}")
         return level
 
+    def json_of_show(self, operations: Sequence[str]) -> bool:
+        """Whether --json is given, which of these `operations` goes with --show alone: others would write beside it."""
+        if self.has("json") and [name for name in operations if self.has(name)] != ["show"]:
+            raise BadValue("--json goes with --show, and with nothing that changes something")
+        return self.has("json")
+
     def exclusive(self, *names: str, error: type[CommandError] = CommandError) -> str:
         """The one of these options that is given, empty if none."""
         given = [name for name in names if self.has(name)]
@@ -129,13 +141,14 @@ class Command:
         long_names = [name + ("=" if o.argument else "") for o in options for name in o.names]
         short_names = "".join(o.short + (":" if o.argument else "") for o in options if o.short)
         # getopt knows no optional values: an empty one stands for none.
-        bare = {f"--{name}" for o in options if o.optional for name in o.names}
+        optional = {name for o in options if o.optional for name in o.names}
+        names = [name for o in options for name in o.names]
+        given = [f"{word}=" if _full_name(word, names) in optional else word for word in argv]
         try:
-            pairs, arguments = getopt.gnu_getopt([f"{a}=" if a in bare else a for a in argv], short_names, long_names)
+            pairs, arguments = getopt.gnu_getopt(given, short_names, long_names)
         except getopt.GetoptError as e:
             raise BadOption(e.msg) from None
-        by_spelling = {f"--{name}": o.name for o in options for name in o.names}
-        by_spelling |= {f"-{o.short}": o.name for o in options if o.short}
+        by_spelling = {spelling: o.name for o in options for spelling in o.spellings}
         found = Options(arguments=[_strip(a) for a in arguments], last=frozenset(o.name for o in options if o.last))
         for spelling, value in pairs:
             found.given.setdefault(by_spelling[spelling], []).append(_strip(value))
@@ -149,6 +162,12 @@ class Command:
         options = (*self.options, HELP)
         width = max(len(o.usage()) for o in options)
         return "\n".join(lines + [f"  {o.usage():<{width}}  {o.help}" for o in options])
+
+
+def _full_name(word: str, names: Sequence[str]) -> str:
+    """The option whose name, or the beginning of it, is given as a whole word; empty if that is none, or several."""
+    found = [name for name in names if word.startswith("--") and name.startswith(word[2:])] if len(word) > 2 else []
+    return word[2:] if word[2:] in found else found[0] if len(found) == 1 else ""
 
 
 def _strip(value: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from ovpn3.cli.connect import WEB_AUTHENTICATION, Failed, Interrupted, connect, end, interruptible, outcome
 from ovpn3.cli.openvpn2args import USAGE, Wish, understand
+from ovpn3.cli.program import guarded
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import many_lines, one_line, statistics_text
@@ -25,6 +26,8 @@ ERROR, NOT_CONNECTED, INTERRUPTED = 2, 3, 8  # exit codes
 
 async def run(wish: Wish) -> int:
     debug = os.environ.get("OPENVPN3_DEBUG", "")
+    if wish.dco:
+        print("kernel data channel offload is not available here: --enable-dco is left out", file=sys.stderr)
     text = wish.profile()
     if debug == "DUMP_PARSE":
         print(text, end="")
@@ -120,14 +123,21 @@ def _name(kind: type[StatusMajor] | type[StatusMinor], number: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _main(arguments), "openvpn2: ", ERROR, INTERRUPTED)
+
+
+def _main(argv: Sequence[str]) -> int:
     try:
-        wish = understand(list(sys.argv[1:] if argv is None else argv))
+        wish = understand(argv)
         if wish.help or wish.empty:
             print(USAGE, end="")
             return 0 if wish.help else ERROR
         return asyncio.run(run(wish))
     except Interrupted:
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (Ovpn3Error, ProfileError, OSError) as e:
         print(f"openvpn2: ** ERROR ** {many_lines(str(e))}", file=sys.stderr)
         return ERROR

@@ -19,12 +19,12 @@ Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
   --daemon                     Leave the session in the background once it is connected
   --profile-override KEY VALUE Override a setting, as config-manage does
   --verb LEVEL                 How much is logged, 1 to 6; default 2
-  --help                       This help
+  -h, --help                   This help
 
 Any other option is one of a profile, with -- before it.
 """
 DEFAULT_VERBOSITY = 2
-OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun")
+OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun", "enable-dco")
 BOOLEANS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
 
@@ -36,6 +36,7 @@ class Wish:
     lines: list[str] = field(default_factory=list)
     overrides: dict[str, str | bool] = field(default_factory=dict)
     daemon: bool = False
+    dco: bool = False
     verbosity: int = DEFAULT_VERBOSITY
     help: bool = False
 
@@ -57,7 +58,9 @@ class Wish:
 def understand(argv: Sequence[str]) -> Wish:
     """CommandError or ProfileError for what can't be understood; files are read here, by their names as given."""
     wish = Wish()
-    if len(argv) == 1 and not argv[0].startswith("--"):
+    if "-h" in argv[:1]:
+        argv = ["--help"]
+    elif len(argv) == 1 and not argv[0].startswith("--"):
         argv = ["--config", *argv]
     for name, arguments in _options(argv):
         match name, arguments:
@@ -72,6 +75,8 @@ def understand(argv: Sequence[str]) -> Wish:
                 wish.daemon = True
             case "persist-tun", []:
                 wish.overrides["persist-tun"] = True
+            case "enable-dco", []:
+                wish.dco = True
             case "verb", [level]:
                 wish.verbosity = _number(level)
             case "profile-override", [key, value]:

@@ -4,11 +4,12 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ovpn3.cli.command import BadOption, Command, CommandError
 from ovpn3.cli.text import many_lines, one_line
+from ovpn3.dbus.errors import DENIED
 from ovpn3.errors import NetworkError, Ovpn3Error, ProfileError, RemoteError
 
 NO_COMMAND, BUS_ERROR, COMMAND_ERROR, OTHER_ERROR, INTERRUPTED = 1, 7, 8, 9, 130
@@ -30,19 +31,8 @@ class Program:
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run the command that the arguments name; the exit code."""
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="replace")  # a profile's name need not fit the terminal's encoding
-        try:
-            code = self._main(list(sys.argv[1:] if argv is None else argv))
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader has seen enough. What is still buffered must not fail again at the interpreter's end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return INTERRUPTED
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        return code
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        return guarded(lambda: self._main(arguments), self.name, OTHER_ERROR)
 
     def _main(self, argv: list[str]) -> int:
         if not argv:
@@ -70,7 +60,7 @@ class Program:
             return _complain(f"{place}{e}", COMMAND_ERROR)
         except Ovpn3Error as e:
             code = _exit_code(e)
-            return _complain(f"{self.name if code in _PROGRAM_ERRORS else place}** ERROR ** {e}", code)
+            return _complain(f"{self.name if code in _PROGRAM_ERRORS else place}** ERROR ** {_text(e)}", code)
         except BrokenPipeError:
             raise
         except OSError as e:
@@ -83,6 +73,31 @@ class Program:
         return "\n".join([f"Usage: {self.name} COMMAND [OPTIONS]", "", *lines])
 
 
+def guarded(run: Callable[[], int], program: str, unwritable: int, interrupted: int = INTERRUPTED) -> int:
+    """The exit code of `run`, or one that says why its output or the user ended it; no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a profile's name need not fit the terminal's encoding
+    try:
+        code = run()
+        if sys.stdout:  # None where the caller closed it
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()  # the reader has seen enough
+        return INTERRUPTED
+    except OSError as e:
+        _discard_output()
+        return _complain(f"{program}** ERROR ** can't write the output: {e.strerror or e}", unwritable)
+    except KeyboardInterrupt:
+        return interrupted
+    return code
+
+
+def _discard_output() -> None:
+    """What is still buffered must not fail again at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _exit_code(error: Ovpn3Error) -> int:
     match error:
         case CommandError():
@@ -92,6 +107,13 @@ def _exit_code(error: Ovpn3Error) -> int:
         case RemoteError() | NetworkError():
             return BUS_ERROR
     return OTHER_ERROR
+
+
+def _text(error: Ovpn3Error) -> str:
+    # The bus names every detail of the message, but not what it means.
+    if isinstance(error, RemoteError) and error.name == DENIED and "matched rules" in str(error):
+        return "the system bus doesn't let this user do that: it is for root or the services' own account"
+    return str(error)
 
 
 def _complain(text: str, code: int) -> int:

@@ -5,16 +5,10 @@ from pathlib import Path
 
 from ovpn3 import settingsfile
 from ovpn3.cli.command import BadValue, CommandError, Option, Options
-from ovpn3.cli.text import one_line, yes_no
+from ovpn3.cli.text import one_line, to_json, yes_no
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.files import write_atomically
 
-OPTIONS = (
-    Option("config-show", help="Show the settings file"),
-    Option("config-set", "", "KEY", "Set KEY in the settings file to the VALUE that follows", last=True),
-    Option("config-unset", "", "KEY", "Remove KEY from the settings file", last=True),
-    Option("config-file-override", "", "FILE", "Another file than the service's own", last=True),
-)
 MODES = ("config-show", "config-set", "config-unset")
 UNREADABLE = 2  # exit code
 BOOLEAN_WORDS = ("1", "yes", "true")
@@ -25,6 +19,17 @@ class ServiceFile:
 
     def __init__(self, keys: Mapping[str, str], booleans: tuple[str, ...], exclusive: tuple[str, ...]) -> None:
         self._keys, self._booleans, self._exclusive = keys, booleans, exclusive
+
+    def options(self, unoffered: tuple[str, ...] = ()) -> tuple[Option, ...]:
+        """Completion leaves the `unoffered` keys out."""
+        offered = tuple(key for key in self._keys if key not in unoffered)
+        set_text = "Set KEY in the settings file to the VALUE that follows"
+        return (
+            Option("config-show", help="Show the settings file"),
+            Option("config-set", "", "KEY", set_text, last=True, values=offered),
+            Option("config-unset", "", "KEY", "Remove KEY from the settings file", last=True, values=offered),
+            Option("config-file-override", "", "FILE", "Another file than the service's own", last=True),
+        )
 
     def edit(self, file: str, options: Options) -> int:
         """Do what one of MODES asks for; the exit code. The service reads its file when it starts."""
@@ -38,7 +43,7 @@ class ServiceFile:
             print(one_line(e))
             return UNREADABLE
         if mode == "config-show":
-            return self._show(path, present)
+            return self._show(path, present, options.has("json"))
         key, settings = options.get(mode), dict(present or {})
         field = self._keys.get(key)
         if field is None:
@@ -56,10 +61,13 @@ class ServiceFile:
         self._write(path, settings)
         return 0
 
-    def _show(self, path: Path, settings: settingsfile.Settings | None) -> int:
+    def _show(self, path: Path, settings: settingsfile.Settings | None, as_json: bool) -> int:
         if settings is None:
             print(f"there is no {path}")
             return UNREADABLE
+        if as_json:
+            print(to_json({f: settingsfile.flag(v) if f in self._booleans else v for f, v in settings.items()}))
+            return 0
         names = {field: key for key, field in self._keys.items()}
         for field, value in settings.items():
             shown = yes_no(settingsfile.flag(value)) if field in self._booleans else one_line(value)

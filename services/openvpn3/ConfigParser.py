@@ -39,7 +39,7 @@ class ConfigParser:
         return bool(self._wish.overrides.get("persist-tun"))
 
     def GetDataChannelOffload(self) -> bool:
-        return any(d.name == "enable-dco" for d in parse(self._wish.profile()))
+        return self._wish.dco
 
     def GetOverrides(self) -> dict[str, str | bool]:
         return dict(self._wish.overrides)

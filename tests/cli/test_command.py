@@ -43,6 +43,7 @@ COMMAND = Command(
         (["--config-path", "/x"], {"path": ["/x"]}),
         (["--tag", "a", "-p", "--tag=b"], {"tag": ["a", "b"], "persistent": [""]}),
         (["--level"], {"level": [""]}),
+        (["--lev", "-p"], {"level": [""], "persistent": [""]}),
         (["--level=4", "-p"], {"level": ["4"], "persistent": [""]}),
         (["--config", "a\x1b[2J\nb"], {"config": ["a[2Jb"]}),
     ],

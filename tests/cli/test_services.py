@@ -3,11 +3,15 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from ovpn3.cli.admin import ADMIN
+from ovpn3.cli.verbs import netcfg_service
 from tests.support.account import ALICE, ROOT, Account
 from tests.support.bus import SystemBusSandbox
+from tests.support.privatebus import private_bus
 
 pytestmark = pytest.mark.system
 STATE = "/var/lib/openvpn3"
@@ -122,6 +126,18 @@ def test_versions_of_the_services(machine: SystemBusSandbox) -> None:
     assert len(blocks) == 5
     assert all(re.search(r"\n    openvpn3-service-\w+: v\d+", block) for block in blocks), done.stdout
     assert machine.run(["openvpn3", "version", "--services"], account=ALICE, check=False).returncode == 8
+
+
+def test_services_that_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(netcfg_service, "check_root", lambda: None)
+    with private_bus(tmp_path) as address:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        assert ADMIN.main(["version", "--services"]) == 2
+        assert capsys.readouterr().out.count("    not available: ") == 5
+        assert ADMIN.main(["netcfg-service", "--list-subscribers"]) == 3
+        assert "can't be reached" in capsys.readouterr().err
 
 
 def test_without_a_journal(machine: SystemBusSandbox) -> None:

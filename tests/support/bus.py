@@ -123,6 +123,11 @@ class SystemBusSandbox:
         with account.assumed():
             return await MessageBus(bus_address=self.address, negotiate_unix_fd=True).connect()
 
+    @property
+    def pid(self) -> int:
+        """Of a process that is inside."""
+        return self._holder.pid
+
     def log(self) -> str:
         """What the bus and the services it started wrote to their standard error."""
         return (self._directory / "log").read_text(errors="replace")

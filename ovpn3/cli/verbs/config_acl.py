@@ -1,10 +1,10 @@
 """`config-acl`: who may see, use and change a profile."""
 
 from ovpn3.cli.accounts import change_access
-from ovpn3.cli.command import AccessFailed, Command, CommandError, Option, Options
+from ovpn3.cli.command import JSON, AccessFailed, Command, CommandError, Option, Options
 from ovpn3.cli.prompt import confirmed
 from ovpn3.cli.selection import PROFILE_OPTIONS, chosen_profile, system_bus
-from ovpn3.cli.text import one_line, user_lines, user_name, yes_no
+from ovpn3.cli.text import one_line, to_json, user_lines, user_name, yes_no
 from ovpn3.proxies.config import Configuration
 
 OPTIONS = (
@@ -18,9 +18,14 @@ OPTIONS = (
 )
 
 
+# Properties that --show --json has.
+_SHOWN = ("name", "owner", "readonly", "locked_down", "transfer_owner_session", "public_access", "acl")
+
+
 async def run(options: Options) -> int:
     if not any(options.has(o.name) for o in OPTIONS):
         raise CommandError("nothing to do: see --help")
+    as_json = options.json_of_show([o.name for o in OPTIONS])
     # A bad value is to be found before anything is changed. Set in this order.
     properties = {"transfer-owner-session": "transfer_owner_session", "lock-down": "locked_down"}
     properties["public-access"] = "public_access"
@@ -35,7 +40,7 @@ async def run(options: Options) -> int:
         if options.has("seal"):
             await _seal(profile)
         if options.has("show"):
-            await _show(profile)
+            await _show(profile, as_json)
     if not (granted and revoked):
         raise AccessFailed("not every change was made")
     return 0
@@ -49,10 +54,12 @@ async def _seal(profile: Configuration) -> None:
         print("Nothing was sealed.")
 
 
-async def _show(profile: Configuration) -> None:
+async def _show(profile: Configuration, as_json: bool) -> None:
     values = await profile.get_all()
     if "acl" not in values:
         raise CommandError("you may not see who has access")
+    if as_json:
+        return print(to_json({"path": profile.path} | {name: values[name] for name in _SHOWN}))
     fields = {
         "Configuration path": profile.path,
         "Name": one_line(values["name"]),
@@ -69,4 +76,4 @@ async def _show(profile: Configuration) -> None:
         print("\n".join([first, *(f"{'':22}{line}" for line in rest)]))
 
 
-COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS))
+COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON))

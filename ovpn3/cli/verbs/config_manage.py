@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Awaitable, Callable
 
-from ovpn3.cli.command import BadValue, Command, CommandError, NotFound, Option, Options
+from ovpn3.cli.command import JSON, BadValue, Command, CommandError, NotFound, Option, Options
 from ovpn3.cli.selection import PROFILE_OPTIONS, chosen_profile, system_bus
-from ovpn3.cli.text import one_line
+from ovpn3.cli.text import one_line, to_json
 from ovpn3.cli.verbs.configs_list import invalid_reason
 from ovpn3.constants import OFFLOADS, OVERRIDES, SECRET_OVERRIDES
 from ovpn3.dbus.bus import Bus
@@ -77,6 +77,7 @@ async def run(options: Options) -> int:
         raise CommandError("nothing to do: see --help")
     if options.has("exists") and len(operations) > 1:
         raise CommandError("--exists changes and shows nothing: give it without other operations")
+    as_json = options.json_of_show(operations)
     # A bad value is to be found before anything is changed.
     overrides = {name: _value(options, name) for name in OVERRIDES if options.has(name)}
     unset = _to_unset(options, overrides)
@@ -105,7 +106,7 @@ async def run(options: Options) -> int:
         if options.has("show"):
             if len(operations) > 1:
                 say(RULE)
-            await _show(profile)
+            await (_show_json if as_json else _show)(profile)
     return 0
 
 
@@ -201,6 +202,15 @@ async def _show(profile: Configuration) -> None:
         print(f"  {name}: {_shown(name, value)}")
 
 
+async def _show_json(profile: Configuration) -> None:
+    values = await profile.get_all()
+    overrides = {name: "(hidden)" if name in SECRET_OVERRIDES else v for name, v in values["overrides"].items()}
+    shown = {name: values[name] for name in ("name", "tags", "readonly", "persistent", "dco", "valid")}
+    if reason := await invalid_reason(profile, values):
+        shown["invalid_reason"] = reason
+    print(to_json({"path": profile.path, "overrides": overrides} | shown))
+
+
 def _shown(name: str, value: str | bool) -> str:
     if name in SECRET_OVERRIDES:
         return "(hidden)"
@@ -211,4 +221,4 @@ def _yes_no(value: object) -> str:
     return "Yes" if value else "No"
 
 
-COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, QUIET))
+COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON, QUIET))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ovpn3.cli.command import BadValue, Command, Option, Options
+from ovpn3.cli.command import JSON, BadValue, Command, Option, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line, to_json, user_name, wrapped
 from ovpn3.dbus.bus import Bus
@@ -13,7 +13,7 @@ RULE = "-" * 78
 INVALID = "!! "  # before the name of a profile that can't be used
 OPTIONS = (
     Option("count", help="Only say how many there are"),
-    Option("json", help="As JSON"),
+    JSON,
     Option("verbose", "v", help="With paths, owners and tags"),
     Option("filter-config", "", "NAME-PREFIX", "Only those whose name starts so", values="config-names"),
     Option("filter-tag", "", "TAG-VALUE", "Only those with this tag"),

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
+from ovpn3.cli.command import JSON, BadValue, Command, CommandError, Option, Options
 from ovpn3.cli.text import many_lines, one_line, to_json
 from ovpn3.cli.verbs.install import check_root
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT
 
 OPTIONS = (
-    Option("json", help="As JSON"),
+    JSON,
     Option("since", "", "TIME", "today, yesterday, or YYYY[-MM[-DD[ HH[:MM[:SS]]]]]"),
     Option("path", "", "OBJPATH", "Only what was logged of this D-Bus object"),
     Option("sender", "", "BUSNAME", "Only what this bus connection sent"),

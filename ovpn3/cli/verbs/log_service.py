@@ -1,10 +1,10 @@
 """`log-service`: how and where the log service logs."""
 
 from ovpn3.cli import servicefile
-from ovpn3.cli.command import Command, Option, Options
+from ovpn3.cli.command import JSON, Command, Option, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.servicefile import ServiceFile
-from ovpn3.cli.text import one_line, yes_no
+from ovpn3.cli.text import one_line, to_json, yes_no
 from ovpn3.proxies.log import Log
 
 FILE = ServiceFile(
@@ -30,7 +30,9 @@ OPTIONS = (
     Option("dbus-details", "", "BOOL", "Log who sent what from where", values=BOOLEAN),
     Option("enable-log-prefix", "", "BOOL", "Begin lines in the journal with their sender's tag", values=BOOLEAN),
     Option("list-subscriptions", help="List who is attached"),
-    *servicefile.OPTIONS,
+    JSON,
+    # Those that are set while the service runs, it writes itself.
+    *FILE.options(unoffered=("log-level", "timestamp", "service-log-dbus-details", "no-logtag-prefix")),
 )
 # Option, property, label.
 SWITCHES = (
@@ -38,6 +40,8 @@ SWITCHES = (
     ("enable-log-prefix", "log_prefix_logtag", "Log tag prefix enabled"),
     ("dbus-details", "log_dbus_details", "Log D-Bus details"),
 )
+# Properties that --json has.
+SHOWN = ("log_method", "num_attached", "log_level", "config_file", *(prop for _, prop, _ in SWITCHES))
 COLUMNS = "{:<22} {:>8} {:<12} {:<36} {}"
 RULE = "-" * 120
 
@@ -52,14 +56,18 @@ async def run(options: Options) -> int:
         if any(options.has(mode) for mode in servicefile.MODES):
             return FILE.edit(str(await log.get("config_file")), options)
         if options.has("list-subscriptions"):
-            return await _list(log)
+            return await _list(log, options.has("json"))
         before = await log.get_all()
         for prop, value in wanted.items():
             if value != before[prop]:
                 await log.set(prop, "b", value)
         if level is not None and level != before["log_level"]:
             await log.set("log_level", "u", level)
-        _show(before, await log.get_all())
+        now = await log.get_all()
+    if options.has("json"):
+        print(to_json({name: now[name] for name in SHOWN}))
+    else:
+        _show(before, now)
     return 0
 
 
@@ -76,15 +84,18 @@ def _show(before: dict[str, object], now: dict[str, object]) -> None:
         print(f"{label:>26}: {value}{f' (was {old})' if old and old != value else ''}")
 
 
-async def _list(log: Log) -> int:
-    found = await log.subscribers()
+async def _list(log: Log, as_json: bool) -> int:
+    found = [(tag, await log.bus.pid_of(name), name, *rest) for tag, name, *rest in await log.subscribers()]
+    if as_json:
+        fields = ("tag", "pid", "bus_name", "interface", "path")
+        print(to_json([dict(zip(fields, row, strict=True)) for row in found]))
+        return 0
     if not found:
         print("No attached log subscriptions")
         return 0
     print(COLUMNS.format("Tag", "PID", "Bus name", "Interface", "Object path"))
     print(RULE)
-    for tag, name, interface, path in found:
-        pid = await log.bus.pid_of(name)
+    for tag, pid, name, interface, path in found:
         print(COLUMNS.format(*map(one_line, (tag, pid or "", name, interface, path))).rstrip())
     print(RULE)
     return 0

@@ -3,10 +3,10 @@
 import sys
 
 from ovpn3.cli import servicefile
-from ovpn3.cli.command import Command, Option, Options
+from ovpn3.cli.command import JSON, Command, Option, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.servicefile import ServiceFile
-from ovpn3.cli.text import one_line
+from ovpn3.cli.text import one_line, to_json
 from ovpn3.cli.verbs.install import check_root
 from ovpn3.constants import NetworkChange
 from ovpn3.errors import RemoteError
@@ -27,9 +27,10 @@ FILE = ServiceFile(
 )
 OPTIONS = (
     Option("list-subscribers", help="List who listens to network changes"),
-    Option("unsubscribe", "", "BUSNAME", "End somebody's subscription"),
+    Option("unsubscribe", "", "BUSNAME", "End somebody's subscription", values="subscribers"),
     Option("release", help="End the kill switches of all sessions"),
-    *servicefile.OPTIONS,
+    JSON,
+    *FILE.options(),
 )
 UNREACHABLE = 3  # exit code
 CHANGES = {
@@ -61,7 +62,7 @@ async def run(options: Options) -> int:
             return UNREACHABLE
         match mode:
             case "list-subscribers":
-                await _list(netcfg)
+                await _list(netcfg, options.has("json"))
             case "unsubscribe":
                 await netcfg.unsubscribe(options.get(mode))
                 print(f"{one_line(options.get(mode))} is not told of network changes any more")
@@ -75,15 +76,22 @@ async def run(options: Options) -> int:
     return 0
 
 
-async def _list(netcfg: NetworkConfiguration) -> None:
+async def _list(netcfg: NetworkConfiguration, as_json: bool) -> None:
     found = await netcfg.subscribers()
+    if as_json:
+        fields = ("bus_name", "pid", "mask", "changes")
+        rows = [(name, await netcfg.bus.pid_of(name), mask, _changes(mask)) for name, mask in found]
+        return print(to_json([dict(zip(fields, row, strict=True)) for row in rows]))
     if not found:
         print("Nobody listens to network changes")
     for name, mask in found:
         print(f"- {one_line(name)} (PID {await netcfg.bus.pid_of(name) or 'unknown'})")
-        for change, text in CHANGES.items():
-            if mask & change:
-                print(f"    {text}")
+        for text in _changes(mask):
+            print(f"    {text}")
+
+
+def _changes(mask: int) -> list[str]:
+    return [text for change, text in CHANGES.items() if mask & change]
 
 
 COMMAND = Command(run, OPTIONS, "[VALUE]")

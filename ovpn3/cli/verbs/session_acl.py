@@ -1,9 +1,9 @@
 """`session-acl`: who may see, use and follow a session."""
 
 from ovpn3.cli.accounts import change_access
-from ovpn3.cli.command import AccessFailed, Command, CommandError, Option, Options
+from ovpn3.cli.command import JSON, AccessFailed, Command, CommandError, Option, Options
 from ovpn3.cli.selection import SESSION_OPTIONS, chosen_session, system_bus
-from ovpn3.cli.text import user_lines, user_name, yes_no
+from ovpn3.cli.text import to_json, user_lines, user_name, yes_no
 from ovpn3.proxies.session import Session
 
 WORDS = {"true": True, "false": False}
@@ -16,9 +16,14 @@ OPTIONS = (
 )
 
 
+# Properties that --show --json has.
+_SHOWN = ("owner", "public_access", "restrict_log_access", "acl")
+
+
 async def run(options: Options) -> int:
     if not any(options.has(o.name) for o in OPTIONS):
         raise CommandError("nothing to do: see --help")
+    as_json = options.json_of_show([o.name for o in OPTIONS])
     public = options.get("public-access")
     if public not in ("", *WORDS):
         raise AccessFailed(f"--public-access takes true or false, not {public!r}")
@@ -34,16 +39,18 @@ async def run(options: Options) -> int:
             await session.set("restrict_log_access", "b", not log_access)
             print(f"Users granted log access: {yes_no(log_access)}")
         if options.has("show"):
-            await _show(session)
+            await _show(session, as_json)
     if not (granted and revoked):
         raise AccessFailed("not every change was made")
     return 0
 
 
-async def _show(session: Session) -> None:
+async def _show(session: Session, as_json: bool) -> None:
     values = await session.get_all()
     if "acl" not in values:
         raise CommandError("you may not see who has access")
+    if as_json:
+        return print(to_json({"path": session.path} | {name: values[name] for name in _SHOWN}))
     fields = {
         "Owner": f"({values['owner']})  {user_name(values['owner'], '(unknown)')}",
         "Public access": yes_no(values["public_access"]),
@@ -56,4 +63,4 @@ async def _show(session: Session) -> None:
         print("\n".join([f"{first:>26}", *(f"{'':28}{line}" for line in rest)]))
 
 
-COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS))
+COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS, JSON))

@@ -2,16 +2,18 @@
 
 from typing import Any
 
-from ovpn3.cli.command import Command, Option, Options
+from ovpn3.cli.command import JSON, Command, Option, Options
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.text import local_time, one_line, status_text, user_name
+from ovpn3.cli.text import local_time, one_line, status_text, to_json, user_name
 from ovpn3.cli.verbs.install import check_root
+from ovpn3.cli.verbs.sessions_list import as_json
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager
 
 OPTIONS = (
     Option("list-sessions", help="List the sessions of all users"),
     Option("list-sessions-verbose", help="The same with more of each"),
+    JSON,
 )
 RULE = "-" * 79
 COLUMNS = "{:<18} {:<28} {:<21} {}"
@@ -25,6 +27,9 @@ async def run(options: Options) -> int:
         return 0
     async with system_bus() as bus:
         sessions = [values for session in await SessionManager(bus).everybodys() if (values := await _values(session))]
+    if options.has("json"):
+        print(to_json({values["path"]: as_json(values) for values in sessions}))
+        return 0
     if not sessions:
         print("No sessions available")
         return 0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ovpn3.cli.command import Command, Option, Options
+from ovpn3.cli.command import JSON, Command, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line, status_text, to_json, user_name
 from ovpn3.dbus.bus import Bus
@@ -17,7 +17,7 @@ async def run(options: Options) -> int:
     async with system_bus() as bus:
         sessions = await _sessions(bus)
     if options.has("json"):
-        print(to_json({path: _to_json(values) for path, values in sessions.items()}))
+        print(to_json({path: as_json(values) for path, values in sessions.items()}))
     elif sessions:
         print(RULE)
         print("\n\n".join("\n".join(_block(path, values)) for path, values in sessions.items()))
@@ -69,7 +69,8 @@ def _pair(label: str, value: str, second_label: str, second: str) -> str:
     return f"{label:>12}: {value:<25} {second_label:>6}: {second}"
 
 
-def _to_json(values: dict[str, Any]) -> dict[str, object]:
+def as_json(values: dict[str, Any]) -> dict[str, object]:
+    """What --json says of a session with these properties."""
     major, minor, message = values["status"]
     protocol, address, port = values["connected_to"]
     return {
@@ -85,4 +86,4 @@ def _to_json(values: dict[str, Any]) -> dict[str, object]:
     }
 
 
-COMMAND = Command(run, (Option("json", help="As JSON"),))
+COMMAND = Command(run, (JSON,))

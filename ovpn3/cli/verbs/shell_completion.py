@@ -92,7 +92,15 @@ async def _interfaces(bus: Bus) -> list[str]:
 
 
 async def _requests(bus: Bus) -> list[str]:
-    return await _each(await SessionManager(bus).available(), "backend_pid")
+    from ovpn3.cli.verbs.session_auth import waiting_sessions  # not for every completion: loading takes time
+
+    return [str(values["backend_pid"]) for _, values in await waiting_sessions(bus)]
+
+
+async def _subscribers(bus: Bus) -> list[str]:
+    from ovpn3.proxies.netcfg import NetworkConfiguration
+
+    return [name for name, _ in await NetworkConfiguration(bus).subscribers()]
 
 
 async def _each(objects: Sequence[Proxy], name: str) -> list[str]:
@@ -107,6 +115,7 @@ _SOURCES: dict[str, tuple[Callable[[Bus], Awaitable[list[str]]], ...]] = {
     "all-names": (_config_names, _session_names),
     "interfaces": (_interfaces,),
     "auth-requests": (_requests,),
+    "subscribers": (_subscribers,),
 }
 
 COMMAND = Command(run, OPTIONS)
