@@ -31,6 +31,8 @@ STATE_MODE = 0o750
 
 @dataclass(frozen=True)
 class Step:
+    """One thing to be done, and how it is told."""
+
     what: str
     do: Callable[[], object]
 

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
-from dbus_fast import Message
-
 from ovpn3.constants import (
     BACKENDS_INTERFACE,
     LOG_NAME,
@@ -17,6 +15,7 @@ from ovpn3.constants import (
     SessionEvent,
 )
 from ovpn3.dbus.bus import NO_REPLY, Bus, Match, Subscription
+from ovpn3.dbus.wire import Message
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, Status
 

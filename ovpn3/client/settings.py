@@ -164,6 +164,8 @@ def session_config(
 
 @dataclass(frozen=True)
 class Address:
+    """What the tunnel device is given."""
+
     address: str
     prefix: int
     gateway: str
@@ -209,6 +211,8 @@ class _DnsServer:
 
 @dataclass
 class _Collected:
+    """Options of a reply as far as they have been read."""
+
     networks: list[Network] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
     redirect: bool = False

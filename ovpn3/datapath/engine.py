@@ -27,6 +27,8 @@ class EventKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """Something the pump has to tell."""
+
     kind: EventKind
     value: int = 0
     data: bytes = b""

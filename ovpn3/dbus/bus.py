@@ -1,32 +1,23 @@
-"""One connection to a message bus: calls, signals, names; descriptors and a full socket handled safely.
-
-dbus-fast is the wire and authentication layer. Three of its defects are built around here: its writer gives
-up on a full socket, queued sends never finish once the bus is lost, nobody closes received descriptors.
-"""
+"""One connection to a message bus: calls, signals, names."""
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from dbus_fast import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
-from dbus_fast.aio import MessageBus
-from dbus_fast.aio.message_bus import _MessageWriter
-from dbus_fast.errors import AuthError
-
-from ovpn3.dbus.errors import error_from_reply
+from ovpn3.dbus.connection import GONE, Connection, Refused, close_all
+from ovpn3.dbus.errors import UNKNOWN_METHOD, error_from_reply
+from ovpn3.dbus.wire import InvalidAddressError, Message, MessageFlag, MessageType
 from ovpn3.errors import NetworkError, RemoteError
 
 DAEMON_NAME = "org.freedesktop.DBus"
 DAEMON_PATH = "/org/freedesktop/DBus"
+DO_NOT_QUEUE, PRIMARY_OWNER = 4, 1  # flag of a request for a name, and the answer
 CALL_TIMEOUT_S = 25.0  # as libdbus
 NO_REPLY = "org.freedesktop.DBus.Error.NoReply"  # in time, or before the other end was gone
 DISCONNECTED = "org.freedesktop.DBus.Error.Disconnected"
-GONE = "the message bus is gone"
 MAX_CALLS_IN_FLIGHT = 100  # a system bus refuses the 129th; the rest is for calls of the daemon itself
 MAX_CALLS_TO_ONE = 16  # one that doesn't answer must not use up what the others need
 MAX_CALLS_TO_DAEMON = 20
@@ -34,83 +25,6 @@ RETRY_DELAYS_S = (0.1, 5.0)  # between attempts to start a service: the first, d
 
 SignalHandler = Callable[[Message], None]
 CallHandler = Callable[[Message], None]
-
-
-def close_all(fds: Sequence[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
-class _Writer(_MessageWriter):
-    """Waits when the socket is full, where the library's own writer ends the connection."""
-
-    fd: int
-    sock: socket.socket
-
-    def write_callback(self, remove_writer: bool = True) -> None:
-        try:
-            while self._send_some():
-                pass
-        except (BlockingIOError, InterruptedError):
-            self.loop.add_writer(self.fd, self.write_callback)
-        except OSError as e:
-            self.bus._finalize(e)
-        else:
-            self.loop.remove_writer(self.fd)
-
-    def _send_some(self) -> bool:
-        """Send what one system call takes; False when nothing is left."""
-        if self.buf is None:
-            if not self.messages:
-                return False
-            data, self.unix_fds, self.fut = self.messages.popleft()
-            self.buf, self.offset = memoryview(data), 0
-        fds = self.unix_fds if self.negotiate_unix_fd and self.unix_fds else []
-        rest = self.buf[self.offset :]
-        self.offset += socket.send_fds(self.sock, [rest], fds) if fds else self.sock.send(rest)
-        self.unix_fds = None
-        if self.offset == len(self.buf):
-            self.buf = None
-            if self.fut is not None and not self.fut.done():
-                self.fut.set_result(None)
-        return True
-
-    def schedule_write(self, msg: Message | None = None, future: asyncio.Future[Any] | None = None) -> None:
-        busy = self.buf is not None or bool(self.messages)
-        if msg is not None:
-            self.buffer_message(msg, future)
-        if self.bus.unique_name and not busy:
-            self.write_callback()
-        elif self.bus.unique_name:
-            self.loop.add_writer(self.fd, self.write_callback)
-
-    def fail(self, error: Exception) -> None:
-        """Every send that is still waiting ends with `error`."""
-        waiting = [self.fut, *(future for _, _, future in self.messages)]
-        self.messages.clear()
-        self.buf = None
-        for future in waiting:
-            if future is not None and not future.done():
-                future.set_exception(error)
-                future.exception()  # looked at: a caller that doesn't wait for its send isn't warned about it
-
-
-class _Connection(MessageBus):
-    """The library's bus with our writer, and an orderly end."""
-
-    async def connect(self) -> "_Connection":
-        await super().connect()
-        self._writer = _Writer(self)
-        return self
-
-    def _finalize(self, err: Exception | None = None) -> None:
-        first = not self._disconnected
-        if first and self._fd is not None:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-        super()._finalize(err)
-        if first and isinstance(self._writer, _Writer):
-            self._writer.fail(ConnectionResetError(GONE))
 
 
 @dataclass(frozen=True)
@@ -158,8 +72,9 @@ class Subscription:
 class Bus:
     """A connection to a message bus. Make one with `await Bus.connect()`."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        connection.on_message = self._on_message
         self._subscriptions: list[Subscription] = []
         self._owners: dict[str, str] = {}  # well-known name -> unique name, of those we watch
         self._slots = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
@@ -167,33 +82,29 @@ class Bus:
         # By destination, as long as there are calls to it.
         self._slots_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._on_call: CallHandler | None = None
-        connection.add_message_handler(self._on_message)
 
     @classmethod
     async def connect(cls, address: str | None = None) -> "Bus":
         """Connect to `address`, else to the system bus (DBUS_SYSTEM_BUS_ADDRESS is honoured)."""
-        connection = _Connection(bus_address=address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
         try:
-            await connection.connect()
+            return cls(await Connection.open(address))
         except OSError as e:
             raise NetworkError(f"can't reach the system message bus: {e.strerror or e}", e.errno or 0) from e
-        except AuthError as e:
+        except InvalidAddressError as e:
+            raise NetworkError(f"can't reach the system message bus: {e}") from e
+        except Refused as e:
             raise NetworkError(f"the system message bus refuses us: {e}") from e
-        return cls(connection)
 
     @property
     def unique_name(self) -> str:
-        return self._connection.unique_name or ""
+        return self._connection.unique_name
 
     def close(self) -> None:
-        self._connection.disconnect()
+        self._connection.close()
 
     async def lost(self) -> None:
         """Return when the connection has ended, whoever ended it."""
-        try:
-            await asyncio.shield(self._connection._disconnect_future)
-        except (OSError, EOFError):
-            return
+        await self._connection.ended()
 
     # -- calls -------------------------------------------------------------------------------------
     async def call(
@@ -243,19 +154,15 @@ class Bus:
             unix_fds=list(fds),
             flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
         )
-        if self._connection._disconnected:
-            raise RemoteError(DISCONNECTED, GONE)
         async with self._slot(destination):
             try:
                 async with asyncio.timeout(timeout_s):
                     reply = await self._connection.call(message)
             except TimeoutError as e:
                 raise RemoteError(NO_REPLY, f"{destination} did not answer {member} in time") from e
-            except (OSError, EOFError) as e:
+            except ConnectionResetError as e:
                 raise RemoteError(DISCONNECTED, GONE) from e
-        if reply is None:
-            raise RemoteError(DISCONNECTED, GONE)
-        received = list(reply.unix_fds)
+        received = reply.unix_fds
         if reply.message_type is MessageType.ERROR:
             close_all(received)
             raise error_from_reply(reply)
@@ -276,7 +183,7 @@ class Bus:
     def call_no_reply(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
     ) -> None:
-        self._send(
+        self._connection.send(
             Message(
                 destination=destination,
                 path=path,
@@ -302,7 +209,7 @@ class Bus:
         destination: str | None = None,
     ) -> None:
         """Send a signal: to everybody, or to the one connection `destination`."""
-        self._send(
+        self._connection.send(
             Message(
                 message_type=MessageType.SIGNAL,
                 destination=destination,
@@ -315,22 +222,14 @@ class Bus:
             )
         )
 
-    def _send(self, message: Message) -> asyncio.Future[None]:
-        if not self._connection._disconnected:
-            return self._connection.send(message)
-        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        failed.set_exception(ConnectionResetError(GONE))
-        failed.exception()  # looked at, as in _Writer.fail
-        return failed
-
     # -- names -------------------------------------------------------------------------------------
     async def request_name(self, name: str) -> None:
         """Own `name`, or raise RemoteError: a name that somebody else holds is not waited for."""
         try:
-            reply = await self._connection.request_name(name, NameFlag.DO_NOT_QUEUE)
-        except Exception as e:  # the library raises its own and the socket's errors here
+            (reply,) = await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "RequestName", "su", name, DO_NOT_QUEUE)
+        except RemoteError as e:
             raise RemoteError("org.freedesktop.DBus.Error.AccessDenied", f"can't own {name}: {e}") from e
-        if reply is not RequestNameReply.PRIMARY_OWNER:
+        if reply != PRIMARY_OWNER:
             raise RemoteError("org.freedesktop.DBus.Error.NameExists", f"{name} is owned by another process")
 
     async def name_owner(self, name: str) -> str:
@@ -416,21 +315,17 @@ class Bus:
 
     def reply(self, message: Message, close: Sequence[int] = ()) -> None:
         """Send a reply or an error; descriptors in `close` are closed once they are sent."""
-        self._send(message).add_done_callback(lambda _: close_all(close))
+        self._connection.send(message).add_done_callback(lambda _: close_all(close))
 
-    def _on_message(self, m: Message) -> bool | Message | None:
-        # The library shares an empty list with the next message, which may fill it with its own descriptors.
-        m.unix_fds = list(m.unix_fds)
-        if m.message_type is MessageType.METHOD_CALL:
-            if self._on_call is None:
-                close_all(m.unix_fds)
-                return None
+    def _on_message(self, m: Message) -> None:
+        if m.message_type is MessageType.METHOD_CALL and self._on_call:
             self._on_call(m)
-            return True
-        if m.message_type is MessageType.SIGNAL:
-            close_all(m.unix_fds)
+            return
+        close_all(m.unix_fds)
+        if m.message_type is MessageType.METHOD_CALL and not m.flags & MessageFlag.NO_REPLY_EXPECTED:
+            self.reply(Message.new_error(m, UNKNOWN_METHOD, "there are no objects here"))
+        elif m.message_type is MessageType.SIGNAL:
             for subscription in list(self._subscriptions):
                 sender = subscription.match.sender
                 if subscription.match.fits(m, self._owners.get(sender, sender)):
                     subscription.handler(m)
-        return None  # never true here: it would swallow replies that somebody waits for

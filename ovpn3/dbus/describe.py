@@ -14,6 +14,8 @@ DOCTYPE = (
 
 @dataclass(frozen=True)
 class Arg:
+    """Name and D-Bus type of an argument."""
+
     name: str
     type: str
 

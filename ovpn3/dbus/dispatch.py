@@ -18,16 +18,15 @@ A rule is an async function of object and call that raises AccessDenied. It runs
 
 import asyncio
 import os
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from dbus_fast import Message, MessageFlag, Variant
-
 from ovpn3.dbus import describe, errors
-from ovpn3.dbus.bus import Bus, close_all
+from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.connection import close_all
 from ovpn3.dbus.peers import Peer, Peers
+from ovpn3.dbus.wire import Message, MessageFlag, Variant
 from ovpn3.errors import AccessDenied, ConfigurationRefused
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -382,4 +381,4 @@ def machine_id() -> str:
         with open(MACHINE_ID) as f:
             return f.read().strip()
     except OSError:
-        return uuid.uuid4().hex
+        return os.urandom(16).hex()

@@ -6,9 +6,8 @@ GDBus makes from the domain. Both are kept.
 
 import re
 
-from dbus_fast import ErrorType, Message
-
 from ovpn3.constants import DOMAIN_DEFAULT, DOMAIN_REQUEST
+from ovpn3.dbus.wire import ErrorType, Message
 from ovpn3.errors import AccessDenied, Ovpn3Error, RemoteError, ServiceError
 
 UNKNOWN_METHOD = ErrorType.UNKNOWN_METHOD.value

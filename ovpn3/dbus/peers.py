@@ -9,6 +9,8 @@ from ovpn3.errors import AccessDenied, RemoteError
 
 @dataclass(frozen=True)
 class Peer:
+    """Who is behind a unique name."""
+
     name: str  # unique bus name
     uid: int
     pid: int  # for logs and object paths only: a pid may have been reused, so it proves nothing

@@ -19,6 +19,8 @@ Note = Callable[[Network, Hop, Holders], None]
 
 @dataclass(slots=True)
 class _Held:
+    """One route, and the networks each holder wants it for."""
+
     hop: Hop
     holders: dict[Hashable, frozenset[int]]
 

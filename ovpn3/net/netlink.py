@@ -3,14 +3,11 @@
 The package imports all of its parts by itself, 5 MB that no tunnel needs; so it is put in place without being run.
 """
 
-import importlib.util
-import sys
+# ruff: noqa: E402  the package has to be in place before what is in it
 
-if "pyroute2" not in sys.modules:
-    _spec = importlib.util.find_spec("pyroute2")
-    if _spec is None:
-        raise ModuleNotFoundError("No module named 'pyroute2'", name="pyroute2")
-    sys.modules["pyroute2"] = importlib.util.module_from_spec(_spec)
+from ovpn3.deferred import defer
+
+defer("pyroute2")
 
 from pyroute2.iproute.linux import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError

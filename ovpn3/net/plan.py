@@ -92,6 +92,8 @@ class LimitSegments:
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
+    """Address of the device, with its peer on a point-to-point link."""
+
     interface: Interface
     peer: Address | None
 

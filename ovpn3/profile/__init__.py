@@ -1,6 +1,7 @@
 """OpenVPN profiles: read, check, make self-contained, store and write them. No I/O."""
 
-from ovpn3.profile.check import build, check_name, missing
+from ovpn3.names import check_name
+from ovpn3.profile.check import build, missing
 from ovpn3.profile.dump import to_text
 from ovpn3.profile.jsonform import from_json, to_json
 from ovpn3.profile.lexer import Directive, decode, parse

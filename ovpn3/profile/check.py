@@ -35,8 +35,6 @@ from ovpn3.profile.remotes import only_reachable, read_http_proxy, read_local, r
 from ovpn3.profile.sieve import Sieved, note, sieve, unwrapped
 from ovpn3.profile.values import Values, one_of, to_algorithm, to_host, to_number, to_seconds
 
-MAX_NAME_CHARS = 200
-
 _SERVER_LOCKED = "server-locked profile, made for any user: ask for one of your own"
 _COMPRESSIONS = ("lzo", "lz4", "lz4-v2", "stub", "stub-v2", "migrate")
 _INTERFACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")  # what the kernel takes, 15 octets
@@ -160,17 +158,6 @@ def missing(directives: Iterable[Directive]) -> list[str]:
         ({"remote", "connection"}, "'remote' is missing: the server to connect to"),
     )
     return [text for anyone, text in needed if not anyone & names]
-
-
-def check_name(name: str) -> str:
-    """The name of a profile or tag: 1 to 200 printable characters, not all blank. ProfileError otherwise."""
-    if not name.strip():
-        raise ProfileError("the name is empty", hint="give it at least one letter")
-    if len(name) > MAX_NAME_CHARS:
-        raise ProfileError(f"the name is longer than {MAX_NAME_CHARS} characters", hint="shorten it")
-    if not name.isprintable():
-        raise ProfileError("the name has characters that can't be printed", hint="use letters, digits, punctuation")
-    return name
 
 
 def _refuse_what_is_not_a_client(values: Values, sieved: Sieved) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -57,7 +57,7 @@ class Option:
 @cache
 def table() -> Mapping[str, Option]:
     """All options by name."""
-    document = tomllib.loads(files(__package__).joinpath("options.toml").read_text(encoding="utf-8"))
+    document = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
     rows: dict[str, Option] = {}
     for status in (Status.USED, Status.IGNORED, Status.WARNED):
         for name, row in document[status.value].items():

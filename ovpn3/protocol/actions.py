@@ -56,6 +56,8 @@ class UseKey:
 
 @dataclass(frozen=True, slots=True)
 class RetireKey:
+    """Forget the key: nothing under it is taken any more."""
+
     key_id: int
 
 
@@ -143,6 +145,8 @@ class TokenChanged:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
+    """Something the user may want to read."""
+
     category: LogCategory
     text: str
 

@@ -54,6 +54,8 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class PullFilter:
+    """What becomes of pushed options that begin with `text`."""
+
     action: str  # accept, ignore, reject
     text: str
 

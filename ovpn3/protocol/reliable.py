@@ -23,6 +23,8 @@ GRANULARITY: Final = 0.2  # longer than that it takes at least: a server may be 
 
 @dataclass(slots=True)
 class _Sent:
+    """A packet that the peer hasn't acknowledged yet."""
+
     opcode: Opcode
     payload: bytes
     since: float  # first sent

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from dbus_fast import Variant
-
 from ovpn3.constants import BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, CLIENT_PATH
 from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.wire import Variant
 from ovpn3.errors import ConfigurationRefused, RemoteError
 from ovpn3.proxies.proxy import PROPERTIES, Proxy
 from ovpn3.proxies.tunnel import Tunnel

@@ -1,9 +1,8 @@
 """Clients of net.openvpn.v3.configuration and of its profiles."""
 
-from dbus_fast import Variant
-
 from ovpn3.constants import CONFIG_INTERFACE, CONFIG_NAME, CONFIG_PATH, OVERRIDES
 from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.wire import Variant
 from ovpn3.proxies.proxy import Proxy
 
 

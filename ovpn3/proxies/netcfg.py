@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovpn3.constants import NETCFG_INTERFACE, NETCFG_NAME, NETCFG_PATH, TunOffload
-from ovpn3.dbus.bus import Bus, Subscription, close_all
+from ovpn3.dbus.bus import Bus, Subscription
+from ovpn3.dbus.connection import close_all
 from ovpn3.dbus.errors import DENIED, UNKNOWN_METHOD
 from ovpn3.errors import NetworkError, RemoteError
 from ovpn3.proxies.proxy import Proxy

@@ -2,9 +2,8 @@
 
 from typing import Any, ClassVar
 
-from dbus_fast import Variant
-
 from ovpn3.dbus.bus import NO_REPLY, Bus
+from ovpn3.dbus.wire import Variant
 from ovpn3.errors import RemoteError
 
 PROPERTIES = "org.freedesktop.DBus.Properties"

@@ -10,7 +10,8 @@ from dbus_fast import Variant
 from dbus_fast.introspection import Node
 
 from ovpn3.dbus.access import AccessList, owner
-from ovpn3.dbus.bus import Bus, Match, close_all
+from ovpn3.dbus.bus import Bus, Match
+from ovpn3.dbus.connection import close_all
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import MAX_CALLS_OF_ONE, Call, DBusObject, Dispatcher, anyone, method, prop
 from ovpn3.errors import AccessDenied, ConfigurationRefused, RemoteError, ServiceError

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 
-from dbus_fast import Message
-
 from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
 from ovpn3.cli.connect import Interrupted, interruptible
 from ovpn3.cli.selection import object_path, session_with_interface, system_bus
@@ -15,6 +13,7 @@ from ovpn3.cli.text import log_text, one_line, status_text
 from ovpn3.cli.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
 from ovpn3.constants import SessionEvent
 from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.wire import Message
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager, Status
 

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dbus_fast import Variant
-
 from ovpn3.client.driver import Driver
 from ovpn3.client.settings import unheeded_in
 from ovpn3.constants import (
@@ -22,6 +20,7 @@ from ovpn3.constants import (
 from ovpn3.dbus.access import refusal, same_uid
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import PROPERTIES, Call, DBusObject, method, prop
+from ovpn3.dbus.wire import Variant
 from ovpn3.errors import ConfigurationRefused, ProfileError, RemoteError, ServiceError
 from ovpn3.profile import Profile, apply, build, missing, parse
 from ovpn3.protocol import actions as act

@@ -11,6 +11,8 @@ from ovpn3_services.common.text import stripped
 
 @dataclass
 class Slot:
+    """Something the user is asked for."""
+
     type: AttentionType
     group: AttentionGroup
     number: int  # counts from 0 within type and group

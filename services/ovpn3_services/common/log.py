@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import TextIO
 
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, LOG_NAME, LogCategory, LogGroup
@@ -86,7 +86,7 @@ class Log:
 
     def _write(self, category: LogCategory, text: str) -> None:
         if self._copy:
-            now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
             print(now, GROUP_TEXT[self.group], f"{CATEGORY_TEXT[category]}: {text}", file=self._copy, flush=True)
 
     def debug(self, text: str, *, path: str = "") -> None:

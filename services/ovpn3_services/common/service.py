@@ -16,6 +16,7 @@ from ovpn3.errors import Ovpn3Error
 from ovpn3_services.common import privileges
 from ovpn3_services.common.harden import harden
 from ovpn3_services.common.log import Log, open_copy
+from ovpn3_services.common.signals import signals
 
 
 def log_level(text: str) -> int:
@@ -68,6 +69,7 @@ class Service:
         self._idle_s = options.idle_exit * self.idle_unit_s
         self._idle: asyncio.TimerHandle | None = None
         self._end = asyncio.Event()
+        self.signals: dict[int, Callable[[], None]] = {signal.SIGINT: self.end, signal.SIGTERM: self.end}
 
     async def start(self) -> None:
         """Export the objects. The name is requested after this."""
@@ -107,10 +109,12 @@ class Service:
             self._end.set()
 
     async def run(self) -> int:
+        with signals(self.signals):
+            return await self._run()
+
+    async def _run(self) -> int:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.end)
         lost = loop.create_task(self.bus.lost())
         lost.add_done_callback(lambda _: self.end(2))
         try:

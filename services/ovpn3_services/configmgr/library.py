@@ -3,7 +3,6 @@
 import json
 import re
 import time
-import uuid
 from pathlib import Path
 
 from ovpn3.constants import CONFIG_PATH, DOMAIN_REQUEST, ConfigEvent
@@ -13,6 +12,7 @@ from ovpn3.errors import ConfigurationRefused, ProfileError, ServiceError
 from ovpn3.files import put_aside, write_atomically
 from ovpn3.profile import check_name, parse
 from ovpn3_services.common.log import Log
+from ovpn3_services.common.text import random_uuid
 from ovpn3_services.configmgr.objects import ProfileObject
 from ovpn3_services.configmgr.record import Record, defects
 
@@ -78,7 +78,7 @@ class Library:
             defects(directives, name)
         except ProfileError as e:
             raise ServiceError(DOMAIN_REQUEST, f"Invalid configuration profile: {e}") from None
-        path = f"{CONFIG_PATH}/{str(uuid.uuid4()).replace('-', 'x')}"
+        path = f"{CONFIG_PATH}/{random_uuid('x')}"
         record = Record(path, name, directives, AccessList(uid), int(time.time()), single_use, persistent)
         self._store(record)
         profile = self._add(record)

@@ -6,8 +6,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dbus_fast import Variant
-
 from ovpn3.constants import API_VERSION, CONFIG_INTERFACE, OVERRIDES, SECRET_OVERRIDES
 from ovpn3.dbus.access import (
     Governed,
@@ -22,6 +20,7 @@ from ovpn3.dbus.access import (
 )
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.dbus.wire import Variant
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile import check_name, to_json, to_text
 from ovpn3_services.common.clients import is_client

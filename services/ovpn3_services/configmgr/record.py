@@ -35,6 +35,8 @@ def defects(directives: Iterable[Directive], source: str = "") -> list[str]:
 
 @dataclass
 class Record:
+    """A profile with all that belongs to it."""
+
     path: str
     name: str
     directives: tuple[Directive, ...] = field(repr=False)

@@ -4,21 +4,19 @@ We listen once to each interface, not once to each sender: a connection may have
 """
 
 import asyncio
-import hashlib
 import time
-import uuid
+from _blake2 import blake2b  # by way of hashlib it brings libcrypto along
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-
-from dbus_fast import Message
-from dbus_fast.validators import is_interface_name_valid
 
 from ovpn3.constants import DOMAIN_LOG, LOG_PATH, SESSIONS_PATH
 from ovpn3.dbus.bus import DAEMON_NAME, Bus, Match
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
+from ovpn3.dbus.wire import Message, is_interface_name_valid
 from ovpn3.errors import Ovpn3Error, ServiceError
 from ovpn3_services.common.log import clean
+from ovpn3_services.common.text import random_uuid
 from ovpn3_services.log.event import MAX_CHARS, Event, category, group
 from ovpn3_services.log.objects import ProxyObject
 from ovpn3_services.log.output import Output
@@ -39,7 +37,7 @@ def refused(text: str) -> ServiceError:
 
 def tag_of(sender: str, interface: str) -> int:
     """A stable 64-bit number for a sender's interface."""
-    digest = hashlib.blake2b(f"[{sender}/{interface}]".encode(), digest_size=8)
+    digest = blake2b(f"[{sender}/{interface}]".encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "big")
 
 
@@ -144,7 +142,7 @@ class Senders:
             raise refused("the receiver must be given by its unique name")
         if all(sender.session_path != session_path for sender in self.attached.values()):
             raise refused(f"no session is known at {session_path}")
-        path = f"{LOG_PATH}/proxy/{str(uuid.uuid4()).replace('-', 'l')}"
+        path = f"{LOG_PATH}/proxy/{random_uuid('l')}"
         proxy = self.proxies[path] = ProxyObject(self, path, session_path, target, asker)
         self._dispatcher.export(path, proxy)
         return path

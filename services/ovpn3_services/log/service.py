@@ -1,7 +1,6 @@
 """Lifetime of the log service: it stays while somebody is attached, or listens to a session's log."""
 
 import argparse
-import asyncio
 import signal
 from pathlib import Path
 
@@ -23,6 +22,7 @@ class LogService(Service):
         self.options = options
         self.log = self.output = Output(bus, options)
         self.senders = Senders(bus, self.dispatcher, self.output)
+        self.signals[signal.SIGHUP] = self.output.reopen
 
     @property
     def config_file(self) -> Path | None:
@@ -34,7 +34,6 @@ class LogService(Service):
     async def start(self) -> None:
         for complaint in self.options.complaints:
             self.log.warn(complaint)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.output.reopen)
         await self.senders.watch()
         self.dispatcher.export(self.path, Root(self))
 

@@ -34,6 +34,8 @@ class TunnelDns:
 
 @dataclass(slots=True)
 class DnsSettings:
+    """What a tunnel wants of the resolver."""
+
     servers: list[str] = field(default_factory=list)
     search_domains: list[str] = field(default_factory=list)
     dnssec: str = "unset"

@@ -28,6 +28,8 @@ def circumstances(bus_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Entry:
+    """One thing that a successor has to know."""
+
     kind: str
     key: str
     values: dict[str, Any]

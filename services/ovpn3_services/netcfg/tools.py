@@ -15,6 +15,8 @@ from ovpn3_services.netcfg.resolver import Resolver
 
 @dataclass(frozen=True)
 class Tools:
+    """What all devices share."""
+
     ipr: AsyncIPRoute
     bypasses: Bypasses
     guards: Guards

@@ -5,8 +5,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dbus_fast import Message, Variant
-
 from ovpn3.constants import (
     API_VERSION,
     DOMAIN_READY,
@@ -19,6 +17,7 @@ from ovpn3.constants import (
 from ovpn3.dbus.access import AccessList, Governed, insider, owner, owner_or_granted, user
 from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
+from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService

@@ -9,12 +9,11 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from dbus_fast import Variant
-
 from ovpn3.constants import CONFIG_PATH, SESSIONS_PATH
 from ovpn3.dbus.access import MAX_GRANTED
+from ovpn3.dbus.wire import Variant
 from ovpn3.errors import ConfigurationRefused, ProfileError
-from ovpn3.profile.check import check_name
+from ovpn3.names import check_name
 
 MAX_RECEIVERS = 256  # of a session's log
 

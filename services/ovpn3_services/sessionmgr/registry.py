@@ -8,13 +8,10 @@ our own start       -> clients that a killed predecessor left behind are asked f
 
 import asyncio
 import os
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-
-from dbus_fast import Message, Variant
 
 from ovpn3.constants import (
     CLIENT_NAME_PREFIX,
@@ -27,11 +24,13 @@ from ovpn3.dbus.access import AccessList
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, NO_REPLY, Bus, Match
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
+from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import Configuration
 from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import Log
+from ovpn3_services.common.text import random_uuid
 from ovpn3_services.sessionmgr.objects import SessionObject
 from ovpn3_services.sessionmgr.record import Record
 
@@ -41,11 +40,6 @@ MAX_PENDING = 1000  # signals of a client that is being taken back
 MAX_SESSIONS_PER_OWNER = 100  # each is a process
 ENDED = "the client process is gone"
 ENDED_AT_START = "the client process ended at its start"
-
-
-def _path_uuid(marker: str) -> str:
-    """A random UUID whose dashes are `marker`, the form object paths and tokens have."""
-    return str(uuid.uuid4()).replace("-", marker)
 
 
 @contextmanager
@@ -117,7 +111,7 @@ class Registry:
             raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
         if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
             raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
-        starting = Starting(_path_uuid("t"), f"{SESSIONS_PATH}/{_path_uuid('s')}", config_path, uid)
+        starting = Starting(random_uuid("t"), f"{SESSIONS_PATH}/{random_uuid('s')}", config_path, uid)
         async with self._client_for(starting) as client:
             session = await self._admit(starting, client)
         # After the reply to this call: a front-end then knows the path that the event names.
@@ -220,7 +214,7 @@ class Registry:
     async def replace_client(self, session: SessionObject) -> bool:
         """Start another client for a session whose own has died, and have it connect. False if that didn't work."""
         self._by_client.pop(session.backend.service, None)
-        starting = Starting(_path_uuid("t"), session.path, session.config_path, session.access.owner)
+        starting = Starting(random_uuid("t"), session.path, session.config_path, session.access.owner)
         try:
             async with self._client_for(starting) as client:
                 await self._hand_over(session, starting, client)
