@@ -194,6 +194,7 @@ class TunSettings:
     dns: Dns = Dns()
     block_ipv4: bool = False
     block_ipv6: bool = False
+    block_local: bool = False
     kill_switch: bool = False
 
 
@@ -257,6 +258,7 @@ def tun_settings(
         dns=_dns(profile, got),
         block_ipv4=block_ipv4,
         block_ipv6=block_ipv6,
+        block_local="block-local" in got.flags,
         kill_switch=profile.kill_switch,
     )
 

@@ -100,6 +100,29 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     return best[1]
 
 
+async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[Address, ...]]:
+    """The networks on the links which default routes lead to, and the routers there that they name.
+
+    A network of one machine, the far end of a line, is none; nor are link-local ones, which no router leads on.
+    """
+    networks: dict[Network, None] = {}
+    routers: dict[Address, None] = {}
+    tunnels = await tun_indexes(ipr)
+    for version in (4, 6):
+        with asking("list routes"):
+            messages = [m async for m in await ipr.route("dump", family=family(version), table=MAIN_TABLE)]
+        theirs = [m for m in messages if m["type"] == _RTN_UNICAST and m["proto"] != ROUTE_PROTOCOL]
+        ways = [(_network(m), hop) for m in theirs for hop in _hops(m)]
+        outward = [hop for network, hop in ways if network.prefixlen == 0 and hop.index not in tunnels]
+        links = {hop.index for hop in outward}
+        routers.update({hop.gateway: None for hop in outward if hop.gateway and not hop.gateway.is_link_local})
+        for network, hop in ways:
+            alone = network.prefixlen in (0, network.max_prefixlen)
+            if hop.index in links and hop.gateway is None and not alone and not network.is_link_local:
+                networks[network] = None
+    return tuple(networks), tuple(routers)
+
+
 async def our_routes(ipr: AsyncIPRoute) -> list[tuple[Network, Hop]]:
     """All with our mark, into tunnels and around them."""
     with asking("list routes"):
