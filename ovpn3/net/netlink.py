@@ -3,8 +3,11 @@
 The package imports all of its parts by itself, 5 MB that no tunnel needs; so it is put in place without being run.
 """
 
+import asyncio
 import importlib.util
 import sys
+from collections.abc import AsyncIterator
+from typing import Any, Literal
 
 if "pyroute2" not in sys.modules:
     _spec = importlib.util.find_spec("pyroute2")
@@ -12,10 +15,24 @@ if "pyroute2" not in sys.modules:
         raise ModuleNotFoundError("No module named 'pyroute2'", name="pyroute2")
     sys.modules["pyroute2"] = importlib.util.module_from_spec(_spec)
 
-from pyroute2.iproute.linux import AsyncIPRoute
+import pyroute2.iproute.linux as _library
 from pyroute2.netlink.exceptions import NetlinkError
 
 __all__ = ["AsyncIPRoute", "NetlinkError", "drop_strays"]
+
+
+class AsyncIPRoute(_library.AsyncIPRoute):  # type: ignore[misc]
+    """The library's, which may be asked by several at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listing = asyncio.Lock()
+
+    async def listed(self, kind: Literal["link", "route"], **only: Any) -> AsyncIterator[Any]:
+        """All that there are, as messages. Others wait meanwhile: the kernel makes one list at a time for a socket."""
+        async with self._listing:
+            async for message in await getattr(self, kind)("dump", **only):
+                yield message
 
 
 def drop_strays(ipr: AsyncIPRoute) -> None:
