@@ -196,6 +196,7 @@ class TunSettings:
     dns: Dns = Dns()
     block_ipv4: bool = False
     block_ipv6: bool = False
+    block_local: bool = False
     kill_switch: bool = False
 
 
@@ -261,6 +262,7 @@ def tun_settings(
         dns=_dns(profile, got),
         block_ipv4=block_ipv4,
         block_ipv6=block_ipv6,
+        block_local="block-local" in got.flags,
         kill_switch=profile.kill_switch,
     )
 

@@ -75,6 +75,7 @@ class TunDevice:
             ("kill_switch", settings.kill_switch),
             ("block_ipv4", settings.block_ipv4),
             ("block_ipv6", settings.block_ipv6),
+            ("block_local", settings.block_local),
         ):
             if wanted:
                 await device.set(name, "b", True)

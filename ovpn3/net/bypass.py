@@ -5,10 +5,12 @@ Tunnels may want the same one (two sessions with one server), so each is kept un
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EEXIST
 
 from ovpn3.errors import NetworkError
+from ovpn3.net.link import tun_indexes
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, add_route, best_hop, remove_ours, remove_route
@@ -37,15 +39,16 @@ class Bypasses:
     async def hold(self, holder: Hashable, network: Network, avoid: Collection[int] = ()) -> Hop | None:
         """Keep `network` on the best way not through devices `avoid`; that way, or None for ourselves.
 
-        A route of ours which is there already moves to the present best way that suits all its holders. One of
-        somebody else stays as it is. NetworkError if there is no way.
+        A route of ours which is there already moves to the present best way that suits all its holders, but not into
+        a tunnel that has come since unless there is no other. One of somebody else stays as it is. NetworkError if
+        there is no way.
         """
         async with self._lock:
             if not self._held:
                 await remove_ours(self._ipr)  # a predecessor's, which had to stay as long as there was its tunnel
             held = self._held.get(network)
-            around = frozenset(avoid).union(*(held.holders.values() if held else ()))
-            hop = await best_hop(self._ipr, network, avoid=around, moving=held is not None)
+            around = self._carried(frozenset(avoid).union(*(held.holders.values() if held else ())))
+            hop = await self._best_hop(network, around, held)
             if hop is None:
                 return None
             new = _Held(hop, {**(held.holders if held else {}), holder: frozenset(avoid)})
@@ -59,6 +62,23 @@ class Bypasses:
                 raise
             self._held[network] = new
             return hop
+
+    async def _best_hop(self, network: Network, around: frozenset[int], held: _Held | None) -> Hop | None:
+        if held is not None:
+            tunnels = await tun_indexes(self._ipr)
+            if held.hop.index not in tunnels:
+                with suppress(NetworkError):
+                    return await best_hop(self._ipr, network, avoid=around | tunnels, moving=True)
+        return await best_hop(self._ipr, network, avoid=around, moving=held is not None)
+
+    def _carried(self, devices: frozenset[int]) -> frozenset[int]:
+        """With the tunnels whose servers are reached through them: those can't carry them in turn."""
+        while True:
+            riders = [held for held in self._held.values() if held.hop.index in devices]
+            more = devices.union(*(avoid for held in riders for avoid in held.holders.values()))
+            if more == devices:
+                return devices
+            devices = more
 
     def take_over(self, network: Network, hop: Hop, holders: Holders) -> None:
         """A route that a predecessor of this process made."""

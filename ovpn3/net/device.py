@@ -18,6 +18,10 @@ from ovpn3.net.tun import Tun, open_tun
 # No route at all, and how unreachable, prohibit and blackhole routes answer.
 NO_WAY = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL)
 
+# The kernel's, for routes that are given none.
+DEFAULT_METRICS = {4: 0, 6: 1024}
+MAX_BEHIND = 32  # as many routes of others to one network
+
 # Refusals where IPv6 is off, by disable_ipv6 or from the start.
 NO_IPV6 = (EACCES, EOPNOTSUPP, EAFNOSUPPORT)
 
@@ -134,8 +138,8 @@ class Device:
                     await limit_segments(self._ipr, self._index, count)
                 case AddAddress(interface, peer):
                     await add_address(self._ipr, self._index, interface, peer)
-                case AddRoute(network, gateway, metric):
-                    await add_route(self._ipr, network, Hop(self._index, gateway), metric=metric)
+                case AddRoute():
+                    await self._add_route(step)
                 case _:
                     assert_never(step)
         except NetworkError as e:
@@ -146,6 +150,21 @@ class Device:
             self.problems.append(e)
         else:
             self.applied.append(step)
+
+    async def _add_route(self, step: AddRoute) -> None:
+        """Behind one that is there already, another tunnel's say: ours takes effect when that one goes."""
+        metric, most = step.metric, (step.metric or DEFAULT_METRICS[step.network.version]) + MAX_BEHIND
+        while True:
+            try:
+                await add_route(self._ipr, step.network, Hop(self._index, step.gateway), metric=metric)
+            except NetworkError as e:
+                if e.errno != EEXIST or metric == most:
+                    raise
+                metric = (DEFAULT_METRICS[step.network.version] if metric is None else metric) + 1
+            else:
+                break
+        if metric != step.metric:
+            self.problems.append(NetworkError(f"there is a route to {step.network} already, ours waits behind it"))
 
 
 def _as_planned(step: Step) -> Step:

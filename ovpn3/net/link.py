@@ -79,7 +79,7 @@ async def tun_name(ipr: AsyncIPRoute, index: int) -> str:
 async def tun_indexes(ipr: AsyncIPRoute) -> frozenset[int]:
     """Indexes of all tun devices."""
     with asking("list devices"):
-        return frozenset([link["index"] async for link in await ipr.link("dump") if _is_tun(link)])
+        return frozenset([link["index"] async for link in ipr.listed("link") if _is_tun(link)])
 
 
 def _is_tun(link: Any) -> bool:

@@ -5,14 +5,32 @@ The package imports all of its parts by itself, 5 MB that no tunnel needs; so it
 
 # ruff: noqa: E402  the package has to be in place before what is in it
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
 from ovpn3.deferred import defer
 
 defer("pyroute2")
 
-from pyroute2.iproute.linux import AsyncIPRoute
+import pyroute2.iproute.linux as _library
 from pyroute2.netlink.exceptions import NetlinkError
 
 __all__ = ["AsyncIPRoute", "NetlinkError", "drop_strays"]
+
+
+class AsyncIPRoute(_library.AsyncIPRoute):  # type: ignore[misc]
+    """The library's, which may be asked by several at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listing = asyncio.Lock()
+
+    async def listed(self, kind: Literal["link", "route"], **only: Any) -> AsyncIterator[Any]:
+        """All that there are, as messages. Others wait meanwhile: the kernel makes one list at a time for a socket."""
+        async with self._listing:
+            async for message in await getattr(self, kind)("dump", **only):
+                yield message
 
 
 def drop_strays(ipr: AsyncIPRoute) -> None:

@@ -53,7 +53,8 @@ class WantedRoute:
 class Wanted:
     """Wanted state. `remote`: the server's address if it must be kept out of the tunnel's routes.
 
-    `offloads` are a wish when a device is asked for, and what the kernel granted when its steps are planned.
+    `local` are networks on links of this machine which the tunnel takes too, all but `local_routers`. `offloads` are a
+    wish when a device is asked for, and what the kernel granted when its steps are planned.
     """
 
     addresses: tuple[TunnelAddress, ...] = ()
@@ -63,6 +64,8 @@ class Wanted:
     txqueuelen: int = 0  # 0: the kernel's default
     reroute_ipv4: bool = False
     reroute_ipv6: bool = False
+    local: tuple[Network, ...] = ()
+    local_routers: tuple[Address, ...] = ()
     offloads: TunOffload = TunOffload.NONE
 
 
@@ -118,10 +121,12 @@ def plan(wanted: Wanted) -> tuple[Step, ...]:
         inside.setdefault(network, WantedRoute(network))
 
     bypasses = [Bypass(network) for network in sorted(excluded, key=_order)]
+    routers = {ip_network(router) for router in wanted.local_routers} - excluded
+    bypasses += [Bypass(router, announced=False) for router in sorted(routers, key=_order)]
     if wanted.remote is not None and any(_holds(network, wanted.remote) for network in inside):
         host = ip_network(wanted.remote)
         inside.pop(host, None)
-        if host not in excluded:
+        if host not in excluded | routers:
             bypasses.append(Bypass(host, announced=False))
 
     return (
@@ -139,11 +144,27 @@ def guarded(wanted: Wanted) -> frozenset[Network]:
     Where all IPv4 goes into the tunnel, IPv6 that doesn't isn't to leave beside it.
     """
     inside = {step.network for step in plan(wanted) if isinstance(step, AddRoute)}
-    return frozenset(inside.union(EVERYTHING_IPV6 if wanted.reroute_ipv4 else ()))
+    return frozenset(inside.union(EVERYTHING_IPV6 if wanted.reroute_ipv4 else (), halves(wanted.local)))
+
+
+def unreachable(wanted: Wanted) -> frozenset[Network]:
+    """Networks that the tunnel takes from a link of this machine, and has no address to carry."""
+    carried = {address.interface.version for address in wanted.addresses}
+    return frozenset(half for half in halves(wanted.local) if half.version not in carried)
+
+
+def halves(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Routes to them win over the one to a whole network, which is the kernel's and has to stay."""
+    return tuple(half for network in networks for half in network.subnets())
 
 
 def _redirected(wanted: Wanted) -> tuple[Network, ...]:
-    return (EVERYTHING_IPV4 if wanted.reroute_ipv4 else ()) + (EVERYTHING_IPV6 if wanted.reroute_ipv6 else ())
+    blocked = unreachable(wanted)
+    return (
+        *(EVERYTHING_IPV4 if wanted.reroute_ipv4 else ()),
+        *(EVERYTHING_IPV6 if wanted.reroute_ipv6 else ()),
+        *(half for half in halves(wanted.local) if half not in blocked),
+    )
 
 
 def _segments(mtu: int) -> int:

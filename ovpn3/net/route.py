@@ -82,7 +82,7 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
                         return hop
     best: tuple[tuple[int, int], Hop | None] | None = None
     with asking("list routes"):
-        async for message in await ipr.route("dump", family=family(to.version), table=MAIN_TABLE):
+        async for message in ipr.listed("route", family=family(to.version), table=MAIN_TABLE):
             ours = message["proto"] == ROUTE_PROTOCOL
             refuses = message["type"] in _REFUSALS
             # Who refuses on purpose is obeyed, if the kernel would; our own guards are what we look behind.
@@ -100,12 +100,38 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     return best[1]
 
 
+async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[Address, ...]]:
+    """The networks on the links which default routes lead to, and the routers there that they name.
+
+    A network of one machine, the far end of a line, is none; nor are link-local ones, which no router leads on.
+    """
+    networks: dict[Network, None] = {}
+    routers: dict[Address, None] = {}
+    tunnels = await tun_indexes(ipr)
+    for version in (4, 6):
+        with asking("list routes"):
+            ways = [
+                (_network(message), hop)
+                async for message in ipr.listed("route", family=family(version), table=MAIN_TABLE)
+                if message["type"] == _RTN_UNICAST and message["proto"] != ROUTE_PROTOCOL
+                for hop in _hops(message)
+            ]
+        outward = [hop for network, hop in ways if network.prefixlen == 0 and hop.index not in tunnels]
+        links = {hop.index for hop in outward}
+        routers.update({hop.gateway: None for hop in outward if hop.gateway and not hop.gateway.is_link_local})
+        for network, hop in ways:
+            alone = network.prefixlen in (0, network.max_prefixlen)
+            if hop.index in links and hop.gateway is None and not alone and not network.is_link_local:
+                networks[network] = None
+    return tuple(networks), tuple(routers)
+
+
 async def our_routes(ipr: AsyncIPRoute) -> list[tuple[Network, Hop]]:
     """All with our mark, into tunnels and around them."""
     with asking("list routes"):
         return [
             (_network(message), hop)
-            async for message in await ipr.route("dump", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
+            async for message in ipr.listed("route", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
             if message["type"] == _RTN_UNICAST  # a guard stays
             for hop in _hops(message)
         ]

@@ -8,6 +8,7 @@ import socket
 from dataclasses import replace
 from errno import EINVAL
 from ipaddress import ip_address, ip_interface, ip_network
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
 from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
 from ovpn3.net.plan import AddRoute, Bypass, LimitSegments, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.route import local_networks
 from ovpn3.net.tun import Tun, open_tun
 from tests.support.netns import Namespace, run
 
@@ -264,13 +266,70 @@ async def test_foreign_routes_win_and_stay(net: Namespace, ipr: AsyncIPRoute) ->
     device = Device(ipr, Bypasses(ipr))
     tun = await device.establish(FULL)
     (problem,) = device.problems
-    assert str(problem) == "can't add route 172.16.0.0/12: File exists"
-    assert AddRoute(ip_network("172.16.0.0/12"), ip_address("10.8.0.1"), 50) not in device.applied
+    assert str(problem) == "there is a route to 172.16.0.0/12 already, ours waits behind it"
+    assert AddRoute(ip_network("172.16.0.0/12"), ip_address("10.8.0.1"), 50) in device.applied
     assert way(net, "172.16.0.1") == ("alt", "198.51.100.1")
     assert way(net, "203.0.113.1") == ("alt", "198.51.100.1")
+    net.ip("route", "del", "172.16.0.0/12", "metric", "50")
+    assert way(net, "172.16.0.1") == (tun.name, "10.8.0.1")
+    net.ip("route", "add", "172.16.0.0/12", "via", "198.51.100.1", "metric", "50")
     await device.remove()
     assert net.state() == before
     os.close(tun.fd)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_tunnels_that_want_the_same_wait_for_each_other(
+    net: Namespace, ipr: AsyncIPRoute, order: tuple[int, ...]
+) -> None:
+    """The first to come has the routes; when it goes, the next of those that are left."""
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    devices = [Device(ipr, bypasses) for _ in range(3)]
+    tuns = [await device.establish(FULL) for device in devices]
+    left = list(tuns)
+    for number in order:
+        for address in ("8.8.8.8", "172.16.0.1", "fd16::1", "2001:db8:99::1"):
+            assert way(net, address)[0] == left[0].name
+        assert way(net, "203.0.113.1") == ("wan", "192.0.2.1")
+        await devices[number].remove()
+        left.remove(tuns[number])
+        os.close(tuns[number].fd)
+    assert net.state() == before
+
+
+async def test_a_changed_device_gives_up_only_its_own(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    bypasses = Bypasses(ipr)
+    first, second = Device(ipr, bypasses), Device(ipr, bypasses)
+    one, two = await first.establish(FULL), await second.establish(FULL)
+    await second.alter(BARE)
+    assert way(net, "172.16.0.1")[0] == one.name
+    await second.alter(FULL)
+    await first.alter(BARE)
+    assert way(net, "172.16.0.1")[0] == way(net, "fd16::1")[0] == two.name
+    for device, tun in ((first, one), (second, two)):
+        await device.remove()
+        os.close(tun.fd)
+    assert net.state() == before
+
+
+async def test_networks_on_the_link_can_go_inside_too(net: Namespace, ipr: AsyncIPRoute) -> None:
+    """Those of the link that the default route leads to, but for the router there."""
+    before = net.state()
+    networks, routers = await local_networks(ipr)
+    assert set(networks) == {ip_network("192.0.2.0/24"), ip_network("2001:db8:2::/64")}
+    assert set(routers) == {ip_address("192.0.2.1"), ip_address("2001:db8:2::1")}
+    device = Device(ipr, Bypasses(ipr))
+    tun = await device.establish(replace(FULL, local=networks, local_routers=routers))
+    assert await local_networks(ipr) == (networks, routers)
+    for inside in ("192.0.2.77", "192.0.2.200", "2001:db8:2::77"):
+        assert way(net, inside)[0] == tun.name
+    assert (way(net, "192.0.2.1"), way(net, "2001:db8:2::1")) == (("wan", ""), ("wan", ""))
+    assert way(net, "198.51.100.77") == ("alt", "")
+    await device.remove()
+    os.close(tun.fd)
+    assert net.state() == before
 
 
 async def test_a_network_out_of_reach_needs_no_exclusion(net: Namespace, ipr: AsyncIPRoute) -> None:

@@ -591,6 +591,7 @@ async def test_properties(client: Bus, options: Options) -> None:
         "kill_switch": False,
         "block_ipv4": False,
         "block_ipv6": False,
+        "block_local": False,
         "dnssec_mode": "unset",
     }
     netcfg = NetworkConfiguration(client)

@@ -1,5 +1,6 @@
 """The way around a tunnel: which one, and what becomes of it when the world changes."""
 
+import asyncio
 import json
 import os
 from ipaddress import ip_address, ip_network
@@ -254,3 +255,32 @@ async def test_a_server_behind_another_tunnel(net: Namespace, ipr: AsyncIPRoute)
     )
     os.close(outer.fd)
     os.close(inner.fd)
+
+
+async def test_many_may_ask_at_once(net: Namespace, ipr: AsyncIPRoute) -> None:
+    """The kernel answers EBUSY to a socket that asks for a second list before it has the first."""
+    for number in range(200):
+        net.ip("route", "add", f"10.77.{number}.0/24", "via", "198.51.100.1")
+    hops = await asyncio.gather(*(best_hop(ipr, host("203.0.113.1"), moving=True) for _ in range(20)))
+    assert set(hops) == {Hop(index(net, "wan"), ip_address("192.0.2.1"))}
+
+
+async def test_tunnels_do_not_carry_each_other(net: Namespace, ipr: AsyncIPRoute) -> None:
+    """Each has routes that the other's server is in; the one that was there first is outside, and stays there."""
+    first, second = open_tun(), open_tun()
+    outside = Hop(index(net, "wan"), ip_address("192.0.2.1"))
+    bypasses = Bypasses(ipr)
+    for tun in (first, second):
+        await set_link(ipr, tun.index, 1500)
+    assert await bypasses.hold("first", host("203.0.113.1"), [first.index]) == outside
+    await add_route(ipr, ip_network("203.0.113.0/24"), Hop(first.index))
+    assert await bypasses.hold("second", host("203.0.113.2"), [second.index]) == Hop(first.index)
+    await add_route(ipr, ip_network("203.0.113.0/25"), Hop(second.index))
+    assert await bypasses.hold("first", host("203.0.113.1"), [first.index]) == outside
+    assert await bypasses.hold("first", host("203.0.113.9"), [first.index]) == outside
+    assert await bypasses.hold("second", host("203.0.113.2"), [second.index]) == Hop(first.index)
+    net.ip("route", "del", "default")
+    assert await bypasses.hold("third", host("203.0.113.3")) == Hop(second.index)
+    os.close(first.fd)
+    assert await bypasses.hold("third", host("203.0.113.3")) == Hop(second.index)
+    os.close(second.fd)

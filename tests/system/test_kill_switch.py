@@ -3,12 +3,12 @@
 import os
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.capture import Capture, capturing
 from tests.support.machine import Machine
 from tests.support.server import OpenVpnServer
 
@@ -18,36 +18,10 @@ PUSHED = ["redirect-gateway def1"]
 OUTSIDE_V4, OUTSIDE_V6 = "192.0.2.77", "2001:db8:99::77"  # where programs want to go
 
 
-class Capture:
-    """Destinations of all IP packets that leave the client by its link."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def destinations(self) -> set[str]:
-        found = set()
-        while True:
-            try:
-                packet, (_, _, kind, _, _) = self._sock.recvfrom(2048)
-            except BlockingIOError:
-                return found
-            if kind != socket.PACKET_OUTGOING:
-                continue
-            (protocol,) = struct.unpack(">H", packet[12:14])
-            if protocol == 0x0800:
-                found.add(socket.inet_ntop(socket.AF_INET, packet[30:34]))
-            elif protocol == 0x86DD:
-                found.add(socket.inet_ntop(socket.AF_INET6, packet[38:54]))
-
-
 @pytest.fixture
 def capture(machine: Machine) -> Iterator[Capture]:
-    with machine.pair.client.entered():
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
-    with sock:
-        sock.bind(("eth0", 0))
-        sock.setblocking(False)
-        yield Capture(sock)
+    with capturing(machine.pair.client) as capture:
+        yield capture
 
 
 def knock(machine: Machine) -> None:

@@ -48,6 +48,18 @@ class Nursery:
             raise OSError("the process that forks clients is gone")
         return int(answer)
 
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Call `lost` once the process that forks is gone, as after an operator's or the kernel's kill."""
+        handle = os.pidfd_open(self.pid)
+        loop = asyncio.get_running_loop()
+
+        def on_end() -> None:
+            loop.remove_reader(handle)
+            os.close(handle)
+            lost()
+
+        loop.add_reader(handle, on_end)
+
     def close(self) -> None:
         self._socket.close()
         os.waitpid(self.pid, 0)

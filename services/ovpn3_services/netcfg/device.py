@@ -10,7 +10,8 @@ from ovpn3.dbus.access import administrator, same_uid
 from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.device import Device
-from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, guarded
+from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, guarded, unreachable
+from ovpn3.net.route import local_networks
 from ovpn3.net.tun import Tun, open_tun
 from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg import checked, notify
@@ -54,7 +55,7 @@ class NetDevice(DBusObject):
         self._dns = DnsSettings()
         self._dns_in_force: TunnelDns | None = None
         self._session = name  # whose kill switch it is
-        self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
+        self._kill_switch = self._block_ipv4 = self._block_ipv6 = self._block_local = False
         self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
 
     @property
@@ -138,7 +139,7 @@ class NetDevice(DBusObject):
     async def reset(self, call: Call) -> None:
         """Forget all settings; an established device stays as it is until Reconfigure."""
         self._wanted, self._dns = Wanted(), DnsSettings()
-        self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
+        self._kill_switch = self._block_ipv4 = self._block_ipv6 = self._block_local = False
 
     @method("Reconfigure", rule=same_uid)
     async def reconfigure(self, call: Call) -> None:
@@ -146,13 +147,7 @@ class NetDevice(DBusObject):
         async with self._changing():
             if not self._device.index:
                 raise ConfigurationRefused("the device is not established")
-            before = list(self._device.applied)
-            await self._guard()
-            await self._device.alter(self._applicable(), lambda: self.caller.may_go_on)
-            after = self._device.applied
-            self._tell(notify.removed([step for step in before if step not in after]))
-            self._tell(notify.added([step for step in after if step not in before]))
-            await self._in_force()
+            await self._alter()
 
     @method("Disable", rule=same_uid)
     async def disable(self, call: Call) -> None:
@@ -250,6 +245,15 @@ class NetDevice(DBusObject):
     def set_block_ipv6(self, call: Call, value: bool) -> None:
         self._block_ipv6 = value
 
+    @prop("block_local", "b", read=administrator, write=administrator)
+    def block_local(self, call: Call) -> bool:
+        """Whether the networks on the links that lead out go into the tunnel too, all but the routers there."""
+        return self._block_local
+
+    @block_local.setter
+    def set_block_local(self, call: Call, value: bool) -> None:
+        self._block_local = value
+
     @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
         """uid of whom it was made for."""
@@ -299,6 +303,7 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused("TAP devices are not supported")
         async with self._changing():
             await self._tear_down()
+            await self._look_around()
             await self._guard()
             wanted = replace(self._applicable(), offloads=offloads)
             tun = await self._device.establish(wanted, lambda: self.caller.may_go_on)
@@ -309,6 +314,26 @@ class NetDevice(DBusObject):
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
         return tun
 
+    async def follow(self) -> None:
+        """The machine may have moved to other networks; call this inside `caller.working`."""
+        if self._device.index and self._block_local:
+            async with self._all_or_nothing():
+                await self._alter()
+
+    async def _alter(self) -> None:
+        before = list(self._device.applied)
+        await self._look_around()
+        await self._guard()
+        await self._device.alter(self._applicable(), lambda: self.caller.may_go_on)
+        after = self._device.applied
+        self._tell(notify.removed([step for step in before if step not in after]))
+        self._tell(notify.added([step for step in after if step not in before]))
+        await self._in_force()
+
+    async def _look_around(self) -> None:
+        networks, routers = await local_networks(self._tools.ipr) if self._block_local else ((), ())
+        self._wanted = replace(self._wanted, local=networks, local_routers=routers)
+
     async def _in_force(self) -> None:
         """What was set is what there is: for a successor, and for the resolver."""
         self._tools.journal.put("device", self.path, **self._packed())
@@ -318,9 +343,14 @@ class NetDevice(DBusObject):
     async def _guard(self) -> None:
         """Before a route leads into the tunnel: what must not leave beside it, even once it is gone."""
         guards = self._tools.guards
+        wanted = self._applicable()
         if self._kill_switch:
-            await guards.hold(self._session, guarded(self._applicable()))
-        blocked = [*(EVERYTHING_IPV4 if self._block_ipv4 else ()), *(EVERYTHING_IPV6 if self._block_ipv6 else ())]
+            await guards.hold(self._session, guarded(wanted))
+        blocked = {
+            *(EVERYTHING_IPV4 if self._block_ipv4 else ()),
+            *(EVERYTHING_IPV6 if self._block_ipv6 else ()),
+            *unreachable(wanted),
+        }
         if blocked:
             await guards.hold(self.path, blocked)
         else:
@@ -334,18 +364,24 @@ class NetDevice(DBusObject):
 
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[None]:
-        """Alone with the kernel device; why it can't be had as wanted is logged."""
+        """Alone with the kernel device."""
         async with self.caller.working():
             if self._tools.dispatcher.get(self.path) is not self:
                 raise ConfigurationRefused("the device was destroyed")
-            try:
+            async with self._all_or_nothing():
                 yield
-            except NetworkError as e:
-                self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
-                await self._tear_down()
-                raise
-            for problem in self._device.problems:
-                self._tools.log.warn(f"{self._name}: {problem}", path=self.path)
+
+    @asynccontextmanager
+    async def _all_or_nothing(self) -> AsyncIterator[None]:
+        """Why the kernel device can't be had as wanted is logged."""
+        try:
+            yield
+        except NetworkError as e:
+            self._tools.log.error(f"device {self._name} can't be set up: {e}", path=self.path)
+            await self._tear_down()
+            raise
+        for problem in self._device.problems:
+            self._tools.log.warn(f"{self._name}: {problem}", path=self.path)
 
     async def _tear_down(self) -> None:
         applied = list(self._device.applied)
@@ -372,12 +408,14 @@ class NetDevice(DBusObject):
             "wanted": pack_wanted(self._wanted),
             "applied": pack_steps(self._device.applied),
             "dns": asdict(self._dns),
+            "block_local": self._block_local,
         }
 
     def take_over(self, packed: dict[str, Any]) -> None:
         """Be as a predecessor's device was; the kernel still has it."""
         self._name, self._layer = str(packed["name"]), int(packed["layer"])
         self._wanted = unpack_wanted(packed["wanted"])
+        self._block_local = bool(packed["block_local"])
         dns = DnsSettings(**packed["dns"])
         self._dns.add_servers(dns.servers)
         self._dns.add_search_domains(dns.search_domains)
@@ -393,7 +431,7 @@ class NetDevice(DBusObject):
         if method is not RedirectMethod.HOST_ROUTE:
             wanted = replace(wanted, remote=None)
         if method is RedirectMethod.NONE:
-            wanted = replace(wanted, reroute_ipv4=False, reroute_ipv6=False)
+            wanted = replace(wanted, reroute_ipv4=False, reroute_ipv6=False, local=(), local_routers=())
         return wanted
 
     def _tell(self, changes: Iterable[notify.Change]) -> None:

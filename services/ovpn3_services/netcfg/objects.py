@@ -78,6 +78,9 @@ class NetCfg(DBusObject):
             protect_socket(call.fds[0] if call.fds else None, self._tools.options.set_somark, bind_to)
             if method is RedirectMethod.HOST_ROUTE:
                 await self._route_around(caller, server, avoid)
+            for device in self._devices.values():
+                if device.caller is caller:
+                    await device.follow()
         return True
 
     @method("DcoAvailable", "", "available:b", rule=same_uid)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ovpn3.constants import (
     CLIENT_NAME_PREFIX,
     DOMAIN_REQUEST,
+    NETCFG_NAME,
     SESSIONS_INTERFACE,
     SESSIONS_PATH,
     SessionEvent,
@@ -36,6 +37,7 @@ from ovpn3_services.sessionmgr.record import Record
 
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
 TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
+NETWORK_TIMEOUT_S = 10.0
 MAX_PENDING = 1000  # signals of a client that is being taken back
 MAX_SESSIONS_PER_OWNER = 100  # each is a process
 ENDED = "the client process is gone"
@@ -93,6 +95,7 @@ class Registry:
         self._returning.pop(name, None)
         if session := self._by_client.get(name):
             session.backend_gone()
+            self.spawn(self.restore_network())
         for session in self.sessions.values():
             session.receiver_gone(name)
 
@@ -322,6 +325,10 @@ class Registry:
 
     def _announce(self, session: SessionObject, event: SessionEvent, uid: int) -> None:
         self.bus.emit(SESSIONS_PATH, SESSIONS_INTERFACE, "SessionManagerEvent", "oqu", session.path, int(event), uid)
+
+    async def restore_network(self) -> None:
+        """Have the network service undo what was left if it died together with a client: it does so at its start."""
+        await self.bus.bring_back(NETCFG_NAME, NETWORK_TIMEOUT_S)
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Work that nobody has to wait for; kept until it is done."""

@@ -31,6 +31,8 @@ class SessionManager(Service):
             await self.registry.take_back()
         finally:
             self.dispatcher.release()
+        if not self.registry.sessions:
+            self.registry.spawn(self.registry.restore_network())
 
     def busy(self) -> bool:
         return self.registry.busy()

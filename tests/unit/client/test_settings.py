@@ -180,6 +180,11 @@ def test_ipv6_that_the_server_does_not_use(word: str, blocked: bool) -> None:
     assert not tun_settings(profile, both, lambda _: None).block_ipv6
 
 
+def test_networks_on_the_link() -> None:
+    assert not settings(("redirect-gateway", ("def1",))).block_local
+    assert settings(("redirect-private", ("block-local",))).block_local
+
+
 def test_dns_of_overrides() -> None:
     profile = apply(PLAIN, {"dns-scope": "tunnel", "dns-fallback-google": True})
     assert tun_settings(profile, SUBNET, lambda _: None).dns == Dns(("8.8.8.8", "8.8.4.4"), (), "tunnel")

@@ -1,5 +1,6 @@
 """The steps towards a wanted state: which, and in what order."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
@@ -19,7 +20,9 @@ from ovpn3.net.plan import (
     TunnelAddress,
     Wanted,
     WantedRoute,
+    guarded,
     plan,
+    unreachable,
 )
 
 SUBNET = TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.8.0.1"))
@@ -93,6 +96,19 @@ def test_an_excluded_network_is_not_also_routed_inside() -> None:
 def test_an_excluded_server_is_bypassed_once() -> None:
     wanted = Wanted(remote=SERVER, reroute_ipv4=True, routes=(route("203.0.113.1/32", exclude=True),))
     assert steps(Bypass, wanted) == [Bypass(ip_network("203.0.113.1/32"))]
+
+
+def test_networks_on_the_link_go_inside_but_for_the_router() -> None:
+    local = (ip_network("192.168.1.0/24"), ip_network("2001:db8:1::/64"))
+    wanted = Wanted((SUBNET,), remote=SERVER, local=local, local_routers=(ip_address("192.168.1.1"),))
+    inside = [ip_network("192.168.1.0/25"), ip_network("192.168.1.128/25")]
+    assert [step.network for step in plan(wanted) if isinstance(step, AddRoute)] == inside
+    assert steps(Bypass, wanted) == [Bypass(ip_network("192.168.1.1/32"), announced=False)]
+    nowhere = {ip_network("2001:db8:1::/65"), ip_network("2001:db8:1:0:8000::/65")}
+    assert unreachable(wanted) == nowhere
+    assert guarded(wanted) == {*inside, *nowhere}
+    on_link = replace(wanted, remote=ip_address("192.168.1.9"))
+    assert Bypass(ip_network("192.168.1.9/32"), announced=False) in steps(Bypass, on_link)
 
 
 def test_a_point_to_point_address_names_its_peer() -> None:
