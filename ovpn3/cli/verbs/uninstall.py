@@ -9,7 +9,7 @@ from pathlib import Path
 from ovpn3.cli.command import Command, Options
 from ovpn3.cli.install import Installation
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.verbs.install import DRY_RUN, ROOT, check_root, perform, reload_bus
+from ovpn3.cli.verbs.install import DRY_RUN, ROOT, check_root, perform, reload_bus, systemctl
 from ovpn3.constants import (
     BACKENDS_NAME,
     CLIENT_NAME_PREFIX,
@@ -33,12 +33,14 @@ async def run(options: Options) -> int:
     steps = list(installation.uninstall_steps())
     dry = options.has("dry-run")
     if installation.live and not dry:
+        systemctl("stop", "openvpn3-*.service")
         with suppress(NetworkError):  # no bus, no services
             async with system_bus() as bus:
                 await _stop_services(bus)
     perform(steps, dry)
     if installation.live and not dry:
         await reload_bus()
+        systemctl("daemon-reload")
     return 0
 
 
