@@ -157,8 +157,8 @@ class Command:
             raise BadOption(f"unexpected argument {one_line(arguments[-1])}")
         return found
 
-    def help(self, program: str, name: str) -> str:
-        lines = [f"Usage: {program} {name} [OPTIONS]{f' {self.argument}' if self.argument else ''}", ""]
+    def help(self, program: str, name: str = "") -> str:
+        lines = [" ".join(filter(None, ("Usage:", program, name, "[OPTIONS]", self.argument))), ""]
         options = (*self.options, HELP)
         width = max(len(o.usage()) for o in options)
         return "\n".join(lines + [f"  {o.usage():<{width}}  {o.help}" for o in options])

@@ -20,7 +20,7 @@ from ovpn3.proxies.session import Session, Status
 MAX_ROUNDS = 10  # of questions that bring us no further
 
 _BAD_PASSPHRASE = "PEM_PASSWORD_FAIL"
-_FAILURES = {
+FAILURES = {
     (StatusMajor.CONNECTION, StatusMinor.CFG_ERROR),
     (StatusMajor.CONNECTION, StatusMinor.CONN_FAILED),
     (StatusMajor.CONNECTION, StatusMinor.CONN_AUTH_FAILED),
@@ -114,8 +114,8 @@ async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda
                 state = event[:2]
                 if state in (CONNECTED, WEB_AUTHENTICATION):
                     return event
-                if state in _FAILURES:
-                    raise Failed(_failure(event), event)
+                if state in FAILURES:
+                    raise Failed(failure_text(event), event)
                 # An older status of this kind may arrive when all has been answered already.
                 if state == REQUIRE_USER and await unanswered(watch.session):
                     rounds += 1
@@ -166,7 +166,7 @@ async def end(session: Session) -> None:
         await session.disconnect()
 
 
-def _failure(status: Status) -> str:
+def failure_text(status: Status) -> str:
     if _BAD_PASSPHRASE in status.message:
         return "the passphrase of the private key is wrong"
     return f"the session failed: {status_text(status)}"

@@ -23,6 +23,8 @@ from ovpn3.cli.environment import render, templates
 from ovpn3.files import write_atomically
 
 DATA = "usr/share"
+UNITS = "usr/lib/systemd/system"
+_UNIT_TEMPLATES = "systemd/system/"
 MANIFEST = "usr/share/openvpn3/manifest.json"
 STATE = "var/lib/openvpn3"
 CONFIGS = "configs"
@@ -119,10 +121,11 @@ class Installation:
         return python_module()
 
     def files(self) -> dict[str, str]:
-        """Content by path below the root."""
-        return {
-            f"{DATA}/{path.removesuffix('.in')}": render(text, self.account, f"/{STATE}") for path, text in templates()
-        }
+        """Content by path below the root. Units only for a package, or where there is systemd."""
+        wanted = {_place(path): render(text, self.account, f"/{STATE}") for path, text in templates()}
+        if self.live and not (self.root / UNITS).is_dir():
+            wanted = {path: text for path, text in wanted.items() if not path.startswith(UNITS)}
+        return wanted
 
     # -- install -----------------------------------------------------------------------------------
     def install_steps(self) -> Iterator[Step]:
@@ -216,6 +219,12 @@ class Installation:
             return Manifest(**json.loads(text)) if text else Manifest()
         except (ValueError, TypeError):
             raise CommandError(f"{self.manifest} is damaged") from None
+
+
+def _place(template: str) -> str:
+    """Below the root, of a data file."""
+    path = template.removesuffix(".in")
+    return f"{UNITS}/{path.removeprefix(_UNIT_TEMPLATES)}" if path.startswith(_UNIT_TEMPLATES) else f"{DATA}/{path}"
 
 
 def _content(path: Path) -> str | None:

@@ -16,6 +16,7 @@ from ovpn3.constants import BACKENDS_NAME, CONFIG_NAME, LOG_NAME, NETCFG_NAME, S
 
 ACTIVATION = "usr/share/dbus-1/system-services"
 POLICY = "usr/share/dbus-1/system.d"
+UNIT = "usr/lib/systemd/system/openvpn3-session@.service"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root installs")
 
@@ -42,6 +43,7 @@ def test_files(tmp_path: Path) -> None:
         assert str(BIN) in text
     assert "User=vpn" in (tmp_path / ACTIVATION / f"{LOG_NAME}.service").read_text()
     assert f"/{STATE}/configs" in (tmp_path / ACTIVATION / f"{CONFIG_NAME}.service").read_text()
+    assert f"ExecStart={BIN}/openvpn3-systemd --start %i\n" in (tmp_path / UNIT).read_text()
     assert 'user="vpn"' in (tmp_path / POLICY / f"{NETCFG_NAME}.conf").read_text()
     assert not [
         path for path, (_, text) in tree(tmp_path).items() if re.search("@[A-Z]+@", text) or path.endswith(".in")

@@ -1,6 +1,8 @@
 """`install`: put the services of this environment into the system."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 from ovpn3.cli.command import Command, CommandError, Option, Options
@@ -10,6 +12,8 @@ from ovpn3.cli.selection import system_bus
 from ovpn3.constants import SERVICE_ACCOUNT
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH
 from ovpn3.errors import NetworkError
+
+BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 
 ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /")
 DRY_RUN = Option("dry-run", help="Only say what would be done")
@@ -29,6 +33,7 @@ async def run(options: Options) -> int:
         print("Everything is installed already.")
     elif installation.live and not dry:
         await reload_bus()
+        systemctl("daemon-reload")
     return 0
 
 
@@ -55,6 +60,13 @@ async def reload_bus() -> None:
         print("No system bus is running; it will read the new files when it starts.")
     else:
         print("The system bus has read the new files.")
+
+
+def systemctl(*arguments: str) -> None:
+    """Tell systemd, if it runs this machine."""
+    program = shutil.which("systemctl")
+    if program and BOOTED.is_dir():
+        subprocess.run([program, *arguments], check=False)
 
 
 USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}")

@@ -46,7 +46,7 @@ async def run(options: Options) -> int:
 
 async def _start(profile: Configuration, options: Options, answering: Answers, timeout_s: float | None) -> None:
     """A session of the profile, connected as the options say; there is none if that fails or is interrupted."""
-    session = await _new_session(profile)
+    session = await new_session(profile)
     print(f"Session path: {session.path}")
     try:
         if options.has("dco"):
@@ -74,13 +74,18 @@ async def _profile(bus: Bus, options: Options) -> Configuration:
     else:
         raise CommandError(f"there is no profile and no file of the name {name!r}")
     print("Using a pre-loaded profile")
+    await check_usable(profile)
+    if options.has("persist-tun"):
+        await profile.set_override("persist-tun", True)
+    return profile
+
+
+async def check_usable(profile: Configuration) -> None:
+    """CommandError unless a session can be made of it."""
     try:
         await profile.validate()
     except RemoteError as e:
         raise CommandError(f"the profile can't be used: {one_line(e)}") from None
-    if options.has("persist-tun"):
-        await profile.set_override("persist-tun", True)
-    return profile
 
 
 async def _from_file(bus: Bus, file: str, source: Source, persist_tun: bool) -> Configuration:
@@ -91,7 +96,8 @@ async def _from_file(bus: Bus, file: str, source: Source, persist_tun: bool) -> 
     return profile
 
 
-async def _new_session(profile: Configuration) -> Session:
+async def new_session(profile: Configuration) -> Session:
+    """A session of the profile, not yet connecting; interrupted, there is none."""
     starting = asyncio.create_task(SessionManager(profile.bus).new_tunnel(profile.path))
     try:
         return await asyncio.shield(starting)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from ovpn3.cli.command import Command, Option, Options
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.verbs.install import check_root
+from ovpn3.cli.verbs.install import check_root, systemctl
 from ovpn3.constants import BACKENDS_NAME, CLIENT_NAME_PREFIX, CONFIG_NAME, LOG_NAME, NETCFG_NAME, SESSIONS_NAME
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
 from ovpn3.errors import NetworkError, RemoteError
@@ -20,14 +20,20 @@ SERVICES = Option("services", help="Only the services: tunnels go on, and have n
 
 async def run(options: Options) -> int:
     check_root()
-    with suppress(NetworkError):  # no bus, no services
-        async with system_bus() as bus:
-            await stop_services(bus, with_clients=not options.has("services"))
+    await stop(with_clients=not options.has("services"))
     return 0
 
 
-async def stop_services(bus: Bus, *, with_clients: bool) -> None:
+async def stop(*, with_clients: bool) -> None:
     """Have every service end, first the clients if they are to, and wait for it."""
+    if with_clients:
+        systemctl("stop", "openvpn3-*.service")
+    with suppress(NetworkError):  # no bus, no services
+        async with system_bus() as bus:
+            await _stop_services(bus, with_clients)
+
+
+async def _stop_services(bus: Bus, with_clients: bool) -> None:
     names: list[str] = (await bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "ListNames"))[0]
     clients = [name for name in names if name.startswith(CLIENT_NAME_PREFIX)] if with_clients else []
     # A service that is asked to end tidies up. One that is killed leaves all as it is, for its successor to take over.
@@ -36,10 +42,10 @@ async def stop_services(bus: Bus, *, with_clients: bool) -> None:
         print(f"stop {name}", flush=True)
         with suppress(RemoteError, ProcessLookupError, TimeoutError):  # gone already, or not to be had
             body = await bus.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "GetConnectionUnixProcessID", "s", name)
-            await _stop(body[0], how)
+            await _terminate(body[0], how)
 
 
-async def _stop(pid: int, how: signal.Signals) -> None:
+async def _terminate(pid: int, how: signal.Signals) -> None:
     loop = asyncio.get_running_loop()
     handle = os.pidfd_open(pid)
     gone = asyncio.Event()

@@ -1,15 +1,12 @@
 """`uninstall`: undo `install`, and nothing else."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from ovpn3.cli.command import Command, Options
 from ovpn3.cli.install import Installation
-from ovpn3.cli.selection import system_bus
 from ovpn3.cli.verbs.install import DRY_RUN, ROOT, check_root, perform, reload_bus
-from ovpn3.cli.verbs.stop import stop_services
+from ovpn3.cli.verbs.stop import stop
 from ovpn3.constants import SERVICE_ACCOUNT
-from ovpn3.errors import NetworkError
 
 
 async def run(options: Options) -> int:
@@ -18,12 +15,11 @@ async def run(options: Options) -> int:
     steps = list(installation.uninstall_steps())
     dry = options.has("dry-run")
     if installation.live and not dry:
-        with suppress(NetworkError):  # no bus, no services
-            async with system_bus() as bus:
-                await stop_services(bus, with_clients=True)
+        await stop(with_clients=True)
     perform(steps, dry)
     if installation.live and not dry:
         await reload_bus()
+        systemctl("daemon-reload")
     return 0
 
 

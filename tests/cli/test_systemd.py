@@ -1,0 +1,51 @@
+"""What is told to systemd, and how the names of units are read."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from ovpn3.cli.notify import Notifier
+from ovpn3.cli.systemd import _spellings
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_notify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+    name = f"{tmp_path}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}" if abstract else name)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if abstract else name)
+        Notifier()(READY=1, STATUS="up")
+        assert systemd.recv(100) == b"READY=1\nSTATUS=up"
+
+
+def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("", f"{tmp_path}/none"):
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        Notifier()(READY=1)
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "seconds"),
+    [("3000000", None, 3.0), ("3000000", os.getpid(), 3.0), ("3000000", 1, 0.0), ("x", None, 0.0), ("", None, 0.0)],
+)
+def test_watchdog(monkeypatch: pytest.MonkeyPatch, usec: str, pid: int | None, seconds: float) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", usec)
+    if pid:
+        monkeypatch.setenv("WATCHDOG_PID", str(pid))
+    assert Notifier().watchdog_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings"),
+    [
+        ("office", ["office"]),
+        ("a-b", ["a-b", "a/b"]),
+        (r"etc-vpn\x2d1.ovpn", [r"etc-vpn\x2d1.ovpn", "etc/vpn-1.ovpn"]),
+        (r"caf\xc3\xa9\x20x", [r"caf\xc3\xa9\x20x", "café x"]),
+        (r"\xff", [r"\xff", "\ufffd"]),
+    ],
+)
+def test_names(name: str, spellings: list[str]) -> None:
+    assert _spellings(name) == spellings

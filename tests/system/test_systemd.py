@@ -1,0 +1,188 @@
+"""Our units under a real systemd: ready at connected, logged in without a person, ended and started again in order."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.booted import PACKAGES, SYSTEMD, BootedMachine, drop_in
+from tests.support.bus import BIN
+from tests.support.netns import NamespacePair
+from tests.support.server import OpenVpnServer, password_script
+from tests.support.totp import ADDRESS, SECRET, totp_script
+
+pytestmark = [pytest.mark.system, pytest.mark.interop]
+StartServer = Callable[..., OpenVpnServer]
+
+PAGE = Path(__file__).parents[2] / "docs/unattended.md"
+HOME = "/run/home"
+UNIT = "openvpn3-session@office.service"
+CONNECTED = "Connection, Client connected"
+QUICKLY = "RestartSec=100ms"
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Where it isn't installed."""
+    if SYSTEMD.exists():
+        return None
+    folder = tmp_path_factory.mktemp("systemd")
+    done = subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs systemd: {done.stderr.strip().splitlines()[-1]}")
+    for package in folder.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
+    subprocess.run(["cp", "-a", *(folder / "root").glob("[bl]*"), folder / "root/usr"], check=True)
+    return folder / "root/usr"
+
+
+@pytest.fixture
+def machine(pair: NamespacePair, packages: Path | None) -> Iterator[BootedMachine]:
+    with BootedMachine(pair.client, packages) as machine:
+        yield machine
+        print(machine.run(["journalctl", "--no-pager"], check=False).stdout)
+        print(machine.console())
+
+
+def bring_in(machine: BootedMachine, profile: str, settings: str = "") -> None:
+    """The profile `office`, and a drop-in for its unit."""
+    machine.write("/etc/office.ovpn", profile)
+    machine.run(["openvpn3", "config-import", "--config", "/etc/office.ovpn", "--name", "office", "--persistent"])
+    machine.write(f"/etc/systemd/system/{UNIT}.d/test.conf", drop_in(settings), "644")
+    machine.systemctl("daemon-reload")
+
+
+@contextmanager
+def following(machine: BootedMachine, unit: str = UNIT) -> Iterator[Callable[[str], None]]:
+    """A function that waits for a line of the unit's journal, after the last one that was waited for."""
+    with machine.journal(unit) as journal:
+        assert journal.stdout
+        lines = journal.stdout
+
+        def wait_for(text: str) -> None:
+            assert any(text in line for line in lines), f"the journal ended without {text!r}"
+
+        try:
+            yield wait_for
+        finally:
+            journal.kill()
+
+
+def sessions(machine: BootedMachine) -> int:
+    return machine.run(["openvpn3", "sessions-list"]).stdout.count("Config name: office")
+
+
+def test_password_and_codes(machine: BootedMachine, pair: NamespacePair, start_server: StartServer) -> None:
+    """As docs/unattended.md has it. The server's token runs out: the tunnel comes back with another code."""
+    server = start_server(auth=totp_script(), reneg_sec=4, extra=["auth-gen-token 1", "hand-window 2"])
+    machine.write(f"{HOME}/office.ovpn", server.profile('static-challenge "Code" 0'))
+    machine.write(f"/etc/systemd/system/{UNIT}.d/test.conf", drop_in(""), "644")
+    make_files, start, run, enable, control = re.findall(
+        r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    before = pair.client.state()
+    assert SECRET in make_files
+    machine.shell(make_files.replace(SECRET, f"'{ADDRESS}'"), HOME)  # of codes that change while a test can wait for it
+    machine.shell(start, HOME)
+    with machine.popen(["sh", "-c", f"cd {HOME}; exec {run}"]) as process:
+        assert process.stdout
+        assert any(CONNECTED in line for line in process.stdout)
+        machine.run(["pkill", "--full", "openvpn3 run"])
+        assert process.wait(20) == 0
+    with following(machine) as wait_for:
+        machine.shell(enable, HOME)
+        state, text = machine.show(UNIT, "ActiveState", "StatusText")
+        assert (state, text.startswith(CONNECTED)) == ("active", True)
+        for _ in range(2):
+            wait_for(CONNECTED)
+        assert CONNECTED in machine.shell(control, HOME)
+        wait_for(CONNECTED)
+    assert machine.show(UNIT, "ActiveState", "Result") == ("inactive", "success")
+    assert (sessions(machine), pair.client.state()) == (0, before)
+    codes = [line.split()[-1] for line in (server.directory / "logins").read_text().splitlines()]
+    journal = machine.run(["journalctl", "--all"]).stdout
+    assert len(set(codes)) == len(codes) >= 4
+    assert not [secret for secret in ("right", SECRET, *codes) if secret in journal]
+
+
+def test_a_person_answers(machine: BootedMachine, start_server: StartServer) -> None:
+    """By any agent of systemd's; this is how its own for the console is built."""
+    server = start_server(auth=password_script("ann", "right"))
+    bring_in(machine, server.profile(), "SetCredential=username:ann")
+    agent = r"""
+    for question in /run/systemd/ask-password/ask.*; do
+        cp "$question" /run/question
+        printf right | /usr/lib/systemd/systemd-reply-password 1 "$(sed -n s/^Socket=//p "$question")"
+    done
+    """
+    machine.write("/run/agent", agent)
+    machine.write("/etc/systemd/system/agent.path", "[Path]\nDirectoryNotEmpty=/run/systemd/ask-password\n", "644")
+    machine.write("/etc/systemd/system/agent.service", "[Service]\nExecStart=/bin/sh /run/agent\n", "644")
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "agent.path")
+    machine.systemctl("start", UNIT)
+    assert machine.show(UNIT, "ActiveState") == ("active",)
+    question = machine.run(["cat", "/run/question"]).stdout
+    assert "Message=Auth Password:" in question
+    assert "Echo=0" in question
+    machine.run(["openvpn3-admin", "uninstall"])
+    assert machine.show(UNIT, "LoadState", "ActiveState", "Result") == ("not-found", "inactive", "success")
+
+
+def test_what_trying_again_does_not_help(machine: BootedMachine, start_server: StartServer) -> None:
+    server = start_server(auth=password_script("ann", "right"))
+    bring_in(machine, server.profile(), f"{QUICKLY}\nSetCredential=username:ann\nSetCredential=password:wrong")
+    machine.write("/etc/systemd/system/openvpn3-session@.service.d/test.conf", drop_in(QUICKLY), "644")
+    machine.systemctl("daemon-reload")
+    for unit, code in ((UNIT, "77"), (UNIT.replace("office", "none"), "78")):
+        assert "failed" in machine.systemctl("start", unit, check=False)
+        found = machine.show(unit, "ActiveState", "Result", "ExecMainStatus", "NRestarts")
+        assert found == ("failed", "exit-code", code, "0")
+    [text, number] = machine.show(UNIT, "StatusText", "StatusErrno")
+    assert (text, number) == ("Connection, Client authentication failed", "13")
+    assert sessions(machine) == 0
+
+
+def test_started_again(machine: BootedMachine, start_server: StartServer) -> None:
+    """Its main process is killed; the client hangs, which only the watchdog can see; but not what a user ends."""
+    bring_in(machine, start_server().profile(), f"{QUICKLY}\nWatchdogSec=3")
+    client = ["pkill", "--exact", "openvpn3-client", "--signal"]
+    with following(machine) as wait_for:
+        machine.systemctl("start", UNIT)
+        wait_for(CONNECTED)
+        machine.systemctl("kill", "--kill-who=main", "--signal=KILL", UNIT)
+        wait_for(CONNECTED)
+        assert sessions(machine) == 1
+        machine.run([*client, "STOP"])
+        wait_for("does not answer")
+        wait_for("Watchdog timeout")
+        machine.run([*client, "CONT"])
+        wait_for(CONNECTED)
+        assert sessions(machine) == 1
+        assert machine.show(UNIT, "NRestarts") == ("2",)
+        machine.run(["openvpn3", "session-manage", "--config", "office", "--disconnect"])
+        wait_for("Deactivated successfully")
+    assert machine.show(UNIT, "ActiveState", "Result") == ("inactive", "success")
+
+
+def test_by_hand(machine: BootedMachine, start_server: StartServer) -> None:
+    """Without systemd's environment; and systemd has nothing to say about the units."""
+    bring_in(machine, start_server(auth=password_script("ann", "right")).profile())
+    verified = machine.run(["systemd-analyze", "verify", "--man=no", UNIT])
+    assert (verified.stdout, verified.stderr) == ("", "")
+    done = machine.run(["env", f"PATH={BIN}", "openvpn3-systemd", "--start", "office"], check=False)
+    assert done.returncode == 77
+    assert "the session asks for username (Auth User name), and none is stored" in done.stderr
+    for arguments, code, text in (
+        ([], 1, "what is to be done?"),
+        (["--start"], 1, "what is to be done?"),
+        (["--start", "--stop", "office"], 78, "exclude each other"),
+        (["--restart", "office"], 78, "no sessions of the profile 'office'"),
+        (["--nonsense"], 78, "not recognized"),
+        (["--stop", "office"], 0, ""),
+    ):
+        done = machine.run(["openvpn3-systemd", *arguments], check=False)
+        assert (done.returncode, text in done.stderr) == (code, True)
