@@ -25,7 +25,7 @@ SECONDS ?= 60
 # Tests at a time: most of them wait for servers and timers.
 AT_ONCE ?= 3
 
-.PHONY: help demo test test-all check docs fuzz fuzz-control bench bench-quick run install clean packages build-packages profile-named root
+.PHONY: help demo test test-all check docs fuzz fuzz-control bench bench-quick run install deb clean packages build-packages profile-named root
 
 help:
 	@echo "make demo               two machines, a real server, a user's session, data, figures"
@@ -37,6 +37,7 @@ help:
 	@echo "make fuzz-control       profiles and the control channel under coverage-guided fuzzing, for SECONDS each"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
 	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
+	@echo "make deb                build/ovpn3_*.deb, a package of the same for Debian or Ubuntu (root)"
 	@echo "make install            into PREFIX=$(PREFIX), and the services into the system (root)"
 
 demo: root $(VENV)/.built
@@ -102,6 +103,9 @@ install: root build-packages
 	$(PREFIX)/bin/pip install --quiet --upgrade pip
 	$(PREFIX)/bin/pip install --quiet --upgrade .
 	$(PREFIX)/bin/openvpn3-admin install
+
+deb: root build-packages
+	unshare --mount debian/build
 
 clean:
 	rm -rf $(VENV) build dist bench/out *.egg-info ovpn3/_fast/*.c ovpn3/_fast/*.so

@@ -8,6 +8,7 @@ ADMIN = Program(
         "version": "Show the version",
         "install": "Install the services of this environment into the system",
         "uninstall": "Undo install",
+        "stop": "End every tunnel and service, as before a removal",
         "log-service": "Show and change how the log service logs",
         "netcfg-service": "Show and change the network service's settings",
         "sessionmgr-service": "List the sessions of all users",

@@ -146,6 +146,28 @@ async def test_the_forking_process_ends_with_the_starter(machine: Machine, start
         machine.disconnect()
 
 
+async def test_services_are_stopped_for_an_upgrade(machine: Machine, start_server: StartServer) -> None:
+    """Tunnels go on; stopped for a removal, nothing goes on."""
+    server = start_server(push=["redirect-gateway def1"])
+    before = machine.pair.client.state()
+    async with bus_of(machine) as bus:
+        life = await new_session(bus, server.profile())
+        await life.connect()
+        up, services = machine.pair.client.state(), {name: machine.service(name) for name in SERVICES}
+        machine.sandbox.run(["openvpn3-admin", "stop", "--services"])
+        ping(machine, server)
+        assert await bus.bring_back(NETCFG_NAME, 10)
+        assert machine.pair.client.state() == up
+        assert (await life.session.status())[:2] == CONNECTED
+        assert all(not Path(f"/proc/{pid}").exists() for pid in services.values())
+        client_ended = ended(*machine.clients())
+        stopped = machine.sandbox.run(["openvpn3-admin", "stop"]).stdout.splitlines()
+        assert {f"stop {name}" for name in (NETCFG_NAME, SESSIONS_NAME)} < set(stopped)
+        assert stopped[0].startswith("stop net.openvpn.v3.backends.be")
+        await asyncio.wait_for(client_ended, 5)
+    nothing_is_left(machine, before)
+
+
 async def killed_and_back(bus: Bus, machine: Machine, service: str) -> None:
     """Kill a service, and wait until somebody who needs it has had it started again, or we have."""
     name = SERVICES[service]
