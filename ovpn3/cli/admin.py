@@ -13,6 +13,8 @@ ADMIN = Program(
         "netcfg-service": "Show and change the network service's settings",
         "sessionmgr-service": "List the sessions of all users",
         "journal": "Show what the services wrote to the systemd journal",
+        "doctor": "Check what on this machine stands in the way of tunnels",
+        "metrics": "Show what Prometheus collects, or serve it",
         "init-config": "Make the state directory and the services' settings",
         "shell-completion": "Answer questions of the shell's completion",
     },

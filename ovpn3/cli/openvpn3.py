@@ -19,6 +19,7 @@ OPENVPN3 = Program(
         "session-stats": "Show the counters of a session",
         "sessions-list": "List sessions",
         "log": "Follow the log of a session",
+        "top": "Watch sessions with their rates, and manage them",
         "events": "Follow what happens to all sessions, and why",
         "run": "Run a profile in the foreground, without installed services (root)",
         "shell-completion": "Answer questions of the shell's completion",

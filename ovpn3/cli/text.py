@@ -9,6 +9,28 @@ from collections.abc import Mapping, Sequence
 from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, MAJOR_TEXT, MINOR_TEXT, StatusMajor, StatusMinor
 
 TIME_WIDTH = 19
+_STATE_OF: dict[int, str] = {
+    StatusMinor.CONN_CONNECTED: "connected",
+    StatusMinor.CONN_INIT: "connecting",
+    StatusMinor.CONN_CONNECTING: "connecting",
+    StatusMinor.CONN_RESUMING: "connecting",
+    StatusMinor.CONN_RECONNECTING: "reconnecting",
+    StatusMinor.CONN_PAUSING: "paused",
+    StatusMinor.CONN_PAUSED: "paused",
+    StatusMinor.CFG_REQUIRE_USER: "waiting",
+    StatusMinor.SESS_AUTH_URL: "waiting",
+    StatusMinor.CFG_OK: "ready",
+    StatusMinor.CONN_DISCONNECTING: "ending",
+    StatusMinor.CONN_DISCONNECTED: "ending",
+    StatusMinor.CONN_DONE: "ending",
+    StatusMinor.CFG_ERROR: "failed",
+    StatusMinor.CFG_INLINE_MISSING: "failed",
+    StatusMinor.CONN_FAILED: "failed",
+    StatusMinor.CONN_AUTH_FAILED: "failed",
+    StatusMinor.PROC_STOPPED: "failed",
+    StatusMinor.PROC_KILLED: "failed",
+}
+STATES = (*dict.fromkeys(_STATE_OF.values()), "new")
 _COLOURS = ("", "34", "34", "36", "32", "33", "31", "1;31", "1;37;41")  # ANSI, by log category
 
 
@@ -55,6 +77,11 @@ def status_text(status: tuple[int, int, str]) -> str:
         return f"Web authentication required: {one_line(message)}"
     text = f"{_nth(MAJOR_TEXT, major)}, {_nth(MINOR_TEXT, minor)}"
     return f"{text}: {one_line(message)}" if message else text
+
+
+def state_word(status: tuple[int, int, str]) -> str:
+    """One of STATES, which say of a status what matters in a table. Waiting is for the user."""
+    return _STATE_OF.get(status[1], "new")
 
 
 def log_text(group: int, category: int, message: str, colour: bool = False) -> str:

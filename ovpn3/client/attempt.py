@@ -119,6 +119,9 @@ class Attempt:
         self._room: Callable[[int], int] = lambda packet_bytes: packet_bytes  # for payload in a data packet
         self._heard = self._has_peer_id = False  # anything from the server
         self.up = False
+        self._started = self._loop.time()
+        self.renegotiations = 0
+        self.measured: dict[str, int] = {}  # by name, as the statistics have it
 
     async def run(self) -> End:
         """Connect and stay so; why it ended. The tun device isn't ours and stays."""
@@ -247,9 +250,13 @@ class Attempt:
                 self._on_pushed(action)
             case act.Established():
                 self._owner.log(LogCategory.INFO, f"control channel: {action.tls}")
+                self._shaken_hands()
+                self.measured["HANDSHAKE_US"] = round((self._loop.time() - self._started) * 1e6)
                 self._tun_task = self._loop.create_task(self._bring_up())
             case act.Renegotiated():
                 self._owner.log(LogCategory.VERB1, f"new keys, number {action.key_id}: {action.tls}")
+                self._shaken_hands()
+                self.renegotiations += 1
             case act.ServerInfo():
                 self._owner.log(LogCategory.INFO, f"the server says: {action.text}")
             case act.AuthPending():
@@ -266,6 +273,11 @@ class Attempt:
                 self._closed.set()
             case _:
                 self._finish(action)
+
+    def _shaken_hands(self) -> None:
+        self.measured["LAST_HANDSHAKE"] = int(time.time())
+        if (round_trip := self._session.round_trip) is not None:
+            self.measured["ROUND_TRIP_US"] = round(round_trip * 1e6)
 
     def _on_pushed(self, pushed: act.Pushed) -> None:
         self._pushed = pushed
@@ -317,6 +329,8 @@ class Attempt:
         except Ovpn3Error as e:  # what an update has spoilt, a new session may mend
             self._finish(Lost(str(e)) if self.up else Unusable(str(e)))
             return
+        if not self.up:
+            self.measured["CONNECTED_SINCE"] = int(time.time())
         self.up = True
         self._owner.log(LogCategory.VERB1, self._summary(tun))
         self._owner.connected()

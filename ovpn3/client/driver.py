@@ -156,13 +156,15 @@ class Driver:
             self._attempt.answer(text)
 
     def statistics(self) -> dict[str, int]:
-        """Counters of the whole life of the tunnel, and offloads in use now; those that are zero are left out."""
+        """Counters of the whole life of the tunnel; of now, offloads in use and what was measured. No zeros."""
         total = Counter(self._counters)
         if not self._attempt:
             return dict(total)
         counters = self._attempt.pump.stats()
         total.update(as_statistics(counters))
-        return dict(total) | offloads_in_use(counters)
+        if self._attempt.renegotiations:
+            total["N_RENEGOTIATE"] += self._attempt.renegotiations
+        return dict(total) | offloads_in_use(counters) | self._attempt.measured
 
     def _want(self, wish: Wish) -> None:
         if self._wish is not wish:
@@ -332,6 +334,8 @@ class Driver:
     async def _leave(self, attempt: Attempt) -> None:
         await attempt.leave()
         self._counters.update(as_statistics(attempt.pump.stats()))
+        if attempt.renegotiations:
+            self._counters["N_RENEGOTIATE"] += attempt.renegotiations
         self._attempt, self.endpoint = None, None
         attempt.stop()
         if self.device.orphaned or not self._profile.persist_tun:

@@ -43,6 +43,10 @@ OFFLOADS_IN_USE = {
     "OFFLOAD_IPSEC_MB": "ipsec_mb_active",
 }
 
+# Ours, of the connection that is up: Unix times of its start and of its last handshake; microseconds from the first
+# packet to the server's options, and for a control packet to be acknowledged in the last handshake.
+MEASURED = ("CONNECTED_SINCE", "LAST_HANDSHAKE", "HANDSHAKE_US", "ROUND_TRIP_US")
+
 
 def as_statistics(counters: Mapping[str, int]) -> dict[str, int]:
     """The counters of `Pump.stats()` that are not zero, as the D-Bus property names them."""

@@ -69,6 +69,11 @@ class Generation:
         """The server acknowledged all we sent."""
         return self._reliable.settled
 
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds the server's acknowledgements took so far; None before the first."""
+        return self._reliable.round_trip
+
     def receive(self, packet: ControlPacket, now: float) -> None:
         """Take a packet of this generation; SessionEnd or PeerError if what it completes is refused."""
         self._reliable.acknowledged(packet.acks, now)

@@ -60,6 +60,11 @@ class Reliable:
         return not self._waiting and not self._sent
 
     @property
+    def round_trip(self) -> float | None:
+        """Seconds an acknowledgement takes, smoothed; None before the first."""
+        return self._round_trip[0] if self._round_trip else None
+
+    @property
     def must_ack(self) -> bool:
         return bool(self._fresh_acks)
 

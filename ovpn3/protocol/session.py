@@ -100,6 +100,11 @@ class Session:
     def state(self) -> State:
         return self._state
 
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds a control packet's acknowledgement takes in the newest handshake; None before the first."""
+        return self._ring.newest.round_trip
+
     def start(self, now: float) -> None:
         """Send the first packet."""
         self._step(Event.START)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ovpn3.cli.command import Command, Options
 from ovpn3.cli.install import Installation
-from ovpn3.cli.verbs.install import DRY_RUN, ROOT, check_root, perform, reload_bus
+from ovpn3.cli.verbs.install import DRY_RUN, ROOT, check_root, perform, reload_bus, systemctl
 from ovpn3.cli.verbs.stop import stop
 from ovpn3.constants import SERVICE_ACCOUNT
 
