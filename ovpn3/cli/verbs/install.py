@@ -11,7 +11,7 @@ from ovpn3.constants import SERVICE_ACCOUNT
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH
 from ovpn3.errors import NetworkError
 
-ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /")
+ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /", values="folders")
 DRY_RUN = Option("dry-run", help="Only say what would be done")
 
 
@@ -57,5 +57,5 @@ async def reload_bus() -> None:
         print("The system bus has read the new files.")
 
 
-USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}")
+USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}", values="users")
 COMMAND = Command(run, (ROOT, USER, DRY_RUN))
