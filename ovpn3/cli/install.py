@@ -118,7 +118,10 @@ class Installation:
 
     def files(self) -> dict[str, str]:
         """Content by path below the root."""
-        return {
+        from ovpn3.cli.manual import pages  # loads every command, and other commands load this module
+
+        manual = {f"{DATA}/man/man{name[-1]}/{name}": text for name, text in pages().items()}
+        return manual | {
             f"{DATA}/{path.removesuffix('.in')}": render(text, self.account, f"/{STATE}") for path, text in templates()
         }
 

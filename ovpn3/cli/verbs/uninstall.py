@@ -67,4 +67,8 @@ async def _stop(pid: int) -> None:
         os.close(handle)
 
 
-COMMAND = Command(run, (ROOT, DRY_RUN))
+ABOUT = """\
+Stops the services, removes what `install` has put there and nothing else. Persistent profiles stay, and with them the
+account that owns them.
+"""
+COMMAND = Command(run, (ROOT, DRY_RUN), about=ABOUT)
