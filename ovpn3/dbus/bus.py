@@ -10,7 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from dbus_fast import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply
@@ -156,7 +156,7 @@ class Subscription:
 
 
 class Bus:
-    """A connection to a message bus. Make one with `await Bus.connect()`."""
+    """A connection to a message bus: `bus = await Bus.connect()`, or `async with await Bus.connect() as bus`."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
@@ -181,11 +181,19 @@ class Bus:
             raise NetworkError(f"the system message bus refuses us: {e}") from e
         return cls(connection)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+        await self.lost()
+
     @property
     def unique_name(self) -> str:
         return self._connection.unique_name or ""
 
     def close(self) -> None:
+        """End the connection."""
         self._connection.disconnect()
 
     async def lost(self) -> None:
