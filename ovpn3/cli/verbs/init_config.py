@@ -21,7 +21,7 @@ from ovpn3.settingsfile import Settings
 OPTIONS = (
     Option("write-configs", help="Write the settings; without it they are only shown"),
     Option("force", help="Change files that exist already"),
-    Option("state-dir", "", "DIR", f"State directory; default /{STATE}", last=True),
+    Option("state-dir", "", "DIR", f"State directory; default /{STATE}", last=True, values="folders"),
     Option("debug", help="Say how the settings were found"),
 )
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -99,4 +99,9 @@ def _relabel(state: Path) -> None:
         subprocess.run([restorecon, "-R", str(state)], check=False)
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Makes the state directory, and finds out how this machine logs and which name servers it asks: through systemd-journald
+or syslog, systemd-resolved or `/etc/resolv.conf`. The settings are shown; `--write-configs` writes them, over files
+that exist with `--force` only. Only root can do this.
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

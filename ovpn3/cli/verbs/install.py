@@ -15,7 +15,7 @@ from ovpn3.errors import NetworkError
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 
-ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /")
+ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /", values="folders")
 DRY_RUN = Option("dry-run", help="Only say what would be done")
 
 
@@ -69,5 +69,10 @@ def systemctl(*arguments: str) -> None:
         subprocess.run([program, *arguments], check=False)
 
 
-USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}")
-COMMAND = Command(run, (ROOT, USER, DRY_RUN))
+USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}", values="users")
+ABOUT = """\
+Makes the account of the services, their state directory, the files by which the system bus starts them and guards
+them, the completion of the shells, and these pages. It does what is still missing, and may be run again at any time.
+What it has put there is noted in `/usr/share/openvpn3/manifest.json`.
+"""
+COMMAND = Command(run, (ROOT, USER, DRY_RUN), about=ABOUT)

@@ -30,12 +30,12 @@ from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.source import usable_profile
 from ovpn3.cli.text import one_line, status_text
 from ovpn3.cli.verbs.log import event_text
-from ovpn3.cli.watch import Ended, Event, LogLine, watching
 from ovpn3.constants import OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, Ovpn3Error, RemoteError
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
+from ovpn3.proxies.watch import Ended, Event, LogLine, watching
 
 NOT_HEALTHY = 1  # exit code of --check
 CHECK_TIMEOUT_S = 10.0
@@ -45,7 +45,7 @@ OPTIONS = (
     Option("json", help="Events as JSON, one a line"),
     Option("check", help="Only say whether the tunnels of a run that goes on are connected; exit code 1 if not"),
     Option("log-level", "", "LEVEL", "Have the session log as much as this, 1 to 6", values=tuple("123456")),
-    Option("user", "", "ACCOUNT", f"Account to run the services as; default {SERVICE_ACCOUNT}"),
+    Option("user", "", "ACCOUNT", f"Account to run the services as; default {SERVICE_ACCOUNT}", values="users"),
 )
 
 
@@ -241,4 +241,4 @@ def _show_json(profile: str, event: Event) -> None:
     print(json.dumps({"time": round(time.time(), 3), "profile": profile, **content}), flush=True)
 
 
-COMMAND = Command(run, OPTIONS, argument="PROFILE...")
+COMMAND = Command(run, OPTIONS, "PROFILE...", "config-names profile-files")

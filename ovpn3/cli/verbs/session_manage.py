@@ -1,11 +1,10 @@
 """`session-manage`: pause, resume, restart or end a session."""
 
 from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
-from ovpn3.cli.connect import bring_up, interruptible, timeout
+from ovpn3.cli.connect import bring_up, interruptible, report, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import SESSION_OPTIONS, chosen_session, system_bus
 from ovpn3.cli.text import one_line, statistics_text
-from ovpn3.cli.verbs.session_start import report
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager
@@ -94,4 +93,15 @@ async def _clean_up(bus: Bus) -> int:
     return 0
 
 
-COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS))
+ABOUT = """\
+Does one thing with a session. `--resume` and `--restart` return at once, unless `--timeout` says how long to wait for
+the connection; then what the server wants to know is asked for too. `--disconnect` ends the session and shows its
+counters.
+
+`--log-level` alone shows how much the session logs, `--log-level=5` sets it. `--cleanup` ends those sessions of the
+user that have no status or don't answer.
+
+    openvpn3 session-manage --config office --disconnect
+    openvpn3 session-manage --interface tun0 --restart --timeout 30
+"""
+COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS), about=ABOUT)
