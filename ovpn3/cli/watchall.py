@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from dbus_fast import Message
-
 from ovpn3.cli.selection import visible_sessions
 from ovpn3.constants import SessionEvent, StatusMinor
 from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.wire import Message
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, Status
 from ovpn3.proxies.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
@@ -53,8 +52,8 @@ class Happening:
 class Causes:
     """The causes of one session's statuses, asked for in their order."""
 
-    def __init__(self) -> None:
-        self._last = ""
+    def __init__(self, last: str = "") -> None:
+        self._last = last
 
     def of(self, event: Status | Ended) -> str:
         """What gives no cause has that of the status before."""
@@ -95,23 +94,26 @@ class WatchAll:
 
     def _on_manager(self, m: Message) -> None:
         if m.signature == "oqu" and m.body[1] == SessionEvent.SESS_CREATED:
-            self._follow(Session(self._bus, m.body[0]))
+            self._follow(Session(self._bus, m.body[0]), new=True)
 
-    def _follow(self, session: Session) -> None:
+    def _follow(self, session: Session, *, new: bool = False) -> None:
         if session.path not in self._followed:
             self._followed.add(session.path)
-            self._spawn(self._to_its_end(session))
+            self._spawn(self._to_its_end(session, new))
 
-    async def _to_its_end(self, session: Session) -> None:
+    async def _to_its_end(self, session: Session, new: bool) -> None:
         with suppress(RemoteError):  # not for us, or gone already
             values = await session.get_all()
             if "config_name" in values:  # else in public use only: no more is to be seen
                 subject = Subject(session.path, values["config_name"], values["owner"], values["device_name"])
-                await self._tell(session, subject, Status(*values["status"]))
+                await self._tell(session, subject, Status(*values["status"]), new)
         self._followed.discard(session.path)
 
-    async def _tell(self, session: Session, subject: Subject, last: Status) -> None:
-        causes = Causes()
+    async def _tell(self, session: Session, subject: Subject, last: Status, new: bool) -> None:
+        # What is connected when we first look has been asked to, whether we have seen that or not.
+        causes = Causes(
+            _ORDERS[StatusMinor.CONN_CONNECTING] if new and last.minor == StatusMinor.CONN_CONNECTED else ""
+        )
         self._queue.put_nowait(Happening(subject, last, causes.of(last), first=True))
         async for event in _events(session):
             if event == last:

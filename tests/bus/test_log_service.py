@@ -29,10 +29,11 @@ from ovpn3.constants import (
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.log import Log as LogClient
+from ovpn3.proxies.log import tag_of
 from ovpn3_services.common.log import Log
 from ovpn3_services.log import senders, writers
 from ovpn3_services.log.event import MAX_CHARS
-from ovpn3_services.log.senders import BURST, MAX_INTERFACES, tag_of
+from ovpn3_services.log.senders import BURST, MAX_INTERFACES
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
 from tests.bus.running import ALICE, BOB, connected, policed_bus, running

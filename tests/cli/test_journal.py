@@ -16,8 +16,8 @@ ENTRIES = [
         "_PID": "77",
         "MESSAGE": "{tag:123} connected\nand more\x1b[31m",
         "O3_LOGTAG": "123",
-        "O3_LOG_GROUP": "7",
-        "O3_LOG_CATEGORY": "4",
+        "O3_LOG_GROUP": "Client",
+        "O3_LOG_CATEGORY": "INFO",
         "O3_SESSION_TOKEN": "abc",
         "O3_SENDER": ":1.5",
     },
@@ -60,7 +60,7 @@ async def test_json(called: Path, capsys: pytest.CaptureFixture[str]) -> None:
     event = first["LOG_EVENT"]
     assert (event["LOG_GROUP"], event["LOG_GROUP_STRING"], event["LOG_CATEGORY_STRING"]) == (7, "Client", "INFO")
     assert (event["SESSION_TOKEN"], event["LOG_MESSAGE"][0]) == ("abc", "connected")
-    assert second["LOG_EVENT"]["LOG_GROUP_STRING"] == ""
+    assert second["LOG_EVENT"]["LOG_GROUP_STRING"] == "[[UNDEFINED]]"
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,21 @@ def test_by_hand(machine: BootedMachine, start_server: StartServer) -> None:
     ):
         done = machine.run(["openvpn3-systemd", *arguments], check=False)
         assert (done.returncode, text in done.stderr) == (code, True)
+
+
+def test_metrics(machine: BootedMachine, start_server: StartServer) -> None:
+    """The unit may do all that it has to, and the port is this machine's own."""
+    unit = "openvpn3-metrics.service"
+    machine.write(f"/etc/systemd/system/{unit}.d/test.conf", drop_in(""), "644")
+    bring_in(machine, start_server().profile())
+    machine.systemctl("start", UNIT)
+    with following(machine, unit) as wait_for:
+        machine.systemctl("start", unit)
+        wait_for("Serving http://127.0.0.1:9176/metrics")
+        script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9176/metrics').read().decode())"
+        text = machine.run([BIN / "python", "-c", script]).stdout
+        assert re.search('^openvpn3_session_connected{.*config="office",owner="root"} 1$', text, re.MULTILINE)
+        assert re.search(r"^openvpn3_session_memory_bytes{.*} \d{7}", text, re.MULTILINE)
+        assert re.search(r'^openvpn3_service_memory_bytes{service="netcfg"} \d{7}', text, re.MULTILINE)
+    machine.systemctl("stop", unit)
+    assert machine.show(unit, "ActiveState", "Result") == ("inactive", "success")

@@ -86,7 +86,9 @@ async def sessions(bus: Bus) -> AsyncIterator[Finding]:
         if word in UNHAPPY:
             whose = f"{user_name(values['owner'])}'s {one_line(values['config_name'])}"
             yield warning(
-                "session", f"{whose}: {status_text(values['status'])}", "openvpn3 log --history, as its owner"
+                "session",
+                f"{whose}: {status_text(values['status'])}",
+                f"openvpn3 log --history --session-path {session.path}",
             )
     if not words.keys() & set(UNHAPPY):
         text = ", ".join(f"{count} {word}" for word, count in words.items())

@@ -1,4 +1,4 @@
-"""`log`: what a session says, live."""
+"""`log`: what a session says, live, and what it said before."""
 
 import asyncio
 import os
@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 
+from ovpn3.cli import history
 from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
 from ovpn3.cli.connect import Interrupted, interruptible
-from ovpn3.cli.selection import object_path, session_with_interface, system_bus
-from ovpn3.cli.text import log_text, one_line, status_text
+from ovpn3.cli.selection import object_path, session_with_interface, system_bus, visible_sessions
+from ovpn3.cli.text import TIME_WIDTH, log_text, one_line, status_text, user_name
 from ovpn3.constants import SessionEvent
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.wire import Message
@@ -22,6 +23,8 @@ OPTIONS = (
     Option("config", "c", "NAME", "Name of the profile; a session of it is waited for", values="all-names"),
     Option("interface", "I", "IFNAME", "Network interface of the session", values="interfaces"),
     Option("log-level", "", "LEVEL", "Have the session log as much as this, 1 to 6", values=tuple("0123456")),
+    Option("history", help="First what was logged before, of ended sessions too, from the journal or log file"),
+    Option("no-follow", help="With --history: end after that"),
 )
 
 
@@ -30,13 +33,39 @@ async def run(options: Options) -> int:
     if not chosen:
         raise CommandError("which session? Give --session-path, --config or --interface")
     level = options.log_level()
+    if options.has("no-follow") and not options.has("history"):
+        raise CommandError("--no-follow goes with --history")
     async with system_bus() as bus:
         try:
             with interruptible():
+                live = not options.has("history") or await _tell(bus, chosen, options.get(chosen))
+                if options.has("no-follow") or not live:
+                    return 0
                 await _follow(await _session(bus, chosen, options.get(chosen)), level)
         except Interrupted:
             return 0
     return 0
+
+
+async def _tell(bus: Bus, chosen: str, value: str) -> bool:
+    """Print what was logged of the session, or of all that had the profile; whether there is one now."""
+    found, uid = history.sessions(await history.logged(bus)), os.geteuid()
+    if chosen == "config":
+        found = [past for past in found if past.profile == value and uid in (0, past.owner)]
+        live = bool(await SessionManager(bus).by_config_name(value))
+    else:
+        path = (await _session(bus, chosen, value)).path
+        found = [past for past in found if past.path == path]
+        live = any(session.path == path for session in await visible_sessions(bus))
+    colour = wants_colour(os.environ)
+    for past in found:
+        print(f"Session {past.path} of {user_name(past.owner)}, profile {one_line(past.profile)}")
+        for line in past.lines:
+            print(f"{line.time or '-':<{TIME_WIDTH}} {log_text(line.group, line.category, line.text, colour)}")
+    if not found:
+        print(f"Nothing was logged of it{'' if uid == 0 else ', or nothing that you may read'}")
+    sys.stdout.flush()
+    return live
 
 
 async def _session(bus: Bus, chosen: str, value: str) -> Session:

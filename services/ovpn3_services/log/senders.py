@@ -5,7 +5,6 @@ We listen once to each interface, not once to each sender: a connection may have
 
 import asyncio
 import time
-from _blake2 import blake2b  # by way of hashlib it brings libcrypto along
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.dbus.peers import Peer
 from ovpn3.dbus.wire import Message, is_interface_name_valid
 from ovpn3.errors import Ovpn3Error, ServiceError
+from ovpn3.proxies.log import tag_of
 from ovpn3_services.common.log import clean
 from ovpn3_services.common.text import random_uuid
 from ovpn3_services.log.event import MAX_CHARS, Event, category, group
@@ -33,12 +33,6 @@ _SIGNALS = {("Log", "uus"), ("Log", "uuss"), ("StatusChange", "uus")}
 
 def refused(text: str) -> ServiceError:
     return ServiceError(DOMAIN_LOG, text)
-
-
-def tag_of(sender: str, interface: str) -> int:
-    """A stable 64-bit number for a sender's interface."""
-    digest = blake2b(f"[{sender}/{interface}]".encode(), digest_size=8)
-    return int.from_bytes(digest.digest(), "big")
 
 
 class Allowance:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from ovpn3.constants import (
+    BACKENDS_INTERFACE,
     CLIENT_NAME_PREFIX,
     DOMAIN_REQUEST,
     NETCFG_NAME,
@@ -29,6 +30,7 @@ from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import Configuration
+from ovpn3.proxies.log import SessionLine, tag_of
 from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import Log
 from ovpn3_services.common.text import random_uuid
@@ -212,7 +214,14 @@ class Registry:
             session.config_name = name
             session.entrust()
             undo.pop_all()
+        self._note_client(session)
         return session
+
+    def _note_client(self, session: SessionObject) -> None:
+        """Let the log tell whose lines a client's are."""
+        tag = tag_of(session.backend.service, BACKENDS_INTERFACE)
+        line = SessionLine(session.path, tag, session.access.owner, session.config_name)
+        self.log.info(line.text(), path=session.path)
 
     async def replace_client(self, session: SessionObject) -> bool:
         """Start another client for a session whose own has died, and have it connect. False if that didn't work."""
@@ -236,6 +245,7 @@ class Registry:
                 raise ConfigurationRefused("the session has been closed")
             self._by_client[client.name] = session
             session.managed_by(backend, client.pid)
+            self._note_client(session)
             try:
                 await backend.confirm(starting.token, starting.path, starting.config_path)
                 session.entrust()
