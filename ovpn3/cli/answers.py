@@ -31,8 +31,8 @@ VARIABLE = "OPENVPN3_"
 MAX_BYTES = 4096
 
 OPTIONS = (
-    Option("auth-user-pass", "", "FILE", "User name and password, a line each"),
-    Option("credentials", "", "DIR", f"A file for each of {', '.join(NAMES)}"),
+    Option("auth-user-pass", "", "FILE", "User name and password, a line each", values="files"),
+    Option("credentials", "", "DIR", f"A file for each of {', '.join(NAMES)}", values="folders"),
 )
 
 

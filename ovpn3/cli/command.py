@@ -41,7 +41,10 @@ class BadOption(Exception):
 
 @dataclass(frozen=True)
 class Option:
-    """`argument` names the value in the help; empty for a flag. `values` names a list for completion, or is one."""
+    """`argument` names the value in the help; empty for a flag.
+
+    `values` are for completion: a list, or names of lists with blanks between them, which `completion` knows.
+    """
 
     name: str
     short: str = ""
@@ -129,12 +132,13 @@ class Options:
 class Command:
     """`run` returns the exit code. `argument` is the name of a positional argument; empty: there is none.
 
-    Ending in `...` it may be given repeatedly.
+    Ending in `...` it may be given repeatedly. `values` are for its completion, as those of an option.
     """
 
     run: Callable[[Options], Coroutine[None, None, int]]
     options: tuple[Option, ...] = ()
     argument: str = ""
+    values: str | tuple[str, ...] = ()
 
     def parse(self, argv: Sequence[str]) -> Options:
         options = (*self.options, HELP)

@@ -22,13 +22,14 @@ class ServiceFile:
 
     def options(self, unoffered: tuple[str, ...] = ()) -> tuple[Option, ...]:
         """Completion leaves the `unoffered` keys out."""
+        file_text = "Another file than the service's own"
         offered = tuple(key for key in self._keys if key not in unoffered)
         set_text = "Set KEY in the settings file to the VALUE that follows"
         return (
             Option("config-show", help="Show the settings file"),
             Option("config-set", "", "KEY", set_text, last=True, values=offered),
             Option("config-unset", "", "KEY", "Remove KEY from the settings file", last=True, values=offered),
-            Option("config-file-override", "", "FILE", "Another file than the service's own", last=True),
+            Option("config-file-override", "", "FILE", file_text, last=True, values="files"),
         )
 
     def edit(self, file: str, options: Options) -> int:

@@ -9,8 +9,8 @@ from ovpn3.proxies.config import Configuration
 
 OPTIONS = (
     Option("show", "s", help="Show who has access"),
-    Option("grant", "G", "UID|username", "Give a user access; may be repeated"),
-    Option("revoke", "R", "UID|username", "Take a user's access back; may be repeated"),
+    Option("grant", "G", "UID|username", "Give a user access; may be repeated", values="users"),
+    Option("revoke", "R", "UID|username", "Take a user's access back; may be repeated", values="users"),
     Option("public-access", "", "BOOL", "Give everybody access", values=("false", "true")),
     Option("transfer-owner-session", "T", "BOOL", "Sessions belong to the profile's owner", values=("false", "true")),
     Option("lock-down", "", "BOOL", "Users with access may not read the profile", values=("false", "true")),

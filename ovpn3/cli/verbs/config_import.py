@@ -9,7 +9,7 @@ from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import ConfigurationManager
 
 OPTIONS = (
-    Option("config", "c", "CFG-FILE", "File of the profile"),
+    Option("config", "c", "CFG-FILE", "File of the profile", values="profile-files"),
     Option("name", "n", "NAME", "Name of the profile; default: as the file is given"),
     Option("persistent", "p", help="Keep it when the configuration manager ends"),
     Option("tag", "", "TAG-NAME", "Tag of the profile; may be repeated"),

@@ -17,7 +17,7 @@ OPTIONS = (
     Option("verbose", "v", help="With paths, owners and tags"),
     Option("filter-config", "", "NAME-PREFIX", "Only those whose name starts so", values="config-names"),
     Option("filter-tag", "", "TAG-VALUE", "Only those with this tag"),
-    Option("filter-owner", "", "OWNER", "Only those of this user"),
+    Option("filter-owner", "", "OWNER", "Only those of this user", values="users"),
 )
 
 

@@ -21,7 +21,7 @@ from ovpn3.settingsfile import Settings
 OPTIONS = (
     Option("write-configs", help="Write the settings; without it they are only shown"),
     Option("force", help="Change files that exist already"),
-    Option("state-dir", "", "DIR", f"State directory; default /{STATE}", last=True),
+    Option("state-dir", "", "DIR", f"State directory; default /{STATE}", last=True, values="folders"),
     Option("debug", help="Say how the settings were found"),
 )
 RESOLV_CONF = Path("/etc/resolv.conf")

@@ -15,7 +15,7 @@ from ovpn3.errors import NetworkError
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 
-ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /")
+ROOT = Option("root", "", "DIR", "Write files below DIR only, as for a package; default /", values="folders")
 DRY_RUN = Option("dry-run", help="Only say what would be done")
 
 
@@ -69,5 +69,5 @@ def systemctl(*arguments: str) -> None:
         subprocess.run([program, *arguments], check=False)
 
 
-USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}")
+USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}", values="users")
 COMMAND = Command(run, (ROOT, USER, DRY_RUN))

@@ -45,7 +45,7 @@ OPTIONS = (
     Option("json", help="Events as JSON, one a line"),
     Option("check", help="Only say whether the tunnels of a run that goes on are connected; exit code 1 if not"),
     Option("log-level", "", "LEVEL", "Have the session log as much as this, 1 to 6", values=tuple("123456")),
-    Option("user", "", "ACCOUNT", f"Account to run the services as; default {SERVICE_ACCOUNT}"),
+    Option("user", "", "ACCOUNT", f"Account to run the services as; default {SERVICE_ACCOUNT}", values="users"),
 )
 
 
@@ -241,4 +241,4 @@ def _show_json(profile: str, event: Event) -> None:
     print(json.dumps({"time": round(time.time(), 3), "profile": profile, **content}), flush=True)
 
 
-COMMAND = Command(run, OPTIONS, argument="PROFILE...")
+COMMAND = Command(run, OPTIONS, "PROFILE...", "config-names profile-files")

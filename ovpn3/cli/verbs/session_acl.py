@@ -9,8 +9,8 @@ from ovpn3.proxies.session import Session
 WORDS = {"true": True, "false": False}
 OPTIONS = (
     Option("show", "s", help="Show who has access"),
-    Option("grant", "G", "UID|username", "Give a user access; may be repeated"),
-    Option("revoke", "R", "UID|username", "Take a user's access back; may be repeated"),
+    Option("grant", "G", "UID|username", "Give a user access; may be repeated", values="users"),
+    Option("revoke", "R", "UID|username", "Take a user's access back; may be repeated", values="users"),
     Option("public-access", "", "BOOL", "Give everybody access", values=tuple(WORDS)),
     Option("allow-log-access", "", "BOOL", "Users with access may follow the log", values=("false", "true")),
 )

@@ -18,8 +18,9 @@ from ovpn3.errors import Ovpn3Error, RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
 
+NAME_OR_FILE = "config-names profile-files"  # for completion
 OPTIONS = (
-    Option("config", "c", "NAME|CONFIG-FILE", "Name of a profile, or its file, for this once", values="config-names"),
+    Option("config", "c", "NAME|CONFIG-FILE", "Name of a profile, or its file, for this once", values=NAME_OR_FILE),
     Option("config-path", "p", "PATH", "D-Bus path of a profile", values="config-paths"),
     Option("persist-tun", help="Keep the interface while reconnecting; with --config"),
     Option("timeout", "", "SECS", "Give up when not connected by then"),

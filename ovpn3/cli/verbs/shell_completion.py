@@ -1,28 +1,28 @@
 """`shell-completion`: what the shell may offer next."""
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from ovpn3.cli.admin import ADMIN
 from ovpn3.cli.command import HELP, Command, CommandError, Option, Options
+from ovpn3.cli.completion import FOR_SHELL, NAME, Candidates, candidates, values, words_of
 from ovpn3.cli.openvpn3 import OPENVPN3
 from ovpn3.cli.program import Program
-from ovpn3.cli.selection import system_bus
-from ovpn3.cli.text import one_line
-from ovpn3.dbus.bus import Bus
-from ovpn3.errors import NetworkError, RemoteError
-from ovpn3.proxies.config import ConfigurationManager
-from ovpn3.proxies.proxy import Proxy
-from ovpn3.proxies.session import SessionManager
 
-NAME = "shell-completion"
 OPTIONS = (
     Option("list-commands", help="All commands"),
     Option("list-options", "", "COMMAND", "The options of a command"),
     Option("arg-helper", "", "OPTION", "Values for an option of that command"),
+    Option("line", "", "LINE", "What may come next on this command line, each with a tab and its description"),
+    Option("word", "", "WORD", "With --line: only what goes on from this, its last word as bash takes it apart"),
 )
 
 
 async def run(options: Options) -> int:
+    if options.has("line"):
+        last, found = await candidates(options.get("line"))
+        if options.has("word"):
+            found = _going_on(found, last, options.get("word"))
+        for word, text in found.items():
+            print(f"{word}\t{text}")
+        return 0
     program = ADMIN if options.program == ADMIN.name else OPENVPN3
     if options.has("list-commands") == options.has("list-options") or len(options.all("list-options")) > 1:
         raise CommandError("give one of --list-commands and --list-options, once")
@@ -37,6 +37,17 @@ async def run(options: Options) -> int:
     else:
         print(" ".join(word for option in known for word in _spellings(option)))
     return 0
+
+
+def _going_on(found: Candidates, last: str, word: str) -> Candidates:
+    """Bash takes = and : for words of their own: what stands before them is not to be repeated."""
+    word = "" if word in ("=", ":") else words_of(word)[-1]
+    before = last[: len(last) - len(word)] if last.endswith(word) else ""
+    return {
+        candidate.removeprefix(before): text
+        for candidate, text in found.items()
+        if candidate in FOR_SHELL or candidate.startswith(last)
+    }
 
 
 def _options(program: Program, command: str) -> tuple[Option, ...]:
@@ -57,65 +68,8 @@ async def _values(known: tuple[Option, ...], spelling: str) -> list[str]:
         if name in (*option.names, option.short):
             if option.optional and not spelling.endswith("="):
                 return []
-            return await _from_bus(option.values) if isinstance(option.values, str) else list(option.values)
+            return [word for word in await values(option.values) if word not in FOR_SHELL]
     return []
 
-
-async def _from_bus(what: str) -> list[str]:
-    """The values of that kind there are now; none if they can't be had."""
-    try:
-        async with system_bus() as bus:
-            found = [value for source in _SOURCES[what] for value in await source(bus)]
-    except (NetworkError, RemoteError):
-        return []
-    return sorted({one_line(value) for value in found if value})
-
-
-async def _config_paths(bus: Bus) -> list[str]:
-    return [profile.path for profile in await ConfigurationManager(bus).available()]
-
-
-async def _session_paths(bus: Bus) -> list[str]:
-    return [session.path for session in await SessionManager(bus).available()]
-
-
-async def _config_names(bus: Bus) -> list[str]:
-    return await _each(await ConfigurationManager(bus).available(), "name")
-
-
-async def _session_names(bus: Bus) -> list[str]:
-    return await _each(await SessionManager(bus).available(), "config_name")
-
-
-async def _interfaces(bus: Bus) -> list[str]:
-    return await SessionManager(bus).managed_interfaces()
-
-
-async def _requests(bus: Bus) -> list[str]:
-    from ovpn3.cli.verbs.session_auth import waiting_sessions  # not for every completion: loading takes time
-
-    return [str(values["backend_pid"]) for _, values in await waiting_sessions(bus)]
-
-
-async def _subscribers(bus: Bus) -> list[str]:
-    from ovpn3.proxies.netcfg import NetworkConfiguration
-
-    return [name for name, _ in await NetworkConfiguration(bus).subscribers()]
-
-
-async def _each(objects: Sequence[Proxy], name: str) -> list[str]:
-    return [str(await each.get(name)) for each in objects]
-
-
-_SOURCES: dict[str, tuple[Callable[[Bus], Awaitable[list[str]]], ...]] = {
-    "config-paths": (_config_paths,),
-    "config-names": (_config_names,),
-    "session-paths": (_session_paths,),
-    "session-names": (_session_names,),
-    "all-names": (_config_names, _session_names),
-    "interfaces": (_interfaces,),
-    "auth-requests": (_requests,),
-    "subscribers": (_subscribers,),
-}
 
 COMMAND = Command(run, OPTIONS)
