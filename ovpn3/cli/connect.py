@@ -10,8 +10,9 @@ from typing import NoReturn
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import CommandError, Options
 from ovpn3.cli.prompt import Ask
-from ovpn3.cli.text import status_text
+from ovpn3.cli.text import one_line, status_text
 from ovpn3.cli.watch import Ended, Event, Watch, watching
+from ovpn3.cli.weburl import open_url
 from ovpn3.constants import DOMAIN_READY, StatusMajor, StatusMinor
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.attention import provide, unanswered
@@ -152,6 +153,15 @@ async def stay(watch: Watch, answers: Answers, show: Callable[[Event], None]) ->
         status = await outcome(watch, answers, show)
         if status[:2] == CONNECTED:
             answers.renew()
+
+
+async def report(session: Session, status: Status) -> None:
+    """Say how connecting ended; an address to authenticate at is opened."""
+    if status[:2] == WEB_AUTHENTICATION:
+        await open_url(status.message)
+        return
+    values = await session.get_all()
+    print(f"Connected to {one_line(values['connected_to'][1])} ({one_line(values['session_name'])})")
 
 
 def timeout(options: Options) -> float | None:

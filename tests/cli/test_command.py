@@ -184,7 +184,8 @@ def test_reader_that_goes_away_is_no_failure_to_report() -> None:
     assert (done.returncode, done.stderr) == (130, "")
 
 
-def test_start_is_quick_because_little_is_imported() -> None:
-    code = "import sys, ovpn3.cli.openvpn3 as m; m.OPENVPN3.command('sessions-list'); print(*sys.modules)"
+@pytest.mark.parametrize("command", ["sessions-list", "session-start", "session-manage", "shell-completion"])
+def test_start_is_quick_because_little_is_imported(command: str) -> None:
+    code = f"import sys, ovpn3.cli.openvpn3 as m; m.OPENVPN3.command('{command}'); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pyroute2", "cryptography", "OpenSSL", "ovpn3.profile", "argparse"} & set(modules)

@@ -6,11 +6,10 @@ from typing import Any
 from ovpn3.cli import answers
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, Failed, bring_up, connect, interruptible
+from ovpn3.cli.connect import REQUIRE_USER, WEB_AUTHENTICATION, Failed, bring_up, connect, interruptible, report
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line, status_text, to_json
-from ovpn3.cli.verbs.session_start import report
 from ovpn3.cli.weburl import open_url
 from ovpn3.constants import MINOR_TEXT
 from ovpn3.dbus.bus import Bus

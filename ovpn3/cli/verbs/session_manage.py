@@ -1,11 +1,10 @@
 """`session-manage`: pause, resume, restart or end a session."""
 
 from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
-from ovpn3.cli.connect import bring_up, interruptible, timeout
+from ovpn3.cli.connect import bring_up, interruptible, report, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import SESSION_OPTIONS, chosen_session, system_bus
 from ovpn3.cli.text import one_line, statistics_text
-from ovpn3.cli.verbs.session_start import report
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager

@@ -3,20 +3,22 @@
 import asyncio
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ovpn3.cli import answers
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import WEB_AUTHENTICATION, bring_up, connect, end, interruptible, timeout
+from ovpn3.cli.connect import bring_up, connect, end, interruptible, report, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import object_path, profile_named, system_bus
-from ovpn3.cli.source import Source, usable_profile
 from ovpn3.cli.text import one_line
-from ovpn3.cli.weburl import open_url
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error, RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
-from ovpn3.proxies.session import Session, SessionManager, Status
+from ovpn3.proxies.session import Session, SessionManager
+
+if TYPE_CHECKING:
+    from ovpn3.cli.source import Source
 
 NAME_OR_FILE = "config-names profile-files"  # for completion
 OPTIONS = (
@@ -65,6 +67,8 @@ async def _start(profile: Configuration, options: Options, answering: Answers, t
 
 
 async def _profile(bus: Bus, options: Options) -> Configuration:
+    from ovpn3.cli.source import usable_profile  # to read profiles takes a good deal more of us to be loaded
+
     name = options.get("config")
     if not name:
         profile = Configuration(bus, object_path(options.get("config-path")))
@@ -89,7 +93,7 @@ async def check_usable(profile: Configuration) -> None:
         raise CommandError(f"the profile can't be used: {one_line(e)}") from None
 
 
-async def _from_file(bus: Bus, file: str, source: Source, persist_tun: bool) -> Configuration:
+async def _from_file(bus: Bus, file: str, source: "Source", persist_tun: bool) -> Configuration:
     print(f"Using the file {one_line(file)}")
     profile = await ConfigurationManager(bus).import_profile(file, source.text, single_use=True)
     if persist_tun or source.persist_tun:
@@ -110,15 +114,6 @@ async def new_session(profile: Configuration) -> Session:
             if await profile.get("single_use"):
                 await profile.remove()
         raise
-
-
-async def report(session: Session, status: Status) -> None:
-    """Say how connecting ended; an address to authenticate at is opened."""
-    if status[:2] == WEB_AUTHENTICATION:
-        await open_url(status.message)
-        return
-    values = await session.get_all()
-    print(f"Connected to {one_line(values['connected_to'][1])} ({one_line(values['session_name'])})")
 
 
 COMMAND = Command(run, OPTIONS)
