@@ -132,13 +132,15 @@ class Options:
 class Command:
     """`run` returns the exit code. `argument` is the name of a positional argument; empty: there is none.
 
-    Ending in `...` it may be given repeatedly. `values` are for its completion, as those of an option.
+    Ending in `...` it may be given repeatedly. `values` are for its completion, as those of an option. `about` is for
+    the manual: paragraphs with `words to type`, and examples, which are indented by four.
     """
 
     run: Callable[[Options], Coroutine[None, None, int]]
     options: tuple[Option, ...] = ()
     argument: str = ""
     values: str | tuple[str, ...] = ()
+    about: str = ""
 
     def parse(self, argv: Sequence[str]) -> Options:
         options = (*self.options, HELP)
@@ -162,10 +164,14 @@ class Command:
         return found
 
     def help(self, program: str, name: str = "") -> str:
-        lines = [" ".join(filter(None, ("Usage:", program, name, "[OPTIONS]", self.argument))), ""]
-        options = (*self.options, HELP)
-        width = max(len(o.usage()) for o in options)
-        return "\n".join(lines + [f"  {o.usage():<{width}}  {o.help}" for o in options])
+        usage = " ".join(filter(None, ("Usage:", program, name, "[OPTIONS]", self.argument)))
+        return f"{usage}\n\n{lines_of((*self.options, HELP))}"
+
+
+def lines_of(options: Sequence[Option]) -> str:
+    """Options as --help lists them."""
+    width = max(len(o.usage()) for o in options)
+    return "\n".join(f"  {o.usage():<{width}}  {o.help}" for o in options)
 
 
 def _full_name(word: str, names: Sequence[str]) -> str:

@@ -122,10 +122,12 @@ class Installation:
 
     def files(self) -> dict[str, str]:
         """Content by path below the root. Units only for a package, or where there is systemd."""
+        from ovpn3.cli.manual import pages  # loads every command, and other commands load this module
+
         wanted = {_place(path): render(text, self.account, f"/{STATE}") for path, text in templates()}
         if self.live and not (self.root / UNITS).is_dir():
             wanted = {path: text for path, text in wanted.items() if not path.startswith(UNITS)}
-        return wanted
+        return wanted | {f"{DATA}/man/man{name[-1]}/{name}": text for name, text in pages().items()}
 
     # -- install -----------------------------------------------------------------------------------
     def install_steps(self) -> Iterator[Step]:

@@ -5,25 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ovpn3.cli.command import CommandError
+from ovpn3.cli.command import HELP, CommandError, Option, lines_of
 from ovpn3.cli.text import one_line
 from ovpn3.constants import OVERRIDES
 from ovpn3.profile import decode, inline, parse
 from ovpn3.profile.lexer import MAX_PROFILE_BYTES, join_words
 from ovpn3.profile.options import table
 
-USAGE = """\
+DEFAULT_VERBOSITY = 2
+OPTIONS = (
+    Option("config", "", "FILE", "Lines of a profile; may be repeated"),
+    Option("daemon", help="Leave the session in the background once it is connected"),
+    Option("profile-override", "", "KEY VALUE", "Override a setting, as config-manage does"),
+    Option("verb", "", "LEVEL", f"How much is logged, 1 to 6; default {DEFAULT_VERBOSITY}"),
+    HELP,
+)
+USAGE = f"""\
 Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
 
-  --config FILE                Lines of a profile; may be repeated
-  --daemon                     Leave the session in the background once it is connected
-  --profile-override KEY VALUE Override a setting, as config-manage does
-  --verb LEVEL                 How much is logged, 1 to 6; default 2
-  -h, --help                   This help
+{lines_of(OPTIONS)}
 
 Any other option is one of a profile, with -- before it.
 """
-DEFAULT_VERBOSITY = 2
 OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun", "enable-dco")
 BOOLEANS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 

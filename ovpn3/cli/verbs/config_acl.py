@@ -76,4 +76,14 @@ async def _show(profile: Configuration, as_json: bool) -> None:
         print("\n".join([first, *(f"{'':22}{line}" for line in rest)]))
 
 
-COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON))
+ABOUT = """\
+The owner of a profile may give other users access to it, who may then see it and start sessions with it. They can't
+read what is in it once it is locked down. `--seal` makes it read-only for everybody, for good; it asks for the word
+YES.
+
+Changes are made in this order: grant, revoke, transfer, lock down, public access, seal; then it is shown. The exit
+code is 3 if access could not be given or taken.
+
+    openvpn3 config-acl --config office --grant alice --lock-down true --show
+"""
+COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON), about=ABOUT)

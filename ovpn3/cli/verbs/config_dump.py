@@ -38,4 +38,8 @@ async def _to_json(profile: Configuration) -> dict[str, object]:
     return result | {name: values[name] for name in _UNLESS_EMPTY if values[name]}
 
 
-COMMAND = Command(run, (*PROFILE_OPTIONS, Option("json", "j", help="As JSON")))
+ABOUT = """\
+Writes the profile as it was stored, with all files in it. Overrides are no part of it; they are with `--json`. What is
+written holds the private key: mind who can read it.
+"""
+COMMAND = Command(run, (*PROFILE_OPTIONS, Option("json", "j", help="As JSON")), about=ABOUT)

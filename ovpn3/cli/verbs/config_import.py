@@ -38,4 +38,14 @@ async def run(options: Options) -> int:
     return 0
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Reads a profile and hands it to the configuration manager, under the name of its file or the one given. What the
+profile names (`ca`, `cert`, `key` and others) is read now, beside the profile and with the user's own rights, and
+stored in it.
+
+A profile that lacks something, such as `remote`, is imported with a warning; one that can't be understood is refused
+with file, line and option. With `--persistent` it outlives the configuration manager and the machine's next start.
+
+    openvpn3 config-import --config client.ovpn --name office --persistent
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

@@ -221,4 +221,15 @@ def _yes_no(value: object) -> str:
     return "Yes" if value else "No"
 
 
-COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON, QUIET))
+ABOUT = """\
+Changes the name, the tags and the overrides of a profile. An override stands in the place of what the profile says,
+for every session that is started from then on.
+
+Tags are removed before others are added. `--show` comes last and shows the outcome. All values are checked before the
+first change is made.
+
+    openvpn3 config-manage --config office --tls-version-min tls_1_3 --show
+    openvpn3 config-manage --config office --unset-override tls-version-min
+    openvpn3 config-manage --config office --exists --quiet || echo none
+"""
+COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON, QUIET), about=ABOUT)

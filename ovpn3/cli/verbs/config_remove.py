@@ -16,4 +16,7 @@ async def run(options: Options) -> int:
     return 0
 
 
-COMMAND = Command(run, (*PROFILE_OPTIONS, Option("force", help="Don't ask")))
+ABOUT = """\
+Removes a profile. It asks for the word YES, unless `--force` is given. Sessions that run with it go on.
+"""
+COMMAND = Command(run, (*PROFILE_OPTIONS, Option("force", help="Don't ask")), about=ABOUT)

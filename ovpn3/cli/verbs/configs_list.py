@@ -118,4 +118,13 @@ def _to_json(values: dict[str, Any]) -> dict[str, object]:
     return result
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Lists the profiles the user owns or has access to, sorted by name. `!!` stands before the name of one that can't be
+used.
+
+The JSON is an object by D-Bus path. `invalid_reason`, `tags` and `acl.granted_access` are only there if there is
+something to tell.
+
+    openvpn3 configs-list --json --filter-tag work
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

@@ -99,4 +99,9 @@ def _relabel(state: Path) -> None:
         subprocess.run([restorecon, "-R", str(state)], check=False)
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Makes the state directory, and finds out how this machine logs and which name servers it asks: through systemd-journald
+or syslog, systemd-resolved or `/etc/resolv.conf`. The settings are shown; `--write-configs` writes them, over files
+that exist with `--force` only. Only root can do this.
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

@@ -70,4 +70,9 @@ def systemctl(*arguments: str) -> None:
 
 
 USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}", values="users")
-COMMAND = Command(run, (ROOT, USER, DRY_RUN))
+ABOUT = """\
+Makes the account of the services, their state directory, the files by which the system bus starts them and guards
+them, the completion of the shells, and these pages. It does what is still missing, and may be run again at any time.
+What it has put there is noted in `/usr/share/openvpn3/manifest.json`.
+"""
+COMMAND = Command(run, (ROOT, USER, DRY_RUN), about=ABOUT)

@@ -138,4 +138,10 @@ def _to_json(entry: dict[str, Any]) -> dict[str, object]:
     return made | {f"O3_{name}": entry[f"O3_{name}"] for name in COPIED if f"O3_{name}" in entry}
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Shows what the services have written to the journal of systemd. Of several filters an entry has to pass all. Only root
+can do this.
+
+    openvpn3-admin journal --since today --json
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

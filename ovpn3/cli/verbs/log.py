@@ -99,4 +99,10 @@ def event_text(event: Event, colour: bool = False) -> str:
             return f"{now} {event.reason[0].upper()}{event.reason[1:]}"
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Shows what a session says from now on, until it ends or the command is interrupted. With `--config` it waits for a
+session that isn't there yet. Lines have colours in a terminal that `COLORTERM` is set for, unless `NO_COLOR` is.
+
+    openvpn3 log --config office --log-level 5
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

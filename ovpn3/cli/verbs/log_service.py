@@ -101,4 +101,12 @@ async def _list(log: Log, as_json: bool) -> int:
     return 0
 
 
-COMMAND = Command(run, OPTIONS, "[VALUE]")
+ABOUT = """\
+Shows how the log service logs, after the changes asked for. Those hold at once, and are kept in its settings file. The
+other options show and edit that file, which the service reads when it starts the next time: `log-service.json` in its
+state directory.
+
+    openvpn3-admin log-service --log-level 4 --timestamp true
+    openvpn3-admin log-service --config-set journald true
+"""
+COMMAND = Command(run, OPTIONS, "[VALUE]", about=ABOUT)

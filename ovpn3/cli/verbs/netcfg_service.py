@@ -94,4 +94,11 @@ def _changes(mask: int) -> list[str]:
     return [text for change, text in CHANGES.items() if mask & change]
 
 
-COMMAND = Command(run, OPTIONS, "[VALUE]")
+ABOUT = """\
+Shows who is told of changes to the network, or shows and edits the settings file of the service: `netcfg.json` in the
+state directory, which it reads when it starts the next time. `--release` makes reachable again what kill switches have
+closed. The exit code is 3 if the service can't be reached. Only root can do this.
+
+    openvpn3-admin netcfg-service --config-set systemd-resolved true
+"""
+COMMAND = Command(run, OPTIONS, "[VALUE]", about=ABOUT)

@@ -63,4 +63,10 @@ async def _show(session: Session, as_json: bool) -> None:
         print("\n".join([f"{first:>26}", *(f"{'':28}{line}" for line in rest)]))
 
 
-COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS, JSON))
+ABOUT = """\
+The owner of a session may let other users see and manage it. They can't follow its log unless `--allow-log-access`
+lets them. The exit code is 3 if access could not be given or taken.
+
+    openvpn3 session-acl --config office --grant alice --allow-log-access true
+"""
+COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS, JSON), about=ABOUT)

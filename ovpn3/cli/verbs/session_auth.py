@@ -101,4 +101,9 @@ OPTIONS = (
     Option("json", help="As JSON; for the list"),
     *answers.OPTIONS,
 )
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Without an option it lists the sessions that wait for their user: for credentials, or for a log-in at a web page. The
+number called Auth Request is what `--auth-req` takes to go on with one. The exit code is 2 if the session can't be
+connected.
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

@@ -93,4 +93,15 @@ async def _clean_up(bus: Bus) -> int:
     return 0
 
 
-COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS))
+ABOUT = """\
+Does one thing with a session. `--resume` and `--restart` return at once, unless `--timeout` says how long to wait for
+the connection; then what the server wants to know is asked for too. `--disconnect` ends the session and shows its
+counters.
+
+`--log-level` alone shows how much the session logs, `--log-level=5` sets it. `--cleanup` ends those sessions of the
+user that have no status or don't answer.
+
+    openvpn3 session-manage --config office --disconnect
+    openvpn3 session-manage --interface tun0 --restart --timeout 30
+"""
+COMMAND = Command(run, (*SESSION_OPTIONS, *OPTIONS), about=ABOUT)

@@ -116,4 +116,17 @@ async def new_session(profile: Configuration) -> Session:
         raise
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Starts a session and waits until it is connected. `--config` takes the name of an imported profile, or a file, which is
+then used for this session only.
+
+What the server wants to know is asked for, a line each on standard input; a pipe will do. If the server wants the user
+to log in at a web page, its address is opened or shown, and the session goes on when that is done: see `session-auth`.
+
+If the connection fails, the session is ended and the exit code is 8. `--background` does not wait: `sessions-list` and
+`log` tell how it went on.
+
+    openvpn3 session-start --config office
+    openvpn3 session-start --config client.ovpn --timeout 30
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

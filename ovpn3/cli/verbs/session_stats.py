@@ -14,4 +14,8 @@ async def run(options: Options) -> int:
     return 0
 
 
-COMMAND = Command(run, (*SESSION_OPTIONS, Option("json", "j", help="As JSON")))
+ABOUT = """\
+Shows those counters of a session that are not zero: octets and packets on the wire and in the tunnel, then errors and
+other events by name.
+"""
+COMMAND = Command(run, (*SESSION_OPTIONS, Option("json", "j", help="As JSON")), about=ABOUT)

@@ -66,4 +66,7 @@ def _more(values: dict[str, Any]) -> None:
             print(f"    {label:>12}: {value}")
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Lists the sessions of all users; users themselves see their own with `openvpn3 sessions-list`. Only root can do this.
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

@@ -86,4 +86,7 @@ def as_json(values: dict[str, Any]) -> dict[str, object]:
     }
 
 
-COMMAND = Command(run, (JSON,))
+ABOUT = """\
+Lists the sessions the user owns or has access to, the oldest first. The JSON is an object by D-Bus path.
+"""
+COMMAND = Command(run, (JSON,), about=ABOUT)

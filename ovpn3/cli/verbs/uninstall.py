@@ -23,4 +23,8 @@ async def run(options: Options) -> int:
     return 0
 
 
-COMMAND = Command(run, (ROOT, DRY_RUN))
+ABOUT = """\
+Stops the services, removes what `install` has put there and nothing else. Persistent profiles stay, and with them the
+account that owns them.
+"""
+COMMAND = Command(run, (ROOT, DRY_RUN), about=ABOUT)

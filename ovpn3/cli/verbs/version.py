@@ -103,4 +103,10 @@ def _program(pid: int) -> str:
     return one_line(next((n for n in names if n.startswith("openvpn3-service-")), names[0]))
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Shows which product this is, its version, and on which Python and machine it runs.
+
+`openvpn3-admin version --services` also asks each service for its own; it starts those that don't run. The exit code
+is 2 if one doesn't answer.
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)
