@@ -32,7 +32,7 @@ help:
 	@echo "make test               checks and all tests (root)"
 	@echo "make test-all           the same with the whole product of modes"
 	@echo "make check              lint, types, import floors"
-	@echo "make docs               docs/options.md and the reference in docs/dbus.md, from the code"
+	@echo "make docs               docs/options.md and the references in docs/dbus.md and docs/api.md, from the code"
 	@echo "make fuzz               hostile packets into the data path under AddressSanitizer, for SECONDS=$(SECONDS)"
 	@echo "make fuzz-control       profiles and the control channel under coverage-guided fuzzing, for SECONDS each"
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
@@ -59,6 +59,7 @@ check: $(VENV)/.built
 	$(BIN)/python -m mypy.stubtest --allowlist .ci/stubtest.allow --ignore-unused-allowlist $(FAST_MODULES)
 
 docs: $(VENV)/.built
+	$(BIN)/python -m docs.api
 	$(BIN)/python -m docs.dbus
 	$(BIN)/python -m docs.options
 

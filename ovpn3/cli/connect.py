@@ -11,12 +11,12 @@ from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import CommandError, Options
 from ovpn3.cli.prompt import Ask
 from ovpn3.cli.text import one_line, status_text
-from ovpn3.cli.watch import Ended, Event, Watch, watching
 from ovpn3.cli.weburl import open_url
 from ovpn3.constants import DOMAIN_READY, StatusMajor, StatusMinor
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.attention import provide, unanswered
 from ovpn3.proxies.session import Session, Status
+from ovpn3.proxies.watch import Ended, Event, Watch, watching
 
 MAX_ROUNDS = 10  # of questions that bring us no further
 

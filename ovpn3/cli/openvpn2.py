@@ -13,13 +13,13 @@ from ovpn3.cli.program import guarded
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import many_lines, one_line, statistics_text
-from ovpn3.cli.watch import Ended, Event, LogLine, Watch, watching
 from ovpn3.cli.weburl import open_url
 from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error, ProfileError, RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
+from ovpn3.proxies.watch import Ended, Event, LogLine, Watch, watching
 
 ERROR, NOT_CONNECTED, INTERRUPTED = 2, 3, 8  # exit codes
 

@@ -25,12 +25,8 @@ _OBJECT_PATH = re.compile(r"(/[A-Za-z0-9_]+)+")
 @asynccontextmanager
 async def system_bus() -> AsyncIterator[Bus]:
     """A connection to the system bus for a block."""
-    bus = await Bus.connect()
-    try:
+    async with await Bus.connect() as bus:
         yield bus
-    finally:
-        bus.close()
-        await bus.lost()
 
 
 def object_path(text: str) -> str:

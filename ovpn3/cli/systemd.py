@@ -37,13 +37,13 @@ from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.text import log_text, many_lines, one_line, status_text
 from ovpn3.cli.verbs.log import event_text
 from ovpn3.cli.verbs.session_start import check_usable, new_session
-from ovpn3.cli.watch import Ended, Event, LogLine, watching
 from ovpn3.constants import LogCategory, StatusMajor, StatusMinor
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error, RemoteError
 from ovpn3.proxies.attention import Slot, unanswered
 from ovpn3.proxies.config import Configuration
 from ovpn3.proxies.session import Session, SessionManager, Status
+from ovpn3.proxies.watch import Ended, Event, LogLine, watching
 
 PROGRAM = "openvpn3-systemd"
 NO_MODE, TRY_AGAIN, REFUSED, UNUSABLE = 1, 1, 77, 78  # exit codes; the last two are EX_NOPERM and EX_CONFIG

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from dbus_fast import Message
 
 from ovpn3.cli.selection import visible_sessions
-from ovpn3.cli.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
 from ovpn3.constants import SessionEvent, StatusMinor
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, Status
+from ovpn3.proxies.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
 
 POLL_S = 1.0
 

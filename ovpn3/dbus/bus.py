@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 from ovpn3.dbus.connection import GONE, Connection, Refused, close_all
@@ -70,7 +70,7 @@ class Subscription:
 
 
 class Bus:
-    """A connection to a message bus. Make one with `await Bus.connect()`."""
+    """A connection to a message bus: `bus = await Bus.connect()`, or `async with await Bus.connect() as bus`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -95,11 +95,19 @@ class Bus:
         except Refused as e:
             raise NetworkError(f"the system message bus refuses us: {e}") from e
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+        await self.lost()
+
     @property
     def unique_name(self) -> str:
         return self._connection.unique_name
 
     def close(self) -> None:
+        """End the connection."""
         self._connection.close()
 
     async def lost(self) -> None:

@@ -29,4 +29,5 @@ async def unanswered(session: Session) -> list[Slot]:
 
 
 async def provide(session: Session, slot: Slot, value: str) -> None:
+    """Answer a question."""
     await session.provide(slot.type, slot.group, slot.number, value)

@@ -24,6 +24,7 @@ class Configuration(Proxy):
         return str((await self.ask("Fetch"))[0])
 
     async def fetch_json(self) -> str:
+        """The profile and what is known of it, as `openvpn3 config-dump --json` shows them."""
         return str((await self.ask("FetchJSON"))[0])
 
     async def set_override(self, name: str, value: str | bool) -> None:
@@ -31,18 +32,23 @@ class Configuration(Proxy):
         await self.call("SetOverride", "sv", name, Variant(OVERRIDES[name], value))
 
     async def unset_override(self, name: str) -> None:
+        """RemoteError if it is not set."""
         await self.call("UnsetOverride", "s", name)
 
     async def add_tag(self, tag: str) -> None:
+        """RemoteError if it has it already."""
         await self.call("AddTag", "s", tag)
 
     async def remove_tag(self, tag: str) -> None:
+        """RemoteError if it has no such tag."""
         await self.call("RemoveTag", "s", tag)
 
     async def grant(self, uid: int) -> None:
+        """Let a user see it and start sessions with it."""
         await self.call("AccessGrant", "u", uid)
 
     async def revoke(self, uid: int) -> None:
+        """Take back what `grant` gave."""
         await self.call("AccessRevoke", "u", uid)
 
     async def seal(self) -> None:
@@ -50,10 +56,13 @@ class Configuration(Proxy):
         await self.call("Seal")
 
     async def remove(self) -> None:
+        """Forget it. Sessions that run with it go on."""
         await self.call("Remove")
 
 
 class ConfigurationManager(Proxy):
+    """All profiles."""
+
     service, interface = CONFIG_NAME, CONFIG_INTERFACE
 
     def __init__(self, bus: Bus) -> None:
@@ -62,24 +71,28 @@ class ConfigurationManager(Proxy):
     async def import_profile(
         self, name: str, text: str, *, single_use: bool = False, persistent: bool = False
     ) -> Configuration:
-        """Store a self-contained profile."""
+        """Store a profile that needs no file, until the service ends; `persistent` for good, `single_use` for once."""
         body = await self.call("Import", "ssbb", name, text, single_use, persistent)
         return Configuration(self.bus, body[0])
 
     async def available(self) -> list[Configuration]:
+        """Those the caller owns or has access to."""
         return await self._profiles("FetchAvailableConfigs")
 
     async def by_name(self, name: str) -> list[Configuration]:
+        """Those of `available` with this name: several may have it."""
         return await self._profiles("LookupConfigName", "s", name)
 
     async def by_tag(self, tag: str) -> list[Configuration]:
+        """Those of `available` with this tag."""
         return await self._profiles("SearchByTag", "s", tag)
 
     async def by_owner(self, owner: str) -> list[Configuration]:
-        """`owner` is a user name or a uid in digits."""
+        """Those of `available` that belong to this user, a name or a uid in digits."""
         return await self._profiles("SearchByOwner", "s", owner)
 
     async def transfer_ownership(self, path: str, uid: int) -> None:
+        """For root only."""
         await self.call("TransferOwnership", "ou", path, uid)
 
     async def _profiles(self, member: str, signature: str = "", *args: str) -> list[Configuration]:

@@ -43,12 +43,15 @@ class Proxy:
         return await self.bus.call(*call)
 
     async def get(self, name: str) -> Any:
+        """A property."""
         return unwrap((await self.ask("Get", "ss", self.interface, name, interface=PROPERTIES))[0])
 
     async def get_all(self) -> dict[str, Any]:
+        """All properties the caller may read."""
         values: dict[str, Any] = unwrap((await self.ask("GetAll", "s", self.interface, interface=PROPERTIES))[0])
         return values
 
     async def set(self, name: str, signature: str, value: Any) -> None:
+        """Change a property; `signature` is its D-Bus type."""
         wrapped = Variant(signature, value)
         await self.bus.call(self.service, self.path, PROPERTIES, "Set", "ssv", self.interface, name, wrapped)

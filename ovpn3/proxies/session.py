@@ -26,7 +26,10 @@ class Session(Tunnel):
     service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
 
     async def disconnect(self) -> None:
-        """Also where the session manager is lost over it: its successor knows whether the session has ended."""
+        """End the tunnel; its network settings are gone when this returns.
+
+        Also where the session manager is lost over it: its successor knows whether the session has ended.
+        """
         try:
             await super().disconnect()
         except RemoteError as e:
@@ -40,16 +43,21 @@ class Session(Tunnel):
         await self.ask("LogForward", "b", enable)
 
     async def grant(self, uid: int) -> None:
+        """Let a user see and manage it."""
         await self.call("AccessGrant", "u", uid)
 
     async def revoke(self, uid: int) -> None:
+        """Take back what `grant` gave."""
         await self.call("AccessRevoke", "u", uid)
 
     async def status(self) -> Status:
+        """The last one."""
         return Status(*await self.get("status"))
 
 
 class SessionManager(Proxy):
+    """All sessions."""
+
     service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
 
     def __init__(self, bus: Bus) -> None:
@@ -60,6 +68,7 @@ class SessionManager(Proxy):
         return Session(self.bus, (await self.call("NewTunnel", "o", config_path))[0])
 
     async def available(self) -> list[Session]:
+        """Those the caller owns or has access to."""
         return [Session(self.bus, path) for path in (await self.ask("FetchAvailableSessions"))[0]]
 
     async def everybodys(self) -> list[Session]:
@@ -77,4 +86,5 @@ class SessionManager(Proxy):
         return [Session(self.bus, path) for path in (await self.ask("LookupConfigName", "s", name))[0]]
 
     async def by_interface(self, name: str) -> Session:
+        """RemoteError if no session has this interface."""
         return Session(self.bus, (await self.ask("LookupInterface", "s", name))[0])

@@ -15,12 +15,15 @@ class Tunnel(Proxy):
         await self.ask("Connect")
 
     async def pause(self, reason: str) -> None:
+        """Close the connection; `reason` is part of the status."""
         await self.call("Pause", "s", reason)
 
     async def resume(self) -> None:
+        """Connect again after `pause`."""
         await self.call("Resume")
 
     async def restart(self) -> None:
+        """Connect anew."""
         await self.call("Restart")
 
     async def disconnect(self) -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from ovpn3.cli.command import CommandError
 from ovpn3.cli.connect import CONNECTED, WEB_AUTHENTICATION, Failed, Interrupted, interruptible, outcome
-from ovpn3.cli.watch import Ended, Event, LogLine, Watch
 from ovpn3.cli.weburl import open_url
 from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.session import Status
+from ovpn3.proxies.watch import Ended, Event, LogLine, Watch
 
 CONNECTING = Status(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTING)
 

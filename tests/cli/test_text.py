@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ovpn3.cli import text
 from ovpn3.cli.verbs.log import event_text, wants_colour
 from ovpn3.cli.verbs.sessions_list import _block
-from ovpn3.cli.watch import LogLine
 from ovpn3.proxies.session import Status
+from ovpn3.proxies.watch import LogLine
 
 
 @pytest.mark.parametrize(

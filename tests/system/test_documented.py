@@ -1,4 +1,4 @@
-"""The examples of docs/dbus.md do what they say."""
+"""The examples of docs/dbus.md and docs/api.md do what they say."""
 
 import re
 import shutil
@@ -14,27 +14,37 @@ from tests.support.server import OpenVpnServer, password_script
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
 
-PAGE = Path(__file__).parents[2] / "docs/dbus.md"
+DOCS = Path(__file__).parents[2] / "docs"
+LOGIN = ["alice", "right"]
+
+
+def example(page: str, language: str, number: int = 0) -> str:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    return str(found[number])
 
 
 @pytest.mark.parametrize(
-    ("language", "interpreter", "arguments", "typed"),
-    [("python", sys.executable, [], "alice\nright\n"), ("sh", "sh", ["alice", "right"], "")],
+    ("text", "interpreter", "arguments", "typed"),
+    [
+        pytest.param(example("dbus.md", "python"), sys.executable, [], "alice\nright\n", id="dbus-python"),
+        pytest.param(example("dbus.md", "sh"), "sh", LOGIN, "", id="dbus-sh"),
+        pytest.param(example("api.md", "python"), sys.executable, LOGIN, "", id="api"),
+        pytest.param(example("api.md", "python", 1), sys.executable, [], "", id="api-blocking"),
+    ],
 )
 def test_the_life_of_a_session(
     machine: Machine,
     start_server: Callable[..., OpenVpnServer],
-    language: str,
+    text: str,
     interpreter: str,
     arguments: list[str],
     typed: str,
 ) -> None:
-    if language == "sh" and not shutil.which("busctl"):
+    if "busctl" in text and not shutil.which("busctl"):
         pytest.skip("no busctl")
-    server = start_server(auth=password_script("alice", "right"))
+    server = start_server(auth=password_script(*LOGIN)) if arguments or typed else start_server()
     before = machine.pair.client.state()
-    (example,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    script, profile = machine.write("example", example), machine.write("office.ovpn", server.profile())
+    script, profile = machine.write("example", text), machine.write("office.ovpn", server.profile())
     done = machine.sandbox.run([interpreter, script, profile, *arguments], account=ALICE, input=typed)
     assert machine.pair.SERVER_V4 in done.stdout
     assert "BYTES_IN" in done.stdout

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ovpn3.cli.watch import Ended
 from ovpn3.cli.watchall import Causes
 from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.proxies.session import Status
+from ovpn3.proxies.watch import Ended
 from tests.support.account import ALICE, BOB, ROOT, Account
 from tests.support.machine import Machine
 from tests.support.server import OpenVpnServer

@@ -8,8 +8,8 @@ from ovpn3.cli.command import Command, Option, Options
 from ovpn3.cli.connect import Interrupted, interruptible
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import one_line, status_text, user_name
-from ovpn3.cli.watch import Ended
 from ovpn3.cli.watchall import Happening, watching_all
+from ovpn3.proxies.watch import Ended
 
 
 async def run(options: Options) -> int:

@@ -10,12 +10,12 @@ from ovpn3.cli.command import BadValue, Command, CommandError, Option, Options
 from ovpn3.cli.connect import Interrupted, interruptible
 from ovpn3.cli.selection import object_path, session_with_interface, system_bus
 from ovpn3.cli.text import log_text, one_line, status_text
-from ovpn3.cli.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
 from ovpn3.constants import SessionEvent
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.wire import Message
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager, Status
+from ovpn3.proxies.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
 
 OPTIONS = (
     Option("session-path", "", "PATH", "D-Bus path of the session", values="session-paths"),

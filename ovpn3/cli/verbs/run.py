@@ -30,12 +30,12 @@ from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.source import usable_profile
 from ovpn3.cli.text import one_line, status_text
 from ovpn3.cli.verbs.log import event_text
-from ovpn3.cli.watch import Ended, Event, LogLine, watching
 from ovpn3.constants import OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, Ovpn3Error, RemoteError
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
+from ovpn3.proxies.watch import Ended, Event, LogLine, watching
 
 NOT_HEALTHY = 1  # exit code of --check
 CHECK_TIMEOUT_S = 10.0

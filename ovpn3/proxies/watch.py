@@ -24,6 +24,8 @@ MANAGER_EVENTS = Match(SESSIONS_INTERFACE, "SessionManagerEvent", SESSIONS_NAME,
 
 
 class LogLine(NamedTuple):
+    """What the session logs; GROUP_TEXT and CATEGORY_TEXT have words for the numbers."""
+
     group: int
     category: int
     text: str
@@ -39,7 +41,7 @@ Event = Status | LogLine | Ended
 
 
 class Watch:
-    """The events of a session, from `watching` on."""
+    """The events of a session, from `watching` on: `async for event in watch`, Ended being the last, or `next`."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -51,6 +53,12 @@ class Watch:
     async def next(self) -> Event:
         """The next event; there is none after Ended."""
         return await self._queue.get()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        event: Event | None = None
+        while not isinstance(event, Ended):
+            event = await self.next()
+            yield event
 
     async def start(self) -> None:
         forwarded = Match(BACKENDS_INTERFACE, sender=LOG_NAME, path=self.session.path)
