@@ -13,6 +13,7 @@ import pytest
 
 from ovpn3.cli import privatebus
 from ovpn3.cli.privatebus import PREFIX, RUNTIME
+from tests.support import schema
 from tests.support.account import ALICE
 from tests.support.bus import BIN
 from tests.support.netns import NamespacePair
@@ -99,6 +100,7 @@ def test_json(pair: NamespacePair, profile: Path) -> None:
         events = []
         for line in process.stdout:
             events.append(json.loads(line))
+            schema.check(events[-1], "openvpn3 run")
             if events[-1].get("text") == "Connection, Client connected":
                 process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
