@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from ovpn3.cli import openvpn2args
+from ovpn3.cli import openvpn2args, systemd
 from ovpn3.cli.admin import ADMIN
 from ovpn3.cli.command import HELP, Option
 from ovpn3.cli.completion import NAME as HIDDEN
@@ -13,7 +13,7 @@ from ovpn3.cli.openvpn3 import OPENVPN3
 from ovpn3.cli.program import Program
 
 DATE = "November 25, 2026"
-SECTIONS = {OPENVPN3.name: 1, ADMIN.name: 8, "openvpn2": 1}
+SECTIONS = {OPENVPN3.name: 1, ADMIN.name: 8, "openvpn2": 1, systemd.PROGRAM: 8}
 
 _ABOUT = {
     OPENVPN3.name: (
@@ -56,10 +56,21 @@ Options that a profile can't have are errors here too. Those without effect are 
     openvpn2 --config client.ovpn --mssfix 1300
 """,
     ),
+    systemd.PROGRAM: (
+        "keeps a session as a systemd service",
+        """\
+Called by `openvpn3-session@PROFILE.service`, PROFILE being the name of a profile that root has imported. The service
+is ready once the tunnel is up, and active for as long as there is a session. Questions are answered from the
+credentials of the unit, named as the files of `--credentials`, else by whoever answers `systemd-ask-password`.
+
+    systemctl start openvpn3-session@office.service
+""",
+    ),
 }
 _COMMAND_EXITS = {
     "0": "It is done; or it was not confirmed, and nothing was done.",
-    "1": "There is no such command. `config-manage --exists`: there is no such profile.",
+    "1": "There is no such command. `config-manage --exists`: there is no such profile. `run --check`: a tunnel is not "
+    "connected. `doctor`: there is a problem.",
     "2": "`session-auth`: the session can't be connected. `version --services`: a service doesn't answer. "
     "`--config-show`: the file can't be read.",
     "3": "Access could not be given or taken. `netcfg-service`: the service can't be reached.",
@@ -76,6 +87,12 @@ _EXITS = {
         "2": "The arguments, the profile or the services are at fault.",
         "3": "With `--daemon`: the session could not be connected.",
         "8": "It was interrupted.",
+    },
+    systemd.PROGRAM: {
+        "0": "It was told to stop, or somebody has ended the session.",
+        "1": "The session has failed, or the bus or a service is gone: worth another try.",
+        "77": "The log-in was refused, or there is no answer to a question.",
+        "78": "There is no such profile, or it can't be used.",
     },
 }
 _ENVIRONMENT = {
@@ -100,7 +117,7 @@ _FILES = {
 
 def pages() -> dict[str, str]:
     """All pages, by the names of their files."""
-    made = {"openvpn2.1": _openvpn2()}
+    made = {"openvpn2.1": _openvpn2(), f"{systemd.PROGRAM}.{SECTIONS[systemd.PROGRAM]}": _systemd()}
     for program in (OPENVPN3, ADMIN):
         section = SECTIONS[program.name]
         made[f"{program.name}.{section}"] = _program(program)
@@ -123,6 +140,11 @@ def _program(program: Program) -> str:
 def _openvpn2() -> str:
     synopsis = ".Nm\n.Op Fl \\-config\n.Ar FILE\n.Op Fl \\-OPTION Op Ar ARGUMENT ..."
     return _page("openvpn2", synopsis, _options(openvpn2args.OPTIONS))
+
+
+def _systemd() -> str:
+    synopsis = f".Nm\n.Op Ar OPTIONS\n.Ar {_word(systemd.COMMAND.argument)}"
+    return _page(systemd.PROGRAM, synopsis, _options((*systemd.COMMAND.options, HELP)))
 
 
 def _page(name: str, synopsis: str, more: list[str]) -> str:

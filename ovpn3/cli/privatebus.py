@@ -5,6 +5,7 @@ The bus daemon is told to end when we die, however that happens; services and cl
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import pwd
 import shutil
@@ -77,8 +78,10 @@ def private_bus(account: str) -> Iterator[str]:
 
     At the end of the block every process started on its behalf is gone, and its directory too.
     """
-    _remove_stale()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=RUNTIME))
+    with _locked(RUNTIME):
+        _remove_stale()
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=RUNTIME))
+        in_use = _lock(folder)
     try:
         folder.chmod(0o755)
         _write_files(folder, account)
@@ -91,6 +94,7 @@ def private_bus(account: str) -> Iterator[str]:
             _end(daemon)
     finally:
         shutil.rmtree(folder)
+        os.close(in_use)
 
 
 async def start_services(bus: Bus) -> None:
@@ -123,11 +127,32 @@ def service_account(wanted: str) -> str:
 
 
 def _remove_stale() -> None:
-    """Directories of processes that were killed."""
+    """Directories of processes that were killed. Those of a container are not seen from here, but hold their lock."""
     for folder in RUNTIME.glob(f"{PREFIX}*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError), _locked(folder, fcntl.LOCK_NB):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, how: int = 0) -> Iterator[None]:
+    fd = _lock(folder, how)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(folder: Path, how: int = 0) -> int:
+    """A descriptor that locks the directory until it is closed, at the latest by the end of this process."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | how)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _write_files(folder: Path, account: str) -> None:

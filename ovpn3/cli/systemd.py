@@ -271,7 +271,7 @@ def exit_code(error: Ovpn3Error) -> int:
     return TRY_AGAIN
 
 
-COMMAND = Command(run, OPTIONS, argument="CONFIG_PROFILE")
+COMMAND = Command(run, OPTIONS, "CONFIG_PROFILE", "config-names")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -71,7 +71,7 @@ class ConfigurationManager(Proxy):
     async def import_profile(
         self, name: str, text: str, *, single_use: bool = False, persistent: bool = False
     ) -> Configuration:
-        """Store a self-contained profile until the service ends; `persistent`: for good, `single_use`: for one use."""
+        """Store a profile that needs no file, until the service ends; `persistent` for good, `single_use` for once."""
         body = await self.call("Import", "ssbb", name, text, single_use, persistent)
         return Configuration(self.bus, body[0])
 

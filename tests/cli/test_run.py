@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ovpn3.cli import privatebus
 from ovpn3.cli.privatebus import PREFIX, RUNTIME
+from tests.support import schema
 from tests.support.account import ALICE
 from tests.support.bus import BIN
 from tests.support.netns import NamespacePair
@@ -98,6 +100,7 @@ def test_json(pair: NamespacePair, profile: Path) -> None:
         events = []
         for line in process.stdout:
             events.append(json.loads(line))
+            schema.check(events[-1], "openvpn3 run")
             if events[-1].get("text") == "Connection, Client connected":
                 process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
@@ -129,11 +132,26 @@ def test_killed(pair: NamespacePair, profile: Path) -> None:
         process.wait()
         await_end(pids)
     assert pair.client.state() == before
-    left = folders()
-    assert any(f"-{process.pid}-" in str(folder) for folder in left)
+    left = {folder for folder in folders() if f"-{process.pid}-" in str(folder)}
+    assert left
     with running(pair, profile, "--auth-user-pass", profile.parent / "wrong") as process:
         process.communicate(timeout=20)
     assert not left & folders()
+
+
+def test_what_another_run_uses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be in a container, which has other process ids and the same /run."""
+    monkeypatch.setattr(privatebus, "RUNTIME", tmp_path)
+    used, left = (tmp_path / f"{PREFIX}{2**22 + 1}-{name}" for name in ("used", "left"))
+    used.mkdir()
+    left.mkdir()
+    lock = privatebus._lock(used)
+    privatebus._remove_stale()
+    assert used.exists()
+    assert not left.exists()
+    os.close(lock)
+    privatebus._remove_stale()
+    assert not used.exists()
 
 
 def test_the_bus_ends(pair: NamespacePair, profile: Path) -> None:

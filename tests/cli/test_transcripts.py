@@ -31,7 +31,6 @@ from tests.support.transcript import Main, Names, Runner, Step
 DATA = Path(__file__).parents[1] / "data" / "cli"
 TRANSCRIPTS = {path.stem: transcript.read(path) for path in sorted(DATA.glob("*.txt"))}
 TABLE = tomllib.loads((DATA / "options.toml").read_text())
-SCHEMAS = json.loads((DATA / "schemas.json").read_text())
 ACCOUNTS = {account.name: account for account in (ALICE, BOB, ROOT)}
 HALF = "client\ndev tun\n"
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -112,7 +111,7 @@ def test_transcript(name: str, runner: Runner) -> None:
             shown = runner.run(main, argv, account, step, terminal=True).lines(names)
             assert shown == [line.removeprefix("! ") for line in lines], step.command
         if "--json" in argv and outcome.code == 0:
-            schema.check(json.loads(outcome.out), SCHEMAS[_schema(program, argv)], SCHEMAS)
+            schema.check(json.loads(outcome.out), _schema(program, argv))
         seen.append(Step(step.account, step.command, step.input, step.interrupt, lines))
     if "REWRITE" in os.environ:
         transcript.write(DATA / f"{name}.txt", seen)

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from ovpn3.cli.checks import Level, profiles
 from ovpn3.profile import parse, to_json
+from tests.support import schema
 from tests.support.account import ALICE
 from tests.support.machine import Machine
 from tests.support.pki import Pki
@@ -23,6 +24,7 @@ def doctor(machine: Machine, code: int, *before: str) -> list[dict[str, str]]:
     done = machine.sandbox.run([*before, "openvpn3-admin", "doctor", "--json"], check=False)
     assert (done.returncode, done.stderr) == (code, "")
     found: dict[str, Any] = json.loads(done.stdout)
+    schema.check(found, "openvpn3-admin doctor")
     checks: list[dict[str, str]] = found["checks"]
     for level in ("problem", "warning"):
         assert found[f"{level}s"] == sum(check["level"] == level for check in checks)

@@ -13,6 +13,7 @@ from ovpn3.cli.watchall import Causes
 from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.proxies.session import Status
 from ovpn3.proxies.watch import Ended
+from tests.support import schema
 from tests.support.account import ALICE, BOB, ROOT, Account
 from tests.support.machine import Machine
 from tests.support.server import OpenVpnServer
@@ -41,6 +42,7 @@ class Reader:
     def event(self, **wanted: Any) -> dict[str, Any]:
         line = self.until(lambda line: wanted.items() <= json.loads(line).items())
         content: dict[str, Any] = json.loads(line)
+        schema.check(content, "openvpn3 events")
         return content
 
 

@@ -103,4 +103,11 @@ def _to_json(area: str, finding: Finding) -> dict[str, str]:
     }
 
 
-COMMAND = Command(run, (Option("json", help="As JSON"),))
+ABOUT = """\
+Looks at what tunnels need of this machine: the kernel, the network and its name servers, the services, the profiles of
+all users with their certificates, and the sessions. It says what to do about what it finds. The exit code is 1 if
+something doesn't work. Only root can do this.
+
+    openvpn3-admin doctor --json
+"""
+COMMAND = Command(run, (Option("json", help="As JSON"),), about=ABOUT)

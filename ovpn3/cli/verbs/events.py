@@ -52,4 +52,13 @@ def _as_json(happening: Happening) -> str:
     return json.dumps(content)
 
 
-COMMAND = Command(run, (Option("json", help="As JSON, one event a line"),))
+ABOUT = """\
+Tells what happens to all sessions the user may see, and why: first what there is, then every change and every end,
+until it is interrupted. Root sees everybody's.
+
+The log of a session, and each of its changes, is for its owner and for those whom `openvpn3 session-acl` lets read it.
+Of other sessions the status is read once a second.
+
+    openvpn3 events --json
+"""
+COMMAND = Command(run, (Option("json", help="As JSON, one event a line"),), about=ABOUT)

@@ -19,7 +19,7 @@ PATH = "/metrics"
 MODE = 0o644  # the exporter that reads the file is no relative of ours
 OPTIONS = (
     Option("listen", "", "[ADDR:]PORT", "Serve them by HTTP, without ADDR to this machine alone"),
-    Option("textfile", "", "FILE", "Write them to FILE, for node_exporter"),
+    Option("textfile", "", "FILE", "Write them to FILE, for node_exporter", values="files"),
 )
 
 
@@ -52,4 +52,11 @@ async def _serve(bus: Bus, where: tuple[str, int]) -> None:
         pass
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Shows the sessions of all users and the services in the form that Prometheus reads: once, in a file, or by HTTP until
+it is interrupted. Whoever reaches the address can read who uses which server. Only root can do this.
+
+    openvpn3-admin metrics --listen 9176
+    openvpn3-admin metrics --textfile /var/lib/node_exporter/openvpn3.prom
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)

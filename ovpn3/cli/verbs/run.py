@@ -241,4 +241,17 @@ def _show_json(profile: str, event: Event) -> None:
     print(json.dumps({"time": round(time.time(), 3), "profile": profile, **content}), flush=True)
 
 
-COMMAND = Command(run, OPTIONS, "PROFILE...", "config-names profile-files")
+ABOUT = """\
+Runs tunnels without any installed service, on a message bus of its own: for containers, and to try a profile. Each
+PROFILE is a file, or the name of an imported profile. It goes on until it is interrupted or a tunnel ends for good;
+what it has changed of the network is undone then.
+
+Questions are answered from `--auth-user-pass`, from the files of `--credentials`, from the credentials of a systemd
+unit, or from variables such as `OPENVPN3_USERNAME` and `OPENVPN3_PASSWORD`; else they are asked. With `--check` it
+only says whether all tunnels of another run on this machine are connected. Only root can do this.
+
+    openvpn3 run client.ovpn
+    openvpn3 run --credentials secrets office.ovpn lab.ovpn
+    openvpn3 run --check
+"""
+COMMAND = Command(run, OPTIONS, "PROFILE...", "config-names profile-files", about=ABOUT)

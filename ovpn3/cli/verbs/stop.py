@@ -59,4 +59,8 @@ async def _terminate(pid: int, how: signal.Signals) -> None:
         os.close(handle)
 
 
-COMMAND = Command(run, (SERVICES,))
+ABOUT = """\
+Ends all tunnels and services, or with `--services` the services alone: tunnels go on, and the bus starts the services
+again when they are needed. Only root can do this.
+"""
+COMMAND = Command(run, (SERVICES,), about=ABOUT)

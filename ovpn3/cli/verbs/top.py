@@ -258,4 +258,10 @@ def _details(row: Row, width: int, on: bool) -> list[str]:
     return lines
 
 
-COMMAND = Command(run, OPTIONS)
+ABOUT = """\
+Shows the sessions the user may see, root everybody's, with their rates. Keys select a session, pause it, resume it,
+restart it or end it. In a pipe one table is printed.
+
+    openvpn3 top --interval 5
+"""
+COMMAND = Command(run, OPTIONS, about=ABOUT)
