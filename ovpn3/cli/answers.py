@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from ovpn3.cli.command import CommandError, Option, Options
-from ovpn3.cli.prompt import Ask
+from ovpn3.cli.prompt import Ask, NoAnswer
 from ovpn3.cli.totp import BadTotp, Totp
 from ovpn3.proxies.attention import Slot
 from ovpn3.secret import Secret, hide_memory
@@ -34,10 +34,6 @@ OPTIONS = (
     Option("auth-user-pass", "", "FILE", "User name and password, a line each", values="files"),
     Option("credentials", "", "DIR", f"A file for each of {', '.join(NAMES)}", values="folders"),
 )
-
-
-class NoAnswer(CommandError):
-    """Nothing is stored for a question, or what was stored has been refused."""
 
 
 async def nobody(slot: Slot) -> str:

@@ -9,11 +9,11 @@ from typing import NoReturn
 
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import CommandError, Options
-from ovpn3.cli.prompt import Ask
+from ovpn3.cli.prompt import Ask, NoAnswer
 from ovpn3.cli.text import one_line, status_text
 from ovpn3.cli.weburl import open_url
 from ovpn3.constants import DOMAIN_READY, StatusMajor, StatusMinor
-from ovpn3.errors import RemoteError
+from ovpn3.errors import Ovpn3Error, RemoteError
 from ovpn3.proxies.attention import provide, unanswered
 from ovpn3.proxies.session import Session, Status
 from ovpn3.proxies.watch import Ended, Event, Watch, watching
@@ -21,16 +21,18 @@ from ovpn3.proxies.watch import Ended, Event, Watch, watching
 MAX_ROUNDS = 10  # of questions that bring us no further
 
 _BAD_PASSPHRASE = "PEM_PASSWORD_FAIL"
+NO_STATUS = Status(0, 0)
+LOGIN_REFUSED = 77  # exit code of programs that something starts again: EX_NOPERM
+AUTH_FAILED = (StatusMajor.CONNECTION, StatusMinor.CONN_AUTH_FAILED)
 FAILURES = {
     (StatusMajor.CONNECTION, StatusMinor.CFG_ERROR),
     (StatusMajor.CONNECTION, StatusMinor.CONN_FAILED),
-    (StatusMajor.CONNECTION, StatusMinor.CONN_AUTH_FAILED),
+    AUTH_FAILED,
     (StatusMajor.CONNECTION, StatusMinor.CONN_DISCONNECTED),
     (StatusMajor.CONNECTION, StatusMinor.CONN_DONE),
     (StatusMajor.SESSION, StatusMinor.PROC_STOPPED),
     (StatusMajor.SESSION, StatusMinor.PROC_KILLED),
 }
-NO_STATUS = Status(0, 0)
 CONNECTED = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
 REQUIRE_USER = (StatusMajor.CONNECTION, StatusMinor.CFG_REQUIRE_USER)
 WEB_AUTHENTICATION = (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL)
@@ -42,6 +44,12 @@ class Failed(CommandError):
     def __init__(self, text: str, status: Status = NO_STATUS) -> None:
         self.status = status
         super().__init__(text)
+
+
+class LoginRefused(CommandError):
+    """Trying again with the same answers would do nothing but lock the account."""
+
+    exit_code = LOGIN_REFUSED
 
 
 class Interrupted(CommandError):
@@ -162,6 +170,11 @@ async def report(session: Session, status: Status) -> None:
         return
     values = await session.get_all()
     print(f"Connected to {one_line(values['connected_to'][1])} ({one_line(values['session_name'])})")
+
+
+def login_refused(error: Ovpn3Error) -> bool:
+    """Whether it is the server that says no, or there is nobody to answer it."""
+    return isinstance(error, NoAnswer) or (isinstance(error, Failed) and error.status[:2] == AUTH_FAILED)
 
 
 def timeout(options: Options) -> float | None:

@@ -14,6 +14,9 @@ from ovpn3.cli.command import CommandError
 
 BIN = Path(sys.executable).parent
 SERVICES = ("log", "configmgr", "sessionmgr", "netcfg", "backendstart", "client")
+TUN = "/dev/net/tun"
+# linux/capability.h. To give files and itself to the account for good; and what the network service keeps.
+_CAPABILITIES = {"CHOWN": 0, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "DAC_OVERRIDE": 1, "NET_ADMIN": 12}
 _NEEDED = "import ovpn3._fast.pump, ovpn3_services.common.service"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
@@ -36,6 +39,16 @@ def check_programs() -> None:
             raise CommandError(f"{program(service)} is missing: install this package with pip or 'make install'")
     if not _PLAIN_PATH.fullmatch(str(BIN)):
         raise CommandError(f"{BIN} can't stand in a D-Bus activation file; use a path of plain characters")
+
+
+def check_rights() -> None:
+    """CommandError unless root has what the services need, as it may not in a container."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)[0], 16)
+    if missing := [name for name, number in _CAPABILITIES.items() if not effective >> number & 1]:
+        raise CommandError(f"root lacks {', '.join(missing)}: the container has to be started with --cap-add")
+    if not os.path.exists(TUN):
+        raise CommandError(f"there is no {TUN}: load the module tun, or start the container with --device {TUN}")
 
 
 def check_usable_by(account: str) -> None:

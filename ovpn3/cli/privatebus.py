@@ -220,7 +220,8 @@ def _end(daemon: "subprocess.Popen[bytes]") -> None:
     daemon.wait()
     if not _children_gone(GRACE_S):
         for pid in _children():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(PermissionError):  # in a container without CAP_KILL, where it ends with us
+                os.kill(pid, signal.SIGKILL)
         _children_gone(GRACE_S)
 
 

@@ -17,6 +17,10 @@ MAX_LINE_BYTES = 65536
 Ask = Callable[[Slot], Awaitable[str]]
 
 
+class NoAnswer(CommandError):
+    """A question that nobody answers."""
+
+
 class LineReader:
     """Lines of a descriptor, without blocking the event loop and without reading ahead of what is asked for."""
 
@@ -67,7 +71,7 @@ async def ask(slot: Slot, to: TextIO | None = None) -> str:
                 answer = await _standard_input.line()
         except EOFError:
             print(file=to)
-            raise CommandError(f"{label}: standard input ended without an answer") from None
+            raise NoAnswer(f"{label}: standard input ended without an answer") from None
         if slot.hidden or not sys.stdin.isatty():
             print(file=to)  # the Enter that wasn't shown
         if answer:

@@ -19,20 +19,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from ovpn3.cli import answers
-from ovpn3.cli.answers import Answers, NoAnswer
+from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import BadOption, Command, CommandError, NotFound, Option, Options
 from ovpn3.cli.connect import (
+    AUTH_FAILED,
     CONNECTED,
     FAILURES,
+    LOGIN_REFUSED,
     Failed,
     Interrupted,
     connect,
     end,
     failure_text,
     interruptible,
+    login_refused,
     stay,
 )
 from ovpn3.cli.notify import Notifier
+from ovpn3.cli.prompt import NoAnswer
 from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.text import log_text, many_lines, one_line, status_text
 from ovpn3.cli.verbs.log import event_text
@@ -46,11 +50,10 @@ from ovpn3.proxies.session import Session, SessionManager, Status
 from ovpn3.proxies.watch import Ended, Event, LogLine, watching
 
 PROGRAM = "openvpn3-systemd"
-NO_MODE, TRY_AGAIN, REFUSED, UNUSABLE = 1, 1, 77, 78  # exit codes; the last two are EX_NOPERM and EX_CONFIG
+NO_MODE, TRY_AGAIN, UNUSABLE = 1, 1, 78  # exit codes, beside LOGIN_REFUSED; the last is EX_CONFIG
 MODES = ("start", "restart", "stop")
 ASK_TIMEOUT_S = 60  # less than systemd waits for a service to be ready
 
-_AUTH_FAILED = (StatusMajor.CONNECTION, StatusMinor.CONN_AUTH_FAILED)
 _ENDED_BY_REQUEST = {
     (StatusMajor.CONNECTION, StatusMinor.CONN_DISCONNECTED),
     (StatusMajor.CONNECTION, StatusMinor.CONN_DONE),
@@ -109,7 +112,7 @@ async def _start(bus: Bus, name: str, options: Options) -> int:
     except Failed as e:
         if e.status[:2] in _ENDED_BY_REQUEST:
             return 0
-        if e.status[:2] == _AUTH_FAILED:
+        if e.status[:2] == AUTH_FAILED:
             notify(STATUS=status_text(e.status), ERRNO=errno.EACCES)
         raise
     return 0
@@ -261,14 +264,9 @@ def say(event: Event) -> None:
 
 
 def exit_code(error: Ovpn3Error) -> int:
-    match error:
-        case NoAnswer():
-            return REFUSED
-        case Failed():
-            return REFUSED if error.status[:2] == _AUTH_FAILED else TRY_AGAIN
-        case CommandError():
-            return UNUSABLE
-    return TRY_AGAIN
+    if login_refused(error):
+        return LOGIN_REFUSED
+    return UNUSABLE if isinstance(error, CommandError) and not isinstance(error, Failed) else TRY_AGAIN
 
 
 COMMAND = Command(run, OPTIONS, "CONFIG_PROFILE", "config-names")

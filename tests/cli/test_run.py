@@ -4,9 +4,10 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_wrong_password(pair: NamespacePair, profile: Path) -> None:
     before = pair.client.state()
     with running(pair, profile, "--auth-user-pass", profile.parent / "wrong") as process:
         out, err = process.communicate(timeout=20)
-    assert process.returncode == 8
+    assert process.returncode == 77
     assert "Client authentication failed" in out
     assert "** ERROR ** the session failed: Connection, Client authentication failed" in err
     assert "Traceback" not in err
@@ -223,7 +224,7 @@ def test_a_stored_password_is_tried_once(pair: NamespacePair, start_server: Star
     folder = credentials(tmp_path / "secrets", "wrong")
     with running(pair, profile, "--credentials", folder) as process:
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 8
+    assert process.returncode == 77
     assert "standard input ended" in err
     assert len((server.directory / "logins").read_text().splitlines()) == 1
 
@@ -231,14 +232,22 @@ def test_a_stored_password_is_tried_once(pair: NamespacePair, start_server: Star
 def test_several_as_process_1(pair: NamespacePair, pki: Pki, tmp_path: Path) -> None:
     """Events name their profile, --check and signals are about all, and orphans of others do not pile up."""
     unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    with OpenVpnServer(pair, pki) as first, OpenVpnServer(pair, pki, port=1195, subnet=9) as second:
+    with ExitStack() as stack:
+        first = stack.enter_context(OpenVpnServer(pair, pki))
+        second = stack.enter_context(OpenVpnServer(pair, pki, port=1195, subnet=9))
         for name, server in (("one", first), ("two", second)):
             (tmp_path / name).write_text(server.profile())
         files = [str(tmp_path / name) for name in ("one", "two")]
-        command = [*unshare, BIN / "openvpn3", "run", "--json", *files]
+        systemd = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        systemd.bind(f"{tmp_path}/notify")
+        command = [*unshare, "env", f"NOTIFY_SOCKET={tmp_path}/notify", BIN / "openvpn3", "run", "--json", *files]
         with pair.client.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
             assert connected == set(files)
+            told = ""
+            while "READY=1" not in (text := systemd.recv(1000).decode()):
+                told += text
+            assert told.count("Client connected") == 1
             healthy = pair.client.run([BIN / "openvpn3", "run", "--check"])
             assert healthy.stdout.splitlines() == [f"{name}: Connection, Client connected" for name in ("one", "two")]
             [pid] = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]

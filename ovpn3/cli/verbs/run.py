@@ -22,8 +22,19 @@ from pathlib import Path
 from ovpn3.cli import answers
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import CONNECTED, WEB_AUTHENTICATION, Interrupted, connect, end, interruptible, stay
-from ovpn3.cli.environment import check_account_name, check_programs, check_usable_by
+from ovpn3.cli.connect import (
+    CONNECTED,
+    WEB_AUTHENTICATION,
+    Interrupted,
+    LoginRefused,
+    connect,
+    end,
+    interruptible,
+    login_refused,
+    stay,
+)
+from ovpn3.cli.environment import check_account_name, check_programs, check_rights, check_usable_by
+from ovpn3.cli.notify import Notifier
 from ovpn3.cli.privatebus import addresses, private_bus, reap, service_account, start_services
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import profile_named, system_bus
@@ -78,7 +89,10 @@ async def run(options: Options) -> int:
     values = answers.stored(options)
     wanted = [await _profile(name) for name in options.arguments]
     account = _account(options)
-    show = _show_json if options.has("json") else partial(_show_text, several=len(wanted) > 1)
+    show = _notifying(
+        _show_json if options.has("json") else partial(_show_text, several=len(wanted) > 1),
+        {profile.name for profile in wanted},
+    )
     with private_bus(account) as address:
         bus = await Bus.connect(address)
         try:
@@ -87,6 +101,8 @@ async def run(options: Options) -> int:
                 await _all([_one(bus, profile, level, Answers(values, _ask), show) for profile in wanted])
         except Interrupted:
             pass
+        except CommandError as e:
+            raise (LoginRefused(str(e)) if login_refused(e) else e) from None
         finally:
             bus.close()
             await bus.lost()
@@ -99,6 +115,7 @@ def _account(options: Options) -> str:
     account = service_account(wanted)
     if account != wanted:
         print(f"there is no account {wanted}: the services run as {account}", file=sys.stderr)
+    check_rights()
     check_programs()
     check_usable_by(account)
     return account
@@ -219,6 +236,21 @@ async def _statuses(address: str) -> dict[str, Status]:
     finally:
         bus.close()
         await bus.lost()
+
+
+def _notifying(show: Show, unconnected: set[str]) -> Show:
+    """`show`, and tell a systemd that has started us; we are ready when all have been connected."""
+    notify = Notifier()
+
+    def shown(profile: str, event: Event) -> None:
+        show(profile, event)
+        if isinstance(event, Status):
+            if event[:2] == CONNECTED:
+                unconnected.discard(profile)
+            ready = {} if unconnected else {"READY": 1}
+            notify(**ready, STATUS=f"{one_line(profile)}: {status_text(event)}")
+
+    return shown
 
 
 def _show_text(profile: str, event: Event, *, several: bool) -> None:

@@ -38,7 +38,8 @@ class Cap(IntEnum):
 
 
 def drop(account: str, keep: Collection[int] = (), permitted_only: Collection[int] = ()) -> None:
-    """Become `account` for good, with the capabilities `keep`; those `permitted_only` are for `raised`.
+    """Become `account` for good, with the capabilities `keep`; those `permitted_only` are for `raised`. One that we
+    don't have, as in a container, is not kept: see `held`.
 
     No other groups, nothing in the bounding, inheritable and ambient sets, no new privileges by exec.
     ConfigurationRefused if we aren't root or there is no such account; OSError if the kernel refuses, and then
@@ -61,8 +62,14 @@ def drop(account: str, keep: Collection[int] = (), permitted_only: Collection[in
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     _prctl(_PR_SET_KEEPCAPS, 0)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    _set(_mask(keep), _mask(keep) | _mask(permitted_only))
+    _, had = _get()
+    _set(_mask(keep) & had, (_mask(keep) | _mask(permitted_only)) & had)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def held(cap: int) -> bool:
+    """Whether this process has a capability, or can raise it."""
+    return bool(_get()[1] >> cap & 1)
 
 
 def forget(cap: int) -> None:

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 
 from ovpn3.dbus.bus import Bus
-from ovpn3.errors import Ovpn3Error
+from ovpn3.errors import ConfigurationRefused, Ovpn3Error
 from ovpn3.net import tun
 from ovpn3_services.common import privileges
 from ovpn3_services.common.harden import harden
@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
 def become_service(options: Namespace) -> None:
     """Drop to the service account, then give up the capabilities that turn out not to be needed."""
     privileges.drop(options.user, keep={Cap.NET_ADMIN, Cap.NET_RAW}, permitted_only={Cap.DAC_OVERRIDE})
+    if not privileges.held(Cap.NET_ADMIN):
+        raise ConfigurationRefused("CAP_NET_ADMIN is missing: a container has to be given it")
     os.umask(0o077)
     # The settings file belongs to the account: root must not be led anywhere by it.
     options.complaints = apply_file(options)
