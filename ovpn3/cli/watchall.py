@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
-from dbus_fast import Message
-
 from ovpn3.cli.selection import visible_sessions
 from ovpn3.cli.watch import MANAGER_EVENTS, Ended, Event, LogLine, watching
 from ovpn3.constants import SessionEvent, StatusMinor
 from ovpn3.dbus.bus import Bus
+from ovpn3.dbus.wire import Message
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, Status
 
