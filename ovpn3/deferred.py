@@ -22,7 +22,7 @@ class _Deferred(ModuleType):
 
 
 def defer(*names: str) -> None:
-    """Put modules in place without running them, but for those that are loaded already. No submodules."""
+    """Put modules in place without running them, if they aren't loaded yet. A package comes before its parts."""
     for name in names:
         if name not in sys.modules:
             spec = importlib.util.find_spec(name)

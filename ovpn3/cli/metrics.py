@@ -119,7 +119,7 @@ async def metrics(bus: Bus) -> str:
     for values in found:
         samples += of_session(values)
     services = await processes.running(bus)
-    for name in (*processes.BUS_NAMES, processes.FORKER):
+    for name in processes.BUS_NAMES:
         samples.append(("service_up", {"service": name}, name in services))
         samples += _of_process("service", {"service": name}, services.get(name, 0))
     return "".join(text(samples))

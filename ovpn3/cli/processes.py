@@ -17,8 +17,6 @@ BUS_NAMES: Final[Mapping[str, str]] = {
     "netcfg": NETCFG_NAME,
     "sessionmgr": SESSIONS_NAME,
 }
-FORKER: Final = "forker"  # starts clients; has no bus name
-_FORKER_COMM = "openvpn3-forker"
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,7 @@ class Usage:
 
 async def running(bus: Bus) -> dict[str, int]:
     """Pids of the services that run now, by name. None is started for it."""
-    found = {name: pid for name, bus_name in BUS_NAMES.items() if (pid := await bus.pid_of(bus_name))}
-    if "backendstart" in found and (pid := _forker_of(found["backendstart"])):
-        found[FORKER] = pid
-    return found
+    return {name: pid for name, bus_name in BUS_NAMES.items() if (pid := await bus.pid_of(bus_name))}
 
 
 def usage(pid: int) -> Usage | None:
@@ -48,12 +43,3 @@ def usage(pid: int) -> Usage | None:
         return Usage(int(memory[0]) * 1024, ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _forker_of(starter: int) -> int:
-    """0 if there is none."""
-    try:
-        children = Path(f"/proc/{starter}/task/{starter}/children").read_text().split()
-        return next((int(c) for c in children if Path(f"/proc/{c}/comm").read_text().strip() == _FORKER_COMM), 0)
-    except OSError:
-        return 0

@@ -4,7 +4,7 @@ import sys
 
 from ovpn3.deferred import defer
 
-# asyncio, dataclasses and urllib use these in few functions only. `inspect` brings half the compiler along.
-defer("inspect", "ipaddress")
+# What asyncio, dataclasses, traceback, subprocess and urllib use in few functions only. `inspect` loads `ast`, too.
+defer("inspect", "ipaddress", "linecache", "locale", "textwrap")
 if "ssl" not in sys.modules:
     sys.modules["ssl"] = None  # type: ignore[assignment]  # as documented: an import fails, and asyncio does without

@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import tempfile
-from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ovpn3.dbus.bus import Bus
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 from tests.support.account import Account
 
@@ -87,7 +87,7 @@ async def connected(address: str, account: Account | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def running(kind: type[_S], address: str, options: Namespace) -> AsyncIterator[_S]:
+async def running(kind: type[_S], address: str, options: Options) -> AsyncIterator[_S]:
     """The service owns its name within the block."""
     async with connected(address) as watcher:
         named = asyncio.Event()

@@ -1,9 +1,9 @@
 """Backend starter and client process, ruled by a session manager that is ours, on a bus that lets everything pass."""
 
 import asyncio
+import errno
 import os
 import signal
-from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -38,6 +38,7 @@ from ovpn3_services.backend import service as backend
 from ovpn3_services.backend.service import BackendClient as ClientService
 from ovpn3_services.backendstart.nursery import Nursery
 from ovpn3_services.backendstart.service import BackendStart
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
@@ -67,7 +68,7 @@ class World:
 
     async def start(self) -> tuple[ClientService, "asyncio.Task[int]"]:
         """A client process within ours, and its exit code."""
-        options = Namespace(**OPTIONS, token="secret", disable_protect_socket=True)
+        options = Options(**OPTIONS, token="secret", disable_protect_socket=True)
         service = ClientService(await Bus.connect(self.address), options)
         return service, asyncio.create_task(service.run())
 
@@ -101,7 +102,7 @@ async def world(address: str, tmp_path: Path) -> AsyncIterator[World]:
     log = tmp_path / "log"
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(LogService, address, parse(["--log-file", str(log), "--log-level=6"])))
-        await stack.enter_async_context(running(ConfigManager, address, Namespace(**OPTIONS, state_dir=None)))
+        await stack.enter_async_context(running(ConfigManager, address, Options(**OPTIONS, state_dir=None)))
         manager = await stack.enter_async_context(connected(address))
         await manager.request_name(SESSIONS_NAME)
         account = await stack.enter_async_context(connected(address))
@@ -170,29 +171,28 @@ async def test_the_starter_is_as_the_original(world: World) -> None:
 
 
 class Starter(BackendStart):
-    """The service with a nursery forked from this process."""
+    """The service, which forks this process."""
 
-    def __init__(self, bus: Bus, options: Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         super().__init__(bus, options, Nursery([]))
 
 
-def starter_options() -> Namespace:
+def starter_options() -> Options:
     client = {"client_log_level": 3, "client_log_file": "", "client_disable_protect_socket": False}
-    return Namespace(**OPTIONS, **client)
+    return Options(**OPTIONS, **client)
 
 
 # -- the starter's nursery ------------------------------------------------------------------------
-async def test_a_starter_that_can_t_fork_makes_room_for_another(world: World) -> None:
-    starter = Starter(await Bus.connect(world.address), starter_options())
-    life = asyncio.create_task(starter.run())
-    named: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    await world.manager.watch_name(BACKENDS_NAME, lambda owner: None if named.done() else named.set_result(None))
-    if not await world.manager.name_owner(BACKENDS_NAME):
-        await asyncio.wait_for(named, 5)
-    os.kill(starter.nursery.pid, signal.SIGKILL)
-    with pytest.raises(RemoteError, match="no client process can be made"):
-        await asyncio.wait_for(BackendStarter(world.manager).start_client("token"), 5)
-    assert await ends(life) == 1
+async def test_a_starter_that_can_t_fork_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more_processes() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    async with running(Starter, world.address, starter_options()):
+        monkeypatch.setattr(os, "fork", no_more_processes)
+        with pytest.raises(RemoteError, match="no client process can be made: Resource temporarily unavailable"):
+            await BackendStarter(world.manager).start_client("token")
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+        assert (await BackendStarter(world.manager).get("version")).startswith("v")
 
 
 # -- registration ---------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ async def test_it_leaves_when_there_is_no_manager(world: World) -> None:
 
 async def test_without_a_log_service_it_fails_in_good_order(address: str) -> None:
     for service in (
-        ClientService(await Bus.connect(address), Namespace(**OPTIONS, token="secret", disable_protect_socket=True)),
+        ClientService(await Bus.connect(address), Options(**OPTIONS, token="secret", disable_protect_socket=True)),
         Starter(await Bus.connect(address), starter_options()),
     ):
         with pytest.raises(RemoteError):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from ovpn3.dbus import access
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.configmgr import library, record
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
@@ -94,7 +94,7 @@ def state(tmp_path: Path) -> State:
 @pytest.fixture
 async def start(address: str, state: State) -> AsyncIterator[Start]:
     """Start the service, again and again on the same directory."""
-    options = Namespace(log_level=6, log_file="", idle_exit=0, state_dir=state.directory)
+    options = Options(log_level=6, log_file="", idle_exit=0, state_dir=state.directory)
     async with running(LogService, address, parse(["--log-file", str(state.log), "--log-level", "6"])):
 
         @asynccontextmanager

@@ -1,6 +1,5 @@
 """Where the bus policy lets everything pass, the services themselves refuse."""
 
-from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.log import Log as LogClient
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
@@ -33,7 +33,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def alice(address: str, output: Path) -> AsyncIterator[Bus]:
-    options = Namespace(log_level=6, log_file="", idle_exit=0, state_dir=None)
+    options = Options(log_level=6, log_file="", idle_exit=0, state_dir=None)
     async with (
         running(LogService, address, parse(["--log-file", str(output), "--log-level", "6"])),
         running(ConfigManager, address, options),

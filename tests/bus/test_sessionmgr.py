@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from ovpn3.errors import ConfigurationRefused, RemoteError, ServiceError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.log import Log as LogClient
 from ovpn3.proxies.session import Session, SessionManager
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.configmgr.service import ConfigManager
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
@@ -199,7 +199,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 async def world(address: str, tmp_path: Path) -> AsyncIterator[World]:
-    options = Namespace(log_level=6, log_file="", idle_exit=0, state_dir=None)
+    options = Options(log_level=6, log_file="", idle_exit=0, state_dir=None)
     log = tmp_path / "log"
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(LogService, address, parse(["--log-file", str(log), "--log-level=6"])))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -27,6 +26,7 @@ from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.errors import ConfigurationRefused, RemoteError
 from ovpn3.proxies.log import Log as LogClient
 from ovpn3.proxies.session import Session, SessionManager
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.log.service import LogService
 from ovpn3_services.log.settings import parse
 from ovpn3_services.sessionmgr import registry
@@ -35,7 +35,7 @@ from ovpn3_services.sessionmgr.service import SessionManager as SessionService
 from tests.bus.running import ALICE, BOB, connected, policed_bus, running
 from tests.bus.test_sessionmgr import dispatcher
 
-OPTIONS = Namespace(log_level=6, log_file="", idle_exit=0)
+OPTIONS = Options(log_level=6, log_file="", idle_exit=0)
 ME = f"{CLIENT_NAME_PREFIX}{os.getpid()}"
 PATH = f"{SESSIONS_PATH}/01234567s89abscdefs0123s456789abcdef"
 RECORD = Record(

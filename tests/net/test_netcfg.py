@@ -6,7 +6,6 @@ import os
 import select
 import socket
 import time
-from argparse import Namespace as Options
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -23,9 +22,10 @@ from ovpn3.errors import RemoteError
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
 from ovpn3.transport.resolve import Endpoint
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.netcfg.protect import BUFFER_BYTES
 from ovpn3_services.netcfg.service import NetCfgService
-from ovpn3_services.netcfg.settings import RedirectMethod, parser
+from ovpn3_services.netcfg.settings import RedirectMethod, parse
 from tests.net.test_tun import VNET_HDR, flags
 from tests.support.netns import Namespace
 from tests.support.privatebus import private_bus
@@ -71,7 +71,7 @@ async def lines(address: str) -> AsyncIterator[list[str]]:
 
 @pytest.fixture
 def options() -> Options:
-    options = parser().parse_args([])
+    options = parse([])
     options.complaints = []
     return options
 

@@ -280,9 +280,9 @@ async def test_the_settings_file(bus: Bus, net: Namespace, folder: Path) -> None
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
-        (["--redirect-method", "magic"], 2, "invalid RedirectMethod value: 'magic'"),
+        (["--redirect-method", "magic"], 2, "--redirect-method can't be 'magic'"),
         (["--set-somark", "-2"], 2, "a mark is"),
-        (["--systemd-resolved", "--resolv-conf", "/etc/resolv.conf"], 2, "not allowed with"),
+        (["--systemd-resolved", "--resolv-conf", "/etc/resolv.conf"], 2, "exclude each other"),
         (["--user", "no-such-account"], 3, "there is no account"),
     ],
 )

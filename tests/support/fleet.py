@@ -12,7 +12,7 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
-from tests.support.machine import FORKED, SERVICES, Machine, comm, command, read
+from tests.support.machine import CLIENT, SERVICES, Machine, comm, command, read
 
 ACCOUNT = "openvpn"
 
@@ -76,13 +76,13 @@ async def no_answer(slot: Slot) -> str:
 
 
 def processes(machine: Machine) -> dict[int, str]:
-    """All processes of the services' account by id, the one that forks included, and what each is."""
+    """All processes of the services' account by id, and what each is."""
     uid = machine.sandbox.run(["id", "-u", ACCOUNT]).stdout.strip()
     found = {}
     for pid in machine.pair.client.pids():
         if re.search(rf"^Uid:\s+{uid}\s", read(pid, "status"), re.MULTILINE):
             service = re.search(f"{SERVICES}(\\w+)", " ".join(command(pid)))
-            found[pid] = comm(pid) if comm(pid) in FORKED or service is None else SERVICES + service[1]
+            found[pid] = comm(pid) if comm(pid) == CLIENT or service is None else SERVICES + service[1]
     return found
 
 

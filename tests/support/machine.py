@@ -9,7 +9,7 @@ from tests.support.bus import SystemBusSandbox
 from tests.support.netns import NamespacePair
 
 SERVICES = "openvpn3-service-"
-FORKED = ("openvpn3-forker", "openvpn3-client")  # have the command line of the backend starter
+CLIENT = "openvpn3-client"  # has the command line of the backend starter
 
 
 @dataclass
@@ -45,11 +45,11 @@ class Machine:
 
     def clients(self) -> list[int]:
         """Pids of the client processes."""
-        return [pid for pid in self.pair.client.pids() if comm(pid) == "openvpn3-client"]
+        return [pid for pid in self.pair.client.pids() if comm(pid) == CLIENT]
 
     def service(self, name: str) -> int:
         """Pid of one of the activated services, such as `netcfg`."""
-        pids = [pid for pid in self.pair.client.pids() if comm(pid) not in FORKED]
+        pids = [pid for pid in self.pair.client.pids() if comm(pid) != CLIENT]
         found = [pid for pid in pids if any(SERVICES + name in a for a in command(pid))]
         assert len(found) == 1, f"{name}: {found}"
         return found[0]

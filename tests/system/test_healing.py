@@ -26,7 +26,7 @@ from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
 from tests.support.account import ALICE, BOB
-from tests.support.machine import Machine, comm
+from tests.support.machine import Machine
 from tests.support.netns import end
 from tests.support.server import OpenVpnServer
 from tests.system.test_crashes import (
@@ -135,15 +135,49 @@ async def test_a_netcfg_that_knows_nothing(machine: Machine, start_server: Start
     nothing_is_left(machine, before)
 
 
-async def test_the_forking_process_ends_with_the_starter(machine: Machine, start_server: StartServer) -> None:
+async def test_a_client_has_nothing_of_its_starter(machine: Machine, start_server: StartServer) -> None:
+    """Nor does it need it, though it is forked amid its life."""
+    server = start_server()
+    async with bus_of(machine) as bus:
+        life = await new_session(bus, server.profile())
+        starter, (client,) = machine.service("backendstart"), machine.clients()
+        assert not sockets(starter) & sockets(client)
+        for mask in ("SigBlk", "SigIgn"):
+            assert int(field(client, mask), 16) & (1 << signal.SIGTERM - 1 | 1 << signal.SIGCHLD - 1) == 0
+        assert field(client, "NSsid") == str(client)
+        await kill(bus, machine, "backendstart", BACKENDS_NAME)
+        await life.connect()
+        ping(machine, server)
+        client_ended = ended(client)
+        os.kill(client, signal.SIGTERM)
+        await asyncio.wait_for(client_ended, 5)
+
+
+async def test_clients_that_end_leave_no_zombies(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
     async with bus_of(machine) as bus:
         await new_session(bus, server.profile())
-        (forker,) = [pid for pid in machine.pair.client.pids() if comm(pid) == "openvpn3-forker"]
-        forker_ended = ended(forker)
-        await kill(bus, machine, "backendstart", BACKENDS_NAME)
-        await asyncio.wait_for(forker_ended, 5)
-        machine.disconnect()
+        (client,) = machine.clients()
+        starter, client_ended = machine.service("backendstart"), ended(client)
+        os.kill(client, signal.SIGKILL)
+        await asyncio.wait_for(client_ended, 5)
+        assert not children(starter)
+
+
+def children(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+def sockets(pid: int) -> set[str]:
+    """Standard input and output are everybody's."""
+    links = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if int(fd.name) > 2}
+    return {link for link in links if link.startswith(("socket:", "pipe:"))}
+
+
+def field(pid: int, name: str) -> str:
+    found = re.search(rf"^{name}:\s+(\S+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return found[1]
 
 
 async def test_services_are_stopped_for_an_upgrade(machine: Machine, start_server: StartServer) -> None:

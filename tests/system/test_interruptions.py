@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.account import ALICE
-from tests.support.machine import Machine, comm, command
+from tests.support.machine import CLIENT, Machine, comm, command
 from tests.support.netns import end
 from tests.support.server import OpenVpnServer
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.system, pytest.mark.interop]
 StartServer = Callable[..., OpenVpnServer]
 
 PROGRAMS = ("log", "configmgr", "sessionmgr", "netcfg", "backendstart")
-VICTIMS = (*PROGRAMS, "forker", "client", "command")
+VICTIMS = (*PROGRAMS, "client", "command")
 SPAN_S = {"connect": 0.6, "disconnect": 0.3}  # how long it takes
 PUSHED = ["redirect-gateway def1 ipv6 block-local", "route 10.50.0.0 255.255.0.0", "dhcp-option DNS 10.8.0.1"]
 JOURNAL = "/var/lib/openvpn3/netcfg.journal"
@@ -46,15 +46,14 @@ class Interrupted:
     def pids(self, victim: str) -> list[int]:
         """Of the moment: a service may run or not."""
         found = self.machine.pair.client.pids()
-        if victim in ("forker", "client"):
-            return [pid for pid in found if comm(pid) == f"openvpn3-{victim}"]
+        if victim == "client":
+            return self.machine.clients()
         if victim == "command":
             return [pid for pid in found if any(part.endswith("/bin/openvpn3") for part in command(pid))]
-        forked = ("openvpn3-forker", "openvpn3-client")
         return [
             pid
             for pid in found
-            if comm(pid) not in forked and any(f"openvpn3-service-{victim}" in part for part in command(pid))
+            if comm(pid) != CLIENT and any(f"openvpn3-service-{victim}" in part for part in command(pid))
         ]
 
     def run(self, phase: str, victims: list[str], after_s: float) -> None:

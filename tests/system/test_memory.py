@@ -23,14 +23,14 @@ OPENSSL = {"_hashlib", "cryptography", "OpenSSL"}
 NETLINK = {"pyroute2.netlink"}
 PROFILE = {"ovpn3.profile", "tomllib", "datetime"}
 PROTOCOL = {"ovpn3.protocol", "ovpn3._fast.pump"}
-TEMPORARY = {"tempfile", "random", "uuid"}
+CONVENIENCE = {"argparse", "tempfile", "shutil", "random", "uuid"}
 
 MUST_NOT_LOAD = {
-    LOG_NAME: COMPILER | OPENSSL | NETLINK | PROFILE | PROTOCOL | TEMPORARY,
-    SESSIONS_NAME: COMPILER | OPENSSL | NETLINK | PROFILE | PROTOCOL | TEMPORARY,
-    CONFIG_NAME: COMPILER | OPENSSL | NETLINK | PROTOCOL | TEMPORARY,
-    NETCFG_NAME: OPENSSL | PROFILE | PROTOCOL,
-    BACKENDS_NAME: NETLINK,  # and its clients
+    LOG_NAME: COMPILER | OPENSSL | NETLINK | PROFILE | PROTOCOL | CONVENIENCE,
+    SESSIONS_NAME: COMPILER | OPENSSL | NETLINK | PROFILE | PROTOCOL | CONVENIENCE,
+    CONFIG_NAME: COMPILER | OPENSSL | NETLINK | PROTOCOL | CONVENIENCE,
+    NETCFG_NAME: OPENSSL | PROFILE | PROTOCOL | {"argparse"},
+    BACKENDS_NAME: NETLINK | {"argparse"},  # and its clients
 }
 
 

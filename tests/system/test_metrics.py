@@ -108,7 +108,7 @@ def test_values_are_those_of_the_statistics(
     assert value(samples, "session_connected", config="bobs", owner="bob") == 1
     assert value(samples, "session_info", server=machine.pair.SERVER_V4, protocol="udp", device="tun0") == 1
     assert value(samples, "sessions", state="connected") == 2
-    for service in ("sessionmgr", "netcfg", "backendstart", "forker"):
+    for service in ("sessionmgr", "netcfg", "backendstart"):
         assert value(samples, "service_memory_bytes", service=service) > 1e6
     assert value(samples, "session_memory_bytes", config="bobs") > 1e6
     subprocess.run([promtool, "check", "metrics"], input=text, text=True, check=True, capture_output=True)

@@ -1,32 +1,30 @@
 """openvpn3-service-client: one tunnel. Started by the backend starter, with the token of a session to register for."""
 
-import argparse
 from collections.abc import Callable
 
 from ovpn3.profile import build, parse
 from ovpn3.protocol.config import TlsConfig
 from ovpn3.protocol.tls import TlsContext
 from ovpn3_services.backend.service import BackendClient
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.harden import rename_process
-from ovpn3_services.common.service import argument_parser, run
+from ovpn3_services.common.service import command_line, run
 
 
-def options(argv: list[str] | None) -> argparse.Namespace:
-    parser = argument_parser("openvpn3-service-client", idle_exit=0)
-    parser.add_argument(
-        "--disable-protect-socket",
-        action="store_true",
-        help="don't ask the network service to keep the way to the server outside the tunnel",
+def options(argv: list[str] | None) -> Options:
+    line = command_line("openvpn3-service-client", idle_exit=0)
+    line.switch(
+        "--disable-protect-socket", "don't ask the network service to keep the way to the server outside the tunnel"
     )
-    parser.add_argument("token", help="names the session to the session manager")
-    return parser.parse_args(argv)
+    line.argument("token", "names the session to the session manager")
+    return line.parse(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     return client(options(argv))
 
 
-def client(given: argparse.Namespace) -> int:
+def client(given: Options) -> int:
     rename_process("openvpn3-client")
     return run(BackendClient, given)
 
@@ -41,7 +39,7 @@ def prepared(argv: list[str]) -> Callable[[str], int]:
     build(parse(f"client\nremote localhost\nauth-user-pass\npeer-fingerprint {':'.join(['00'] * 32)}\n"))
     TlsContext(TlsConfig(fingerprints=(bytes(32),))).connect().handshake()
     "localhost".encode("idna")
-    return lambda token: client(argparse.Namespace(**{**vars(given), "token": token}))
+    return lambda token: client(Options(**{**vars(given), "token": token}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A session manager may be killed: the tunnel goes on, we have the bus start a suc
 session, which it then manages. Without one for MANAGER_TIMEOUT_S nobody could end the tunnel: we end it ourselves.
 """
 
-import argparse
 import asyncio
 import os
 
@@ -12,6 +11,7 @@ from ovpn3.constants import BACKENDS_INTERFACE, CLIENT_NAME_PREFIX, CLIENT_PATH,
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.errors import INTERNAL
 from ovpn3_services.backend.objects import ClientObject
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 
 MANAGER_TIMEOUT_S = 30.0  # from the loss of the session manager until a successor must have taken the session back
@@ -21,7 +21,7 @@ class BackendClient(Service):
     interface = BACKENDS_INTERFACE
     path, group = CLIENT_PATH, LogGroup.CLIENT
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         super().__init__(bus, options)
         self.name = f"{CLIENT_NAME_PREFIX}{os.getpid()}"
         self.log.session_token = options.token

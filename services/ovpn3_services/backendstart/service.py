@@ -1,7 +1,5 @@
 """Lifetime and root object of the backend starter."""
 
-import argparse
-
 from ovpn3.constants import API_VERSION, BACKENDS_INTERFACE, BACKENDS_NAME, BACKENDS_PATH, DOMAIN_REQUEST, LogGroup
 from ovpn3.dbus.access import same_uid
 from ovpn3.dbus.bus import Bus
@@ -9,6 +7,7 @@ from ovpn3.dbus.describe import Signal
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.errors import ConfigurationRefused, ServiceError
 from ovpn3_services.backendstart.nursery import MAX_TOKEN_BYTES, Nursery
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 
 
@@ -30,10 +29,9 @@ class Starter(DBusObject):
         if not 0 < len(token.encode()) <= MAX_TOKEN_BYTES:
             raise ConfigurationRefused(f"a token has 1 to {MAX_TOKEN_BYTES} octets")
         try:
-            pid = await self.service.nursery.start(token)
+            pid = self.service.nursery.start(token)
         except OSError as e:
-            self.service.end(1)  # the next call activates a new one
-            raise ServiceError(DOMAIN_REQUEST, f"no client process can be made: {e}") from None
+            raise ServiceError(DOMAIN_REQUEST, f"no client process can be made: {e.strerror}") from None
         self.service.log.verb1(f"client process {pid} started")
         return pid
 
@@ -47,13 +45,9 @@ class BackendStart(Service):
     name, path, group = BACKENDS_NAME, BACKENDS_PATH, LogGroup.BACKENDSTART
     idle_unit_s = 1
 
-    def __init__(self, bus: Bus, options: argparse.Namespace, nursery: Nursery) -> None:
+    def __init__(self, bus: Bus, options: Options, nursery: Nursery) -> None:
         super().__init__(bus, options)
         self.nursery = nursery
 
     async def start(self) -> None:
-        self.nursery.watch(lambda: self.end(1))  # the next call activates a new one
         self.dispatcher.export(self.path, Starter(self))
-
-    async def stop(self) -> None:
-        self.nursery.close()

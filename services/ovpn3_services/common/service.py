@@ -1,6 +1,5 @@
 """The life of a service: options, hardening, bus name, log, idle exit, signals."""
 
-import argparse
 import asyncio
 import os
 import signal
@@ -14,6 +13,7 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.errors import Ovpn3Error
 from ovpn3_services.common import privileges
+from ovpn3_services.common.commandline import BadArgument, CommandLine, Options
 from ovpn3_services.common.harden import harden
 from ovpn3_services.common.log import Log, open_copy
 from ovpn3_services.common.signals import signals
@@ -22,32 +22,26 @@ from ovpn3_services.common.signals import signals
 def log_level(text: str) -> int:
     """An argument 0-6."""
     if not text.isdigit() or int(text) > MAX_LOG_LEVEL:
-        raise argparse.ArgumentTypeError(f"a log level is 0 to {MAX_LOG_LEVEL}, not {text}")
+        raise BadArgument(f"a log level is 0 to {MAX_LOG_LEVEL}, not {text}")
     return int(text)
 
 
 def duration(text: str) -> int:
     """An argument that isn't negative."""
     if not text.isdigit() or len(text) > 6:
-        raise argparse.ArgumentTypeError(f"not a duration: {text}")
+        raise BadArgument(f"not a duration: {text}")
     return int(text)
 
 
-def argument_parser(
-    prog: str, *, level: int = 3, idle_exit: int = 3, idle_unit: str = "minutes"
-) -> argparse.ArgumentParser:
+def command_line(prog: str, *, level: int = 3, idle_exit: int = 3, idle_unit: str = "minutes") -> CommandLine:
     """The options all services have."""
-    parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"{prog} {API_VERSION}")
-    parser.add_argument("--log-level", type=log_level, default=level, metavar="N", help="0 to 6")
-    parser.add_argument("--log-file", default="", metavar="FILE", help="log here too; stdout: for standard output")
-    parser.add_argument("--colour", action="store_true", help="colours in the log file")
-    parser.add_argument(
-        "--idle-exit", type=duration, default=idle_exit, metavar=idle_unit.upper(), help=f"{idle_unit}; 0 is never"
-    )
-    parser.set_defaults(prog=prog)
-    parser.add_argument("--user", default=SERVICE_ACCOUNT, metavar="ACCOUNT", help="account to run as")
-    return parser
+    line = CommandLine(prog, API_VERSION)
+    line.value("--log-level", "N", "0 to 6", default=level, read=log_level)
+    line.value("--log-file", "FILE", "log here too; stdout: for standard output")
+    line.switch("--colour", "colours in the log file")
+    line.value("--idle-exit", idle_unit.upper(), f"{idle_unit}; 0 is never", default=idle_exit, read=duration)
+    line.value("--user", "ACCOUNT", "account to run as", default=SERVICE_ACCOUNT)
+    return line
 
 
 class Service:
@@ -59,7 +53,7 @@ class Service:
     group: ClassVar[LogGroup]
     idle_unit_s: ClassVar[int] = 60
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         self.bus, self.options = bus, options
         self.log = Log(
             bus, self.group, self.path, self.interface or self.name, options.log_level, open_copy(options.log_file)
@@ -147,12 +141,12 @@ class Service:
         self.log.crit(f"{where}: unexpected {type(error).__name__} at {place}")
 
 
-def run(service: type[Service], options: argparse.Namespace) -> int:
+def run(service: type[Service], options: Options) -> int:
     """Run a service that needs no privilege, as `options.user` if started by root. Returns the exit code."""
     return run_prepared(lambda: lambda bus: service(bus, options), options)
 
 
-def run_prepared(prepare: Callable[[], Callable[[Bus], Service]], options: argparse.Namespace) -> int:
+def run_prepared(prepare: Callable[[], Callable[[Bus], Service]], options: Options) -> int:
     """As `run`, for a service with something to do as the account before there is an event loop: `prepare`."""
     harden()
     try:

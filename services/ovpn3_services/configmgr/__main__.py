@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from ovpn3_services.common.service import argument_parser, run
+from ovpn3_services.common.service import command_line, run
 from ovpn3_services.configmgr.service import ConfigManager
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argument_parser("openvpn3-service-configmgr")
-    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="where persistent profiles are kept")
-    return run(ConfigManager, parser.parse_args(argv))
+    line = command_line("openvpn3-service-configmgr")
+    line.value("--state-dir", "DIR", "where persistent profiles are kept", default=None, read=Path)
+    return run(ConfigManager, line.parse(argv))
 
 
 if __name__ == "__main__":

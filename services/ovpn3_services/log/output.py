@@ -1,17 +1,17 @@
 """Every line's way to the writer, the log service's own included."""
 
-import argparse
 from pathlib import Path
 
 from ovpn3.constants import LOG_NAME, LOG_PATH, LogCategory, LogGroup
 from ovpn3.dbus.bus import Bus
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.log import Log, clean
 from ovpn3_services.log.event import Event
 from ovpn3_services.log.outlet import Outlet
 from ovpn3_services.log.writers import FileWriter, JournalWriter, StreamWriter, SyslogWriter, Writer
 
 
-def make_writer(options: argparse.Namespace) -> Writer | None:
+def make_writer(options: Options) -> Writer | None:
     """The writer that the settings ask for, None for standard output; OSError if its file can't be opened."""
     if options.syslog:
         return SyslogWriter(options, options.syslog_facility)
@@ -25,7 +25,7 @@ def make_writer(options: argparse.Namespace) -> Writer | None:
 class Output(Log):
     """Others send their Log signals here; this one writes. The level holds for all, after their own."""
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         super().__init__(bus, LogGroup.LOGGER, LOG_PATH, LOG_NAME, options.log_level)
         self._options = options
         self._stdout = self._outlet = Outlet(StreamWriter(options), self._failed)

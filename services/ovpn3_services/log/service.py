@@ -1,11 +1,11 @@
 """Lifetime of the log service: it stays while somebody is attached, or listens to a session's log."""
 
-import argparse
 import signal
 from pathlib import Path
 
 from ovpn3.constants import LOG_NAME, LOG_PATH, LogGroup
 from ovpn3.dbus.bus import Bus
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 from ovpn3_services.log.objects import Root
 from ovpn3_services.log.output import Output
@@ -16,9 +16,9 @@ from ovpn3_services.log.settings import config_file, save
 class LogService(Service):
     name, path, group = LOG_NAME, LOG_PATH, LogGroup.LOGGER
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         # The file is where others' lines go, not a copy of our own.
-        super().__init__(bus, argparse.Namespace(**{**vars(options), "log_file": ""}))
+        super().__init__(bus, Options(**{**vars(options), "log_file": ""}))
         self.options = options
         self.log = self.output = Output(bus, options)
         self.senders = Senders(bus, self.dispatcher, self.output)

@@ -1,6 +1,5 @@
 """Settings of the log service: the command line, and <state-dir>/log-service.json which overrides it."""
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.files import put_aside, write_atomically
 from ovpn3.settingsfile import Settings, dump, flag, read
-from ovpn3_services.common.service import argument_parser, log_level
+from ovpn3_services.common.commandline import BadArgument, Options
+from ovpn3_services.common.service import command_line, log_level
 
 FILE_NAME = "log-service.json"
 MAX_IDLE_MINUTES = 1_000_000
@@ -23,7 +23,7 @@ _METHODS = ("syslog", "journald", "log_file")
 
 def facility(text: str) -> str:
     if text not in FACILITIES:
-        raise argparse.ArgumentTypeError(f"not a syslog facility: {text}")
+        raise BadArgument(f"not a syslog facility: {text}")
     return text
 
 
@@ -52,31 +52,31 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
 }
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def parse(argv: list[str] | None) -> Options:
     """Options with the settings file applied; `complaints` says what is wrong with that."""
-    parser = argument_parser("openvpn3-service-log", idle_exit=10)
-    parser.add_argument("--timestamp", action="store_true", help="begin each line with date and time")
-    parser.add_argument("--journald", action="store_true", help="write to the journal")
-    parser.add_argument("--syslog", action="store_true", help="write to syslog")
-    parser.add_argument("--syslog-facility", type=facility, default=DEFAULT_FACILITY, metavar="FACILITY")
-    parser.add_argument("--no-logtag-prefix", action="store_true", help="no {tag} before the message (journald)")
-    parser.add_argument("--service-log-dbus-details", action="store_true", help="log who sent what from where")
-    parser.add_argument("--state-dir", type=Path, metavar="DIR", help=f"keep {FILE_NAME} there")
-    options = parser.parse_args(argv)
+    line = command_line("openvpn3-service-log", idle_exit=10)
+    line.switch("--timestamp", "begin each line with date and time")
+    line.switch("--journald", "write to the journal")
+    line.switch("--syslog", "write to syslog")
+    line.value("--syslog-facility", "FACILITY", "of syslog", default=DEFAULT_FACILITY, read=facility)
+    line.switch("--no-logtag-prefix", "no {tag} before the message (journald)")
+    line.switch("--service-log-dbus-details", "log who sent what from where")
+    line.value("--state-dir", "DIR", f"keep {FILE_NAME} there", default=None, read=Path)
+    options = line.parse(argv)
     if sum(bool(getattr(options, m)) for m in _METHODS) > 1:
-        parser.error("--journald, --syslog and --log-file exclude each other")
+        line.error("--journald, --syslog and --log-file exclude each other")
     if options.colour and (options.journald or options.syslog):
-        parser.error("--colour goes with a file or standard output")
+        line.error("--colour goes with a file or standard output")
     options.switched_on = {name for name, value in vars(options).items() if value is True and name not in _METHODS}
     options.complaints = apply_file(options)
     return options
 
 
-def config_file(options: argparse.Namespace) -> Path | None:
+def config_file(options: Options) -> Path | None:
     return options.state_dir / FILE_NAME if options.state_dir else None
 
 
-def apply_file(options: argparse.Namespace) -> list[str]:
+def apply_file(options: Options) -> list[str]:
     """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
     path = config_file(options)
     settings, complaints = _read(path) if path else ({}, [])
@@ -86,7 +86,7 @@ def apply_file(options: argparse.Namespace) -> list[str]:
         try:
             if field in settings:
                 setattr(options, option, value_of(settings[field]))
-        except (ValueError, argparse.ArgumentTypeError) as e:
+        except ValueError as e:
             complaints.append(f"{path}: {field} is ignored: {e}")
     options.unknown = {field: value for field, value in settings.items() if field not in _FIELDS}
     return complaints
@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[Settings, list[str]]:
     return {}, complaints
 
 
-def save(options: argparse.Namespace) -> None:
+def save(options: Options) -> None:
     """Write what is in force and the fields we don't know. OSError.
 
     What is off or empty is absent, unless that has to overrule the command line: the original would take it for on.

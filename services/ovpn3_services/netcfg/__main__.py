@@ -3,22 +3,22 @@
 import asyncio
 import os
 import sys
-from argparse import Namespace
 
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import ConfigurationRefused, Ovpn3Error
 from ovpn3.net import tun
 from ovpn3_services.common import privileges
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.harden import harden
 from ovpn3_services.common.privileges import Cap
 from ovpn3_services.netcfg.service import NetCfgService
-from ovpn3_services.netcfg.settings import PROG, RedirectMethod, apply_file, parser
+from ovpn3_services.netcfg.settings import PROG, RedirectMethod, apply_file, parse
 
 FATAL = 3  # exit code; that of wrong arguments is 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parser().parse_args(argv)
+    options = parse(argv)
     harden()
     try:
         become_service(options)
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         return FATAL
 
 
-def become_service(options: Namespace) -> None:
+def become_service(options: Options) -> None:
     """Drop to the service account, then give up the capabilities that turn out not to be needed."""
     privileges.drop(options.user, keep={Cap.NET_ADMIN, Cap.NET_RAW}, permitted_only={Cap.DAC_OVERRIDE})
     if not privileges.held(Cap.NET_ADMIN):
@@ -45,7 +45,7 @@ def become_service(options: Namespace) -> None:
         privileges.forget(Cap.DAC_OVERRIDE)
 
 
-async def serve(options: Namespace) -> int:
+async def serve(options: Options) -> int:
     return await NetCfgService(await Bus.connect(), options).run()
 
 

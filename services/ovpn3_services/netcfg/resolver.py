@@ -1,7 +1,6 @@
 """Which resolver this machine has, and that it knows the DNS settings of all tunnels."""
 
 import asyncio
-from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -10,6 +9,7 @@ from ovpn3.constants import NetworkChange
 from ovpn3.dbus.bus import Bus, Subscription
 from ovpn3.errors import NetworkError, RemoteError
 from ovpn3.proxies import resolved as resolve1
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.log import Log
 from ovpn3_services.netcfg.dns import Scope, TunnelDns
 from ovpn3_services.netcfg.resolvconf import ResolvConf, is_ours
@@ -36,7 +36,7 @@ class Resolver:
     Failures are logged: a tunnel without its DNS settings is still a tunnel.
     """
 
-    def __init__(self, bus: Bus, options: Namespace, log: Log, tell: Tell) -> None:
+    def __init__(self, bus: Bus, options: Options, log: Log, tell: Tell) -> None:
         self._bus, self._log, self._tell = bus, log, tell
         self._detect = bool(options.detect_resolver)
         self._resolved = Resolved(bus)

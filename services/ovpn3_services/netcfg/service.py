@@ -3,7 +3,6 @@
 Killed, it takes nothing down: its successor goes on with what the journal tells.
 """
 
-from argparse import Namespace
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ovpn3.net.guard import Guards
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, remove_ours
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 from ovpn3_services.netcfg import journal
 from ovpn3_services.netcfg.journal import Journal
@@ -29,7 +29,7 @@ class NetCfgService(Service):
 
     name, path, group = NETCFG_NAME, NETCFG_PATH, LogGroup.NETCFG
 
-    def __init__(self, bus: Bus, options: Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         super().__init__(bus, options)
         self._ipr = AsyncIPRoute()
         path = Path(options.state_dir, journal.FILE_NAME) if options.state_dir else None

@@ -1,6 +1,5 @@
 """Settings of netcfg: the command line, and <state-dir>/netcfg.json which overrides it."""
 
-import argparse
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.settingsfile import flag, read
-from ovpn3_services.common.service import argument_parser, duration, log_level
+from ovpn3_services.common.commandline import BadArgument, Options
+from ovpn3_services.common.service import command_line, duration, log_level
 
 PROG = "openvpn3-service-netcfg"
 FILE_NAME = "netcfg.json"
@@ -26,31 +26,31 @@ def mark(text: str) -> int:
     """A socket mark, decimal or 0x…; -1 sets none."""
     value = int(text, 0)
     if not -1 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"a mark is 0 to {2**32 - 1}, not {text}")
+        raise BadArgument(f"a mark is 0 to {2**32 - 1}, not {text}")
     return value
 
 
-def parser() -> argparse.ArgumentParser:
-    options = argument_parser(PROG, level=4, idle_exit=5)
-    resolver = options.add_mutually_exclusive_group()
-    resolver.add_argument("--resolv-conf", default="", metavar="FILE", help="put DNS settings into this file")
-    resolver.add_argument("--systemd-resolved", action="store_true", help="give DNS settings to systemd-resolved")
-    resolver.add_argument(
-        "--detect-resolver", action="store_true", help="find out whose DNS settings count, each time there are any"
-    )
-    options.add_argument(
+def parse(argv: list[str] | None) -> Options:
+    line = command_line(PROG, level=4, idle_exit=5)
+    line.value("--resolv-conf", "FILE", "put DNS settings into this file")
+    line.switch("--systemd-resolved", "give DNS settings to systemd-resolved")
+    line.switch("--detect-resolver", "find out whose DNS settings count, each time there are any")
+    line.value(
         "--redirect-method",
-        type=RedirectMethod,
+        "METHOD",
+        "keep VPN servers out of the tunnel by host-route (default) or bind-device; or none",
         default=RedirectMethod.HOST_ROUTE,
-        metavar="METHOD",
-        help="keep VPN servers out of the tunnel by host-route (default) or bind-device; or none",
+        read=RedirectMethod,
     )
-    options.add_argument("--set-somark", type=mark, default=-1, metavar="MARK", help="mark of VPN sockets")
-    options.add_argument("--state-dir", default="", metavar="DIR", help=f"read {FILE_NAME} there")
+    line.value("--set-somark", "MARK", "mark of VPN sockets", default=-1, read=mark)
+    line.value("--state-dir", "DIR", f"read {FILE_NAME} there")
+    options = line.parse(argv)
+    if sum(map(bool, (options.resolv_conf, options.systemd_resolved, options.detect_resolver))) > 1:
+        line.error("--resolv-conf, --systemd-resolved and --detect-resolver exclude each other")
     return options
 
 
-def config_file(options: argparse.Namespace) -> str:
+def config_file(options: Options) -> str:
     """Path of the settings file; empty without a state directory."""
     return str(Path(options.state_dir, FILE_NAME)) if options.state_dir else ""
 
@@ -67,7 +67,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
 }
 
 
-def apply_file(options: argparse.Namespace) -> list[str]:
+def apply_file(options: Options) -> list[str]:
     """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
     path = config_file(options)
     complaints = []
@@ -84,6 +84,6 @@ def apply_file(options: argparse.Namespace) -> list[str]:
         option, value_of = _FIELDS[field]
         try:
             setattr(options, option, value_of(value))
-        except (ValueError, argparse.ArgumentTypeError) as e:
+        except ValueError as e:
             complaints.append(f"{path}: {field} is ignored: {e}")
     return complaints

@@ -1,12 +1,12 @@
 """What the objects of netcfg work with."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.guard import Guards
 from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.log import Log
 from ovpn3_services.netcfg.journal import Journal
 from ovpn3_services.netcfg.notify import Subscribers
@@ -25,4 +25,4 @@ class Tools:
     journal: Journal
     resolver: Resolver
     log: Log
-    options: Namespace
+    options: Options

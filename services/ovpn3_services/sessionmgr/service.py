@@ -1,9 +1,8 @@
 """Lifetime of the session manager: it stays while there is a session or one is being started."""
 
-import argparse
-
 from ovpn3.constants import BACKENDS_INTERFACE, CLIENT_PATH, SESSIONS_NAME, SESSIONS_PATH, LogGroup
 from ovpn3.dbus.bus import Bus, Match
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 from ovpn3_services.sessionmgr.objects import Manager
 from ovpn3_services.sessionmgr.registry import Registry
@@ -12,7 +11,7 @@ from ovpn3_services.sessionmgr.registry import Registry
 class SessionManager(Service):
     name, path, group = SESSIONS_NAME, SESSIONS_PATH, LogGroup.SESSIONMGR
 
-    def __init__(self, bus: Bus, options: argparse.Namespace) -> None:
+    def __init__(self, bus: Bus, options: Options) -> None:
         super().__init__(bus, options)
         self.registry = Registry(bus, self.dispatcher, self.log)
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ovpn3_services.netcfg.settings import FILE_NAME, RedirectMethod, apply_file, config_file, parser
+from ovpn3_services.netcfg.settings import FILE_NAME, RedirectMethod, apply_file, config_file, parse
 
 
 def test_defaults() -> None:
-    options = parser().parse_args([])
+    options = parse([])
     assert (options.log_level, options.idle_exit, options.set_somark) == (4, 5, -1)
     assert options.redirect_method is RedirectMethod.HOST_ROUTE
     assert config_file(options) == ""
@@ -19,7 +19,7 @@ def test_defaults() -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    options = parser().parse_args(["--state-dir", str(tmp_path)])
+    options = parse(["--state-dir", str(tmp_path)])
     assert config_file(options) == str(tmp_path / FILE_NAME)
     assert apply_file(options) == []
 
@@ -33,7 +33,7 @@ def test_the_file_wins(tmp_path: Path) -> None:
         '  "set_somark": "0x10", "redirect_method": "none", "unknown": 1\n'
         "}\n"
     )
-    options = parser().parse_args(["--state-dir", str(tmp_path), "--log-level", "1", "--set-somark", "3"])
+    options = parse(["--state-dir", str(tmp_path), "--log-level", "1", "--set-somark", "3"])
     assert apply_file(options) == []
     assert (options.log_level, options.idle_exit, options.log_file) == (5, 0, "/var/log//x.log")
     assert (options.set_somark, options.redirect_method) == (16, RedirectMethod.NONE)
@@ -42,14 +42,14 @@ def test_the_file_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [True, "true", "1", "no"])
 def test_the_file_s_resolver_replaces_the_other(tmp_path: Path, value: object) -> None:
     (tmp_path / FILE_NAME).write_text(json.dumps({"systemd_resolved": value}))
-    options = parser().parse_args(["--state-dir", str(tmp_path), "--resolv-conf", "/etc/resolv.conf"])
+    options = parse(["--state-dir", str(tmp_path), "--resolv-conf", "/etc/resolv.conf"])
     assert apply_file(options) == []
     assert (options.systemd_resolved, options.resolv_conf) == (True, "")
 
 
 def test_a_resolver_switched_off_stays_off(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text('{"systemd_resolved": false}')
-    options = parser().parse_args(["--state-dir", str(tmp_path), "--resolv-conf", "/etc/resolv.conf"])
+    options = parse(["--state-dir", str(tmp_path), "--resolv-conf", "/etc/resolv.conf"])
     assert apply_file(options) == []
     assert (options.systemd_resolved, options.resolv_conf) == (False, "/etc/resolv.conf")
 
@@ -60,7 +60,7 @@ def test_a_resolver_switched_off_stays_off(tmp_path: Path) -> None:
 )
 def test_a_wrong_value_is_left_out(tmp_path: Path, wrong: str) -> None:
     (tmp_path / FILE_NAME).write_text(f'{{{wrong}, "log_file": "x"}}')
-    options = parser().parse_args(["--state-dir", str(tmp_path)])
+    options = parse(["--state-dir", str(tmp_path)])
     before = {**vars(options), "log_file": "x"}
     (complaint,) = apply_file(options)
     assert wrong.split('"')[1] in complaint
@@ -73,7 +73,7 @@ def test_a_wrong_value_is_left_out(tmp_path: Path, wrong: str) -> None:
 def test_any_file_does_no_harm(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.mktemp("state")
     (folder / FILE_NAME).write_text(text, encoding="utf-8", errors="surrogatepass")
-    options = parser().parse_args(["--state-dir", str(folder)])
+    options = parse(["--state-dir", str(folder)])
     before = dict(vars(options))
     apply_file(options)
     assert vars(options) == before

@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import suppress
 from logging.handlers import SysLogHandler
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ovpn3.constants import CATEGORY_TEXT, LogCategory, LogGroup
+from ovpn3_services.common.commandline import Options
 from ovpn3_services.log.event import MAX_CHARS, Event, category, group
 from ovpn3_services.log.settings import FACILITIES, parse
 from ovpn3_services.log.writers import FileWriter, JournalWriter, StreamWriter, SyslogWriter, Writer
@@ -21,7 +21,7 @@ EVENT = Event(LogGroup.CLIENT, LogCategory.WARN, "attention", 42, METADATA, "tok
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
-def style(*arguments: str) -> Namespace:
+def style(*arguments: str) -> Options:
     return parse(list(arguments))
 
 
