@@ -11,7 +11,6 @@ WITHOUT_EFFECT = {
     "allow-compression": "nothing is ever compressed",
     "allow-password-save": "for front-ends that can save passwords",
     "become-primary": "new keys are used when they are ready",
-    "block-outside-dns": "Windows only",
     "dev": "the device's name is the network service's",
     "remote-cache-lifetime": "names are resolved for every attempt",
 }
