@@ -29,6 +29,7 @@ from ovpn3.transport.connect import is_ours, pack_address, source_address
 from ovpn3.transport.resolve import Endpoint
 
 UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
+STREAM_PATIENCE_MS = 4000  # for an acknowledgement, once the way to the server has changed
 GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit, unless the profile says more
 
 
@@ -173,6 +174,8 @@ class Attempt:
             self._owner.log(LogCategory.INFO, text)
         elif not self._endpoint.stream or not is_ours(self._endpoint, before):
             self._finish(Lost(text))
+        else:  # perhaps answers still find us: the kernel ends the stream if they don't
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STREAM_PATIENCE_MS)
 
     def answer(self, text: Secret) -> None:
         """The user's answer to a TextChallenge."""
