@@ -4,7 +4,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovpn3.client.settings import UNHEEDED
 from ovpn3.profile.options import Option, Reason, Status, table
 
 PAGE = Path(__file__).with_name("options.md")
@@ -34,6 +33,7 @@ NOTES = {
     "allow-compression": "`asym` and `yes`: the server may compress what it sends; what we send never is",
     "allow-password-save": "for front-ends that can save passwords; ours don't",
     "become-primary": "new keys are used 2 s after they are ready",
+    "block-outside-dns": "takes a kernel with nf_tables; this machine's own addresses may always be asked",
     "explicit-exit-notify": "always done over UDP; so many good-byes, or seconds for the answer to one, 5 at most",
     "remote-cache-lifetime": "a name is resolved for every attempt",
     "replay-window": "without it 2048 packets and 30 s; after a silence of that time no older packet counts",
@@ -83,8 +83,6 @@ def _form(option: Option) -> str:
 def _note(option: Option) -> str:
     if option.name in NOTES:
         return NOTES[option.name]
-    if option.name in UNHEEDED.values():
-        return "read, without effect in this version; a warning says so"
     repeated = "every occurrence counts" if option.repeat and option.status is Status.USED else ""
     return option.hint or repeated
 

@@ -33,6 +33,7 @@ COMPRESSION_ALLOWED = (
     "the server may compress what it sends (allow-compression): "
     "who can have text of theirs sent beside yours, and sees the sizes of packets, can guess yours"
 )
+STREAM_PATIENCE_MS = 4000  # for an acknowledgement, once the way to the server has changed
 GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit, unless the profile says more
 
 
@@ -178,6 +179,8 @@ class Attempt:
             self._owner.log(LogCategory.INFO, text)
         elif not self._endpoint.stream or not is_ours(self._endpoint, before):
             self._finish(Lost(text))
+        else:  # perhaps answers still find us: the kernel ends the stream if they don't
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STREAM_PATIENCE_MS)
 
     def answer(self, text: Secret) -> None:
         """The user's answer to a TextChallenge."""

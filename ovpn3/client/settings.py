@@ -30,23 +30,16 @@ COMPRESS_FRAMINGS = {
     "lz4-v2": Framing.STUB_V2,
 }
 
-# Options that are read and don't do anything yet, by the names of their attributes.
-UNHEEDED = {
-    "block_outside_dns": "block-outside-dns",
-}
-
-
-# The same of overrides, with the value that asks for nothing else than what is done.
+# Overrides that don't do anything yet, with the value that asks for nothing else than what is done.
 UNHEEDED_OVERRIDES: dict[str, object] = {
     "enterprise-profile": "",
 }
 
 
-def unheeded_in(profile: Profile, overrides: Mapping[str, object]) -> list[str]:
-    """What of the profile and its overrides has no effect yet."""
+def unheeded_in(overrides: Mapping[str, object]) -> list[str]:
+    """What of a profile's overrides has no effect yet."""
     strange_scope = overrides.get("dns-scope", "") not in ("", *DNS_SCOPES)
-    options = [option for attribute, option in UNHEEDED.items() if getattr(profile, attribute)]
-    return [*options, *(["override dns-scope"] if strange_scope else [])] + [
+    return (["override dns-scope"] if strange_scope else []) + [
         f"override {name}"
         for name, heeded in UNHEEDED_OVERRIDES.items()
         if overrides.get(name, heeded) not in (heeded, "")
@@ -197,6 +190,7 @@ class TunSettings:
     block_ipv4: bool = False
     block_ipv6: bool = False
     block_local: bool = False
+    block_outside_dns: bool = False
     kill_switch: bool = False
 
 
@@ -249,8 +243,12 @@ def tun_settings(
             note(f"option left out: {name} {' '.join(args)}: {e}")
     mtu = _number(last.get("tun-mtu", ()), profile.tun_mtu) or profile.tun_mtu
     addresses, peers = _addresses(last)
-    block_ipv4 = "block-ipv4" in last or (profile.block_ipv4 and "block-ipv4" not in replaced)
-    block_ipv6 = "block-ipv6" in last or (profile.block_ipv6 and "block-ipv6" not in replaced)
+
+    def wanted(option: str, by_profile: bool) -> bool:
+        return option in last or (by_profile and option not in replaced)
+
+    block_ipv4 = wanted("block-ipv4", profile.block_ipv4)
+    block_ipv6 = wanted("block-ipv6", profile.block_ipv6)
     block_ipv6 = block_ipv6 or (profile.block_unused_ipv6 and not any(a.ipv6 for a in addresses))
     return TunSettings(
         addresses=addresses,
@@ -263,6 +261,7 @@ def tun_settings(
         block_ipv4=block_ipv4,
         block_ipv6=block_ipv6,
         block_local="block-local" in got.flags,
+        block_outside_dns=wanted("block-outside-dns", profile.block_outside_dns),
         kill_switch=profile.kill_switch,
     )
 

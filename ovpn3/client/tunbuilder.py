@@ -76,6 +76,7 @@ class TunDevice:
             ("block_ipv4", settings.block_ipv4),
             ("block_ipv6", settings.block_ipv6),
             ("block_local", settings.block_local),
+            ("block_outside_dns", settings.block_outside_dns),
         ):
             if wanted:
                 await device.set(name, "b", True)

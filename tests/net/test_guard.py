@@ -2,16 +2,18 @@
 
 import json
 import os
+import socket
 from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 
 import pytest
 
+from ovpn3.net import nftables
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
-from ovpn3.net.guard import Guards
+from ovpn3.net.guard import OUTSIDE_DNS, Guarded, Guards
 from ovpn3.net.netlink import AsyncIPRoute
-from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Network, Wanted, WantedRoute, guarded
+from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, WantedRoute, guarded
 from ovpn3.net.route import best_hop, remove_ours
 from tests.net.test_device import ADDRESSES
 from tests.support.netns import Namespace
@@ -28,7 +30,7 @@ def reachable(net: Namespace, to: str) -> str:
 
 async def test_nothing_leaves_beside(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
-    noted: dict[str, Collection[Network]] = {}
+    noted: dict[str, Collection[Guarded]] = {}
     guards = Guards(ipr, lambda holder, networks: noted.update({holder: networks}))
     assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("wan", "wan")
     await guards.hold("a", [ONE, TWO])
@@ -63,6 +65,29 @@ async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, ipr: AsyncIPRo
     assert hop is not None
     assert str(hop.gateway) == "192.0.2.1"
     await guards.release("session")
+    assert net.state() == before
+
+
+async def test_names_are_guarded_for_several(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    nftables.check()
+    noted: dict[str, Collection[Guarded]] = {}
+    guards = Guards(ipr, lambda holder, what: noted.update({holder: what}))
+    await guards.hold("a", [ONE, OUTSIDE_DNS])
+    assert noted == {"a": {ONE, OUTSIDE_DNS}}
+    table = net.state()["nftables"]
+    assert len(table) == 1 + 1 + (4 if os.geteuid() else 2)  # itself, its chain, rules for UDP and TCP
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(PermissionError):
+            sock.sendto(b"name?", ("192.0.2.1", 53))
+        sock.sendto(b"hello", ("192.0.2.1", 54))
+        sock.sendto(b"name?", ("127.0.0.1", 53))
+    await guards.hold("b", [OUTSIDE_DNS])
+    assert len(net.state()["nftables"]) == len(table)
+    await guards.release("a")
+    assert len(net.state()["nftables"]) == len(table)
+    await guards.release("b")
+    nftables.release_dns()
     assert net.state() == before
 
 

@@ -592,6 +592,7 @@ async def test_properties(client: Bus, options: Options) -> None:
         "block_ipv4": False,
         "block_ipv6": False,
         "block_local": False,
+        "block_outside_dns": False,
         "dnssec_mode": "unset",
     }
     netcfg = NetworkConfiguration(client)

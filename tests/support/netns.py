@@ -6,6 +6,8 @@ import json
 import os
 import select
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -110,8 +112,8 @@ class Namespace:
             _kill(pids)
 
     def state(self) -> dict[str, list[str]]:
-        """Links, addresses, routes and rules of both families, to compare before and after."""
-        return {
+        """Links, addresses, routes and rules of both families and of nf_tables, to compare before and after."""
+        shown = {
             " ".join(what): _rows(run(["ip", "-n", self.name, "-j", *what]).stdout)
             for what in (
                 ("address",),
@@ -121,6 +123,8 @@ class Namespace:
                 ("-6", "rule"),
             )
         }
+        with self.entered():
+            return {**shown, "nftables": _ruleset()}
 
 
 class NamespacePair:
@@ -186,6 +190,28 @@ def _kill(pids: Sequence[int]) -> None:
         with open(handle, "rb", buffering=0):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             select.select([handle], [], [])
+
+
+def _ruleset() -> list[str]:
+    """Tables, chains and rules as the kernel tells them, in hex; what `nft list ruleset` would show, and handles."""
+    listed = []
+    netlink_netfilter, request_dump, done, error, subsystem = 12, 0x301, 3, 2, 10
+    try:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink_netfilter)
+    except OSError:  # a kernel without
+        return []
+    with sock:
+        for what in (1, 4, 7):  # NFT_MSG_GETTABLE, _GETCHAIN, _GETRULE
+            sock.send(struct.pack("=IHHII4x", 20, subsystem << 8 | what, request_dump, 1, 0))
+            kind = 0
+            while kind not in (done, error):
+                answer = sock.recv(65536)
+                while answer:
+                    size, kind = struct.unpack_from("=IH", answer)
+                    if kind not in (done, error):
+                        listed.append(answer[20:size].hex())
+                    answer = answer[(size + 3) // 4 * 4 :]
+    return listed
 
 
 def _rows(output: str) -> list[str]:

@@ -150,7 +150,7 @@ class OpenVpnServer(OpenVpnProcess):
     `wrap` protects the control channel; `cipher` is the data cipher, or several joined by colons; `auth` is the
     body of a shell script that gets the file with user name and password as $1 and decides by its exit code, `scripts`
     are further ones by name; `push` and `extra` are option lines for the client and for the server. The
-    addresses below are those of `subnet` 8.
+    addresses below are those of `subnet` 8. Without `ipv4` the tunnel carries IPv6 alone.
     """
 
     TUNNEL_V4, TUNNEL_V6 = "10.8.0.1", "fd08::1"
@@ -170,11 +170,13 @@ class OpenVpnServer(OpenVpnProcess):
         port: int = 1194,
         subnet: int = 8,
         scripts: Mapping[str, str] | None = None,
+        ipv4: bool = True,
     ) -> None:
         self.profile = Access(pki, on_link(pair, proto), port, proto, wrap, cipher, auth is not None).profile
         config = [
             *(f"dev tun{subnet - 8}", "dev-type tun", "topology subnet", "dh none", "disable-dco", "verb 3"),
-            *(f"server 10.{subnet}.0.0 255.255.255.0", f"server-ipv6 fd0{subnet}::/64", "keepalive 10 60"),
+            *([f"server 10.{subnet}.0.0 255.255.255.0"] if ipv4 else []),
+            *(f"server-ipv6 fd0{subnet}::/64", "keepalive 10 60"),
             *(f"proto {proto}", f"port {port}", f"data-ciphers {cipher}", f"reneg-sec {reneg_sec}"),
             *(f'{option} "{pki.directory}/{name}"' for option, name in _SERVER_FILES.items()),
             *(f'push "{line}"' for line in push),

@@ -91,7 +91,7 @@ def differences(before: dict[str, list[str]], now: dict[str, list[str]]) -> dict
     return {what: set(now[what]) ^ set(before[what]) for what in before if now[what] != before[what]}
 
 
-@pytest.mark.parametrize("number", [6, pytest.param(200, marks=pytest.mark.full)])
+@pytest.mark.parametrize("number", [4, pytest.param(200, marks=pytest.mark.full)])
 def test_killed_at_any_moment(machine: Machine, start_server: StartServer, number: int) -> None:
     print(f"SEED={SEED}")
     choice = random.Random(SEED)

@@ -129,7 +129,7 @@ class ClientObject(DBusObject):
         self._set_log_level(self.service.log.level if profile.verb is None else min(profile.verb, MAX_LOG_LEVEL))
         for warning in profile.warnings:
             self.log(LogCategory.WARN, warning)
-        if unheeded := unheeded_in(profile, self._overrides):
+        if unheeded := unheeded_in(self._overrides):
             self.log(LogCategory.WARN, f"without effect in this version: {', '.join(unheeded)}")
         self._login = Login(profile, self._queue)
         self._login.ask()

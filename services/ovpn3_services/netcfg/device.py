@@ -9,7 +9,9 @@ from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, NetworkChange, TunO
 from ovpn3.dbus.access import administrator, same_uid
 from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
+from ovpn3.net import nftables
 from ovpn3.net.device import Device
+from ovpn3.net.guard import OUTSIDE_DNS
 from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, guarded, unreachable
 from ovpn3.net.route import local_networks
 from ovpn3.net.tun import Tun, open_tun
@@ -55,7 +57,8 @@ class NetDevice(DBusObject):
         self._dns = DnsSettings()
         self._dns_in_force: TunnelDns | None = None
         self._session = name  # whose kill switch it is
-        self._kill_switch = self._block_ipv4 = self._block_ipv6 = self._block_local = False
+        self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
+        self._block_local = self._block_outside_dns = False
         self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
 
     @property
@@ -139,7 +142,8 @@ class NetDevice(DBusObject):
     async def reset(self, call: Call) -> None:
         """Forget all settings; an established device stays as it is until Reconfigure."""
         self._wanted, self._dns = Wanted(), DnsSettings()
-        self._kill_switch = self._block_ipv4 = self._block_ipv6 = self._block_local = False
+        self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
+        self._block_local = self._block_outside_dns = False
 
     @method("Reconfigure", rule=same_uid)
     async def reconfigure(self, call: Call) -> None:
@@ -254,6 +258,15 @@ class NetDevice(DBusObject):
     def set_block_local(self, call: Call, value: bool) -> None:
         self._block_local = value
 
+    @prop("block_outside_dns", "b", read=administrator, write=administrator)
+    def block_outside_dns(self, call: Call) -> bool:
+        """Whether names can be asked for through tunnels only while the device is up."""
+        return self._block_outside_dns
+
+    @block_outside_dns.setter
+    def set_block_outside_dns(self, call: Call, value: bool) -> None:
+        self._block_outside_dns = value
+
     @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
         """uid of whom it was made for."""
@@ -344,9 +357,11 @@ class NetDevice(DBusObject):
         """Before a route leads into the tunnel: what must not leave beside it, even once it is gone."""
         guards = self._tools.guards
         wanted = self._applicable()
+        dns = frozenset({OUTSIDE_DNS} if self._block_outside_dns and self._can_block_dns() else ())
         if self._kill_switch:
-            await guards.hold(self._session, guarded(wanted))
+            await guards.hold(self._session, guarded(wanted) | dns)
         blocked = {
+            *dns,
             *(EVERYTHING_IPV4 if self._block_ipv4 else ()),
             *(EVERYTHING_IPV6 if self._block_ipv6 else ()),
             *unreachable(wanted),
@@ -355,6 +370,14 @@ class NetDevice(DBusObject):
             await guards.hold(self.path, blocked)
         else:
             await self._unblock()
+
+    def _can_block_dns(self) -> bool:
+        try:
+            nftables.check()
+        except NetworkError as e:
+            self._tools.log.warn(f"{self._name}: block-outside-dns has no effect: {e}", path=self.path)
+            return False
+        return True
 
     async def _unblock(self) -> None:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup, NetworkChange
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
 from ovpn3.net.bypass import Bypasses, Holders
-from ovpn3.net.guard import Guards
+from ovpn3.net.guard import Guarded, Guards
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, remove_ours
@@ -65,7 +65,7 @@ class NetCfgService(Service):
         if not self.busy() and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
 
-    def _note_guard(self, holder: str, networks: Collection[Network]) -> None:
+    def _note_guard(self, holder: str, networks: Collection[Guarded]) -> None:
         if networks:
             self._journal.put("guard", holder, networks=sorted(map(str, networks)))
         else:

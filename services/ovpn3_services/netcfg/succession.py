@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from ovpn3.constants import NETCFG_PATH
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import AccessDenied, NetworkError, Ovpn3Error
+from ovpn3.net.guard import OUTSIDE_DNS
 from ovpn3.net.link import remove_link, tun_indexes, tun_name
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, our_routes, remove_route
@@ -93,7 +94,7 @@ class Succession:
 
     async def _guard(self, entry: Entry) -> None:
         """A kill switch outlives its session unless that ended in order; what a device blocked goes with it."""
-        networks = [ip_network(network) for network in entry.values["networks"]]
+        networks = [n if n == OUTSIDE_DNS else ip_network(n) for n in entry.values["networks"]]
         self._tools.guards.take_over(entry.key, networks)
         if entry.key.startswith("/") and not self._root.has_device(entry.key):
             await self._tools.guards.release(entry.key)
