@@ -42,6 +42,11 @@ class Session(Tunnel):
         """Have the log service send us, or no longer, the session's Log and StatusChange signals."""
         await self.ask("LogForward", "b", enable)
 
+    async def log_history(self) -> list[tuple[int, bool, int, int, str]]:
+        """The last lines and status changes, oldest first; only our session manager has them. Unix time, whether it is
+        a status, major and minor code or log group and category, text."""
+        return [(when, is_status, *rest) for when, is_status, *rest in (await self.ask("LogHistory"))[0]]
+
     async def grant(self, uid: int) -> None:
         """Let a user see and manage it."""
         await self.call("AccessGrant", "u", uid)

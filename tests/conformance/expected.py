@@ -226,6 +226,7 @@ CALLS: dict[str, dict[str, Answer]] = {
         "AccessGrant": fails(DOMAIN_DEFAULT, "access is already granted", uid(GRANTED)),
         "AccessRevoke": fails(DOMAIN_DEFAULT, "access was not granted", NOBODYS_UID),
         "LogForward": does(True),
+        "LogHistory": does(),
         "UserInputQueueGetTypeGroup": does(gives=[USER_PASSWORD]),
         "UserInputQueueFetch": does(*USER_PASSWORD, 1),
         "UserInputQueueCheck": does(*USER_PASSWORD, gives=[0, 1]),

@@ -74,12 +74,18 @@ def test_a_file_and_a_journal(machine: Machine, start_server: Callable[..., Open
     path = headings[2].split()[1]
     one = log(machine, "--session-path", path, "--history", "--no-follow")
     assert one.splitlines() == text.splitlines()[text.splitlines().index(headings[2]) :]
-    refused = machine.openvpn3("log", "--config", "office", "--history", check=False)
-    assert (refused.returncode, "is for root to read" in refused.stderr) == (8, True)
+    remembered = machine.openvpn3("log", "--config", "office", "--history", "--no-follow").stdout.splitlines()
+    assert remembered[0] == f"Session {path}, as far as the session manager remembers"
+    assert [line[20:] for line in remembered if "[STATUS]" not in line][1:] == [
+        line[20:] for line in one.splitlines()[1:]
+    ]
+    assert remembered[-1].endswith("[STATUS] Connection, Client connected")
+    stranger = machine.openvpn3("log", "--session-path", path, "--history", account=BOB, check=False)
+    assert (stranger.returncode, "is for root to read" in stranger.stderr) == (8, True)
 
     write_to(machine, "journald", "true")
     machine.disconnect("office")
-    assert "Nothing was logged of it" in log(machine, "--config", "office", "--history")
+    assert log(machine, "--config", "office", "--history") == ""  # the journal has nothing yet
     machine.connect(server.profile(), "roots", ROOT)
     ended = log(machine, "--config", "roots", "--history", "--no-follow").splitlines()
     assert ended[0].endswith(" of root, profile roots")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -49,23 +50,30 @@ async def run(options: Options) -> int:
 
 async def _tell(bus: Bus, chosen: str, value: str) -> bool:
     """Print what was logged of the session, or of all that had the profile; whether there is one now."""
-    found, uid = history.sessions(await history.logged(bus)), os.geteuid()
     if chosen == "config":
-        found = [past for past in found if past.profile == value and uid in (0, past.owner)]
-        live = bool(await SessionManager(bus).by_config_name(value))
+        present = await SessionManager(bus).by_config_name(value)
     else:
-        path = (await _session(bus, chosen, value)).path
-        found = [past for past in found if past.path == path]
-        live = any(session.path == path for session in await visible_sessions(bus))
-    colour = wants_colour(os.environ)
-    for past in found:
-        print(f"Session {past.path} of {user_name(past.owner)}, profile {one_line(past.profile)}")
-        for line in past.lines:
-            print(f"{line.time or '-':<{TIME_WIDTH}} {log_text(line.group, line.category, line.text, colour)}")
-    if not found:
-        print(f"Nothing was logged of it{'' if uid == 0 else ', or nothing that you may read'}")
+        path = object_path(value) if chosen == "session-path" else (await session_with_interface(bus, value)).path
+        present = [session for session in await visible_sessions(bus) if session.path == path]
+    colour, uid, shown = wants_colour(os.environ), os.geteuid(), False
+    try:
+        for past in history.sessions(await history.logged(bus)):
+            if past.profile == value and uid in (0, past.owner) if chosen == "config" else past.path == path:
+                print(f"Session {past.path} of {user_name(past.owner)}, profile {one_line(past.profile)}")
+                for line in past.lines:
+                    print(f"{line.time or '-':<{TIME_WIDTH}} {log_text(line.group, line.category, line.text, colour)}")
+                shown = True
+    except CommandError:
+        if not present or uid == 0:
+            raise
+    if not shown and uid != 0:
+        for session in present:
+            print(f"Session {session.path}, as far as the session manager remembers")
+            for when, is_status, first, second, text in await session.log_history():
+                event = Status(first, second, text) if is_status else LogLine(first, second, text)
+                print(event_text(event, colour, when))
     sys.stdout.flush()
-    return live
+    return bool(present)
 
 
 async def _session(bus: Bus, chosen: str, value: str) -> Session:
@@ -117,8 +125,9 @@ def wants_colour(environment: Mapping[str, str]) -> bool:
     return terminal and "COLORTERM" in environment and "NO_COLOR" not in environment
 
 
-def event_text(event: Event, colour: bool = False) -> str:
-    now = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+def event_text(event: Event, colour: bool = False, when: float | None = None) -> str:
+    """`when` is its Unix time, if it isn't now."""
+    now = datetime.fromtimestamp(time.time() if when is None else when).strftime("%Y-%m-%d %H:%M:%S")
     match event:
         case Status():
             return f"{now} [STATUS] {status_text(event)}"

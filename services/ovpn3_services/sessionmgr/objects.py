@@ -22,6 +22,7 @@ from ovpn3.errors import ConfigurationRefused, Ovpn3Error, RemoteError, ServiceE
 from ovpn3.proxies.backend import BackendClient
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.log import LogProxy
+from ovpn3_services.sessionmgr.past import Past
 from ovpn3_services.sessionmgr.record import MAX_RECEIVERS, Record
 from ovpn3_services.sessionmgr.restarts import Restarts
 
@@ -119,6 +120,7 @@ class SessionObject(DBusObject, Governed):
         self.config_name = ""
         self.automatic_restart = False
         self.restarts = Restarts()
+        self._past = Past()
         self.created = int(time.time())
         self.restrict_log_access = True
         self.status_now: tuple[int, int, str] = (0, 0, "")
@@ -262,6 +264,12 @@ class SessionObject(DBusObject, Governed):
                 self._forwards[call.sender] = await self._forward(call.sender)
         self.entrust()
 
+    @method("LogHistory", "", "lines:a(xbuus)", rule=log_access)
+    async def log_history(self, call: Call) -> list[list[Any]]:
+        """Ours: the last lines and status changes, 200 at most, which a killed session manager takes along. Unix time;
+        whether it is a status; major and minor code, or log group and category; text."""
+        return [list(line) for line in self._past.lines()]
+
     async def _forward(self, receiver: str) -> LogProxy:
         """A log service that has just started may have to hear of the session first, from the client."""
         bus = self.registry.bus
@@ -313,6 +321,7 @@ class SessionObject(DBusObject, Governed):
                 self.registry.dispatcher.emit(self.path, "AttentionRequired", *m.body)
             case "Log", "uuss":
                 group, category, _, message = m.body
+                self._past.note(False, group, category, message)
                 self.last_log_entry = {
                     "log_group": Variant("u", group),
                     "log_category": Variant("u", category),
@@ -339,6 +348,7 @@ class SessionObject(DBusObject, Governed):
 
     def _on_status(self, major: int, minor: int, message: str) -> None:
         self.status_now = (major, minor, message)
+        self._past.note(True, major, minor, message)
         if major == StatusMajor.CONNECTION and minor in CLOSING:
             self._spawn_close(StatusMinor.PROC_STOPPED)
 
@@ -367,6 +377,7 @@ class SessionObject(DBusObject, Governed):
             text = f"the client process is gone; another one is started in {delay:g} s"
             self.registry.log.warn(text, path=self.path)
             self.status_now = (StatusMajor.CONNECTION, StatusMinor.CONN_RECONNECTING, text)
+            self._past.note(True, *self.status_now)
             self._tell(*self.status_now)
             await asyncio.wait({self.closed}, timeout=delay)
             was_up = False
