@@ -129,6 +129,12 @@ class Installation:
             wanted = {path: text for path, text in wanted.items() if not path.startswith(UNITS)}
         return wanted | {f"{DATA}/man/man{name[-1]}/{name}": text for name, text in pages().items()}
 
+    def differences(self) -> list[Path]:
+        """What is not as this version wants it, whoever has put it there. Manual pages don't matter."""
+        files = {path: text for path, text in self.files().items() if not path.startswith(f"{DATA}/man/")}
+        found = [self.root / path for path, text in files.items() if _content(self.root / path) != text]
+        return found if self._state_is_right() else [*found, self.state]
+
     # -- install -----------------------------------------------------------------------------------
     def install_steps(self) -> Iterator[Step]:
         """What is still to be done, in order; nothing if all is as it should be."""

@@ -20,7 +20,7 @@ from tests.support.machine import Machine
 from tests.support.netns import end
 from tests.support.server import OpenVpnServer
 
-DASHBOARD = PROJECT / "docs/grafana-dashboard.json"
+DASHBOARD, PAGE = PROJECT / "docs/grafana-dashboard.json", PROJECT / "docs/monitoring.md"
 LINE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -156,6 +156,10 @@ def test_the_dashboard_shows_what_is_exported(promtool: Path, tmp_path: Path) ->
         rules.append({"record": f"panel:{number}", "expr": expression})
         for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
             assert re.search(rf"by \([^)]*\b{label}\b", target["expr"]), target["expr"]
+    (alarms,) = re.findall(r"Worth an alarm:\n\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    for number, expression in enumerate(alarms.splitlines()):
+        rules.append({"alert": f"alarm{number}", "expr": expression})
+        assert set(re.findall(rf"{PREFIX}(\w+)", expression)) <= set(METRICS)
     file = tmp_path / "rules.json"  # which is YAML too
     file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     subprocess.run([promtool, "check", "rules", file], check=True, capture_output=True)

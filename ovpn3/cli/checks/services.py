@@ -35,15 +35,16 @@ def installed() -> Iterator[Finding]:
     if not (name := account()):
         yield problem("installation", f"there is no {ACTIVATION}: nothing starts the services", INSTALL)
         return
+    installation = Installation(Path("/"), name)
     try:
         check_programs()
-        todo = [step.what for step in Installation(Path("/"), name).install_steps()]
+        different = ", ".join(map(str, installation.differences()))
     except (CommandError, OSError) as e:
         yield problem("installation", one_line(e), f"{INSTALL}, after that is put right")
     else:
-        if todo:
-            text = f"not as this version has it; to do: {one_line('; '.join(todo))}"
-            yield warning("installation", text, INSTALL)
+        if different:
+            advice = INSTALL if installation.manifest.exists() else "install the package of this version again"
+            yield warning("installation", f"not as this version has it: {one_line(different)}", advice)
         else:
             yield Finding("installation", "files, bus policy and state directory are as this version has them")
     if not account_exists(name):
