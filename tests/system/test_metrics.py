@@ -75,7 +75,7 @@ def served(machine: Machine, *arguments: str) -> Iterator[str]:
 def test_values_are_those_of_the_statistics(
     machine: Machine, start_server: Callable[..., OpenVpnServer], promtool: Path
 ) -> None:
-    server = start_server(reneg_sec=2, extra=["duplicate-cn"])
+    server = start_server(reneg_sec=3, extra=["duplicate-cn"])
     machine.connect(server.profile(), 'the "office" \\ 1')
     machine.connect(server.profile(), "bobs", BOB)
     machine.pair.client.run(["ping", "-I", "tun0", "-c", "3", "-i", "0.5", "-w", "10", server.TUNNEL_V4])

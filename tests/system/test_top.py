@@ -1,6 +1,7 @@
 """`top` in a terminal of several sizes, without colours and in a pipe; what it leaves of the terminal."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -140,6 +141,9 @@ def test_a_terminal(machine: Machine, start_server: Callable[..., OpenVpnServer]
     assert heading.split()[-1] == "SERVER"
     assert row.split()[0] == "bobs"
     assert row.endswith(f"{machine.pair.SERVER_V4}:1194 udp")
+    (as_json,) = json.loads(machine.openvpn3("top", "--json", account=BOB).stdout).values()
+    assert (as_json["config_name"], as_json["state"], as_json["lost"]) == ("bobs", "connected", {})
+    assert as_json["statistics"]["BYTES_IN"] > 0
     machine.disconnect("bobs", BOB)
     assert machine.openvpn3("top", "--once").stdout == "No sessions available\n"
     assert machine.openvpn3("top", "--interval", "0", check=False).returncode == 9

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ovpn3.cli import terminal
 from ovpn3.cli.board import HISTORY, Board, Row
-from ovpn3.cli.command import BadValue, Command, Option, Options
+from ovpn3.cli.command import JSON, BadValue, Command, Option, Options
 from ovpn3.cli.connect import Interrupted, interruptible
 from ovpn3.cli.screen import Key, Screen, whole_screen
 from ovpn3.cli.selection import system_bus
@@ -26,7 +26,7 @@ from ovpn3.cli.table import (
     table,
     total_width,
 )
-from ovpn3.cli.text import one_line
+from ovpn3.cli.text import one_line, to_json
 from ovpn3.cli.verbs.session_manage import PAUSE_REASON
 from ovpn3.errors import NetworkError, RemoteError
 
@@ -47,6 +47,7 @@ COLOURS = {
 KEYS = "up/down select   p pause or resume   r restart   d disconnect   q quit"
 NO_SESSIONS = "No sessions available"
 OPTIONS = (
+    JSON,
     Option("once", help="Print one table and end, which is what happens in a pipe too"),
     Option("interval", "i", "SECS", "Look again after so many seconds; default 1"),
 )
@@ -56,14 +57,15 @@ async def run(options: Options) -> int:
     interval = options.number("interval", 1)
     if not 1 <= interval <= MAX_INTERVAL_S:
         raise BadValue(f"--interval takes 1 to {MAX_INTERVAL_S} seconds")
-    live = sys.stdout.isatty() and not options.has("once")
+    live = sys.stdout.isatty() and not options.has("once") and not options.has("json")
     async with system_bus() as bus:
         board = Board(bus)
         try:
             with interruptible():
                 await board.look()
                 if not live:
-                    return await _once(board, interval)
+                    await _once(board, interval, options.has("json"))
+                    return 0
                 with whole_screen() as screen:
                     lost = asyncio.ensure_future(bus.lost())
                     await Top(board, screen, interval).run(lost)
@@ -75,17 +77,34 @@ async def run(options: Options) -> int:
     return 0
 
 
-async def _once(board: Board, interval: int) -> int:
+async def _once(board: Board, interval: int, as_json: bool) -> None:
     if board.rows:
         await asyncio.sleep(interval)
         await board.look()
+    if as_json:
+        return print(to_json({row.session.path: _to_json(row) for row in board.rows}))
     if not board.rows:
-        print(NO_SESSIONS)
-        return 0
+        return print(NO_SESSIONS)
     width = terminal.width() if sys.stdout.isatty() else 0
     columns = chosen(_columns(board.rows, width, graph_width=0), width)
     print("\n".join(line.rstrip() for line in table(columns, board.rows, terminal.colours())))
-    return 0
+
+
+def _to_json(row: Row) -> dict[str, object]:
+    return {
+        "config_name": row.name,
+        "owner": row.owner,
+        "device": row.device,
+        "server": row.server,
+        "state": row.state,
+        "status": row.status_text,
+        "bits_in": row.bits_in,
+        "bits_out": row.bits_out,
+        "packets": row.packets,
+        "offloads": row.offloads,
+        "lost": row.losses,
+        "statistics": row.statistics,
+    }
 
 
 class Top:
