@@ -31,6 +31,7 @@ TITLES = {
 OPENVPN_3 = {"implement": "used", "ignore": "left out", "warn": "left out, warns", "reject": "refused"}
 # Read, and nothing to do for it here.
 NOTES = {
+    "allow-compression": "`asym` and `yes`: the server may compress what it sends; what we send never is",
     "allow-password-save": "for front-ends that can save passwords; ours don't",
     "become-primary": "new keys are used 2 s after they are ready",
     "explicit-exit-notify": "always done over UDP; so many good-byes, or seconds for the answer to one, 5 at most",

@@ -128,12 +128,12 @@ class AttentionGroup(IntEnum):
 
 
 class Framing(IntEnum):
-    """What stands before a payload in a data packet to say that it isn't compressed."""
+    """What stands before a payload in a data packet to say whether it is compressed."""
 
     NONE = 0
-    LZO_STUB = 1  # comp-lzo no
-    STUB = 2  # compress, compress stub
-    STUB_V2 = 3  # compress stub-v2
+    LZO_STUB = 1  # comp-lzo, compress lzo
+    STUB = 2  # compress, compress stub, compress lz4
+    STUB_V2 = 3  # compress stub-v2, compress lz4-v2
 
     @property
     def octets(self) -> int:

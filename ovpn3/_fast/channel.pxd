@@ -14,12 +14,12 @@ cdef enum:
     MAX_FRAMING_BYTES = 2
     MAX_OVERHEAD = MAX_HEADER_BYTES + CBC_OVERHEAD + MAX_FRAMING_BYTES  # with AEAD it is less
 
-# What stands before a payload to say how it is compressed, which it never is.
+# What stands before a payload to say how it is compressed. None of ours is; those received may be, as in brackets.
 cdef enum Framing:
     FRAMING_NONE = 0
-    FRAMING_LZO_STUB = 1  # FA, payload
-    FRAMING_STUB = 2  # FB, payload with its first octet at the end
-    FRAMING_STUB_V2 = 3  # the payload; one that begins with 50 has 50 00 before it
+    FRAMING_LZO_STUB = 1  # FA, payload (66, LZO)
+    FRAMING_STUB = 2  # FB, payload with its first octet at the end (69, LZ4 with its first octet at the end)
+    FRAMING_STUB_V2 = 3  # the payload; one that begins with 50 has 50 00 before it (50 01, LZ4)
 
 # Why a packet could not be sealed or opened.
 cdef enum:
@@ -28,6 +28,7 @@ cdef enum:
     FORGED = -3
     REPLAYED = -4
     SPENT = -5  # a limit of the key is used up
+    COMPRESSED = -6  # and that isn't allowed, or it is damaged or too large
 
 # What an opened payload is.
 cdef enum:
@@ -50,6 +51,7 @@ cdef struct Slot:
     Epochs *epochs  # in place of the AEAD keys, or NULL
     Framing framing
     bint uncommon  # CBC or framing
+    bint decompress  # what is compressed
     uint64_t late_octets  # of payload, both ways, after which it is time for another key; 0 is never
     uint64_t late_packets
     uint64_t octets
@@ -66,6 +68,7 @@ cdef struct Channel:
     Slot *active  # the one to send with, or NULL
     uint32_t expiring  # bit per key id: time to renegotiate
     uint32_t heard  # bit per key id: an authentic packet came
+    int largest  # payload that may come out of a compressed one
 
 # A received packet whose key has been found.
 cdef struct Sealed:
@@ -73,14 +76,15 @@ cdef struct Sealed:
     EpochKey *epoch  # or NULL
     DataHeader header
     const uint8_t *packet
-    int size  # of the payload, at most
+    int size  # of the payload as it was sealed, at most
+    int room  # for the payload
 
 # A slot with its own copy of the keys, `fast`: by ipsec-mb where it works; ValueError if a length or a number is wrong.
 # For CBC the IVs are HMAC keys, of the `digest`'s length; with `epochs` the keys are the secrets of the first ones, and
 # the IVs are empty. Belongs to the caller.
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
-                    str digest=*, int framing=*, bint epochs=*,
+                    str digest=*, int framing=*, bint decompress=*, bint epochs=*,
                     int replay_reach=*, double replay_silence_s=*) except NULL
 
 # Wipe and free; takes NULL.

@@ -3,6 +3,9 @@
     AEAD    header (8, with packet id) | tag (16) | ciphertext        nonce = packet id | implicit IV
     CBC     header (4) | HMAC | IV (16) | ciphertext                  packet id before the payload
     epoch   header (12, with packet id) | ciphertext | tag (16)       see `epoch`
+
+A payload that the server has compressed is decompressed to where it would have been decrypted to, with room for
+no more than one that isn't compressed may have.
 """
 
 cimport cython
@@ -20,6 +23,7 @@ from ovpn3._fast.aead cimport (
     seal_into,
 )
 from ovpn3._fast.cbc cimport BLOCK_BYTES, cbc_key_bytes, cbc_open, cbc_seal, cbc_start, cbc_wipe, digest_size
+from ovpn3._fast.decompress cimport METHOD_LZ4, METHOD_LZO, Method, decompress_into
 from ovpn3._fast.epoch cimport (
     EPOCH_HEADER_BYTES,
     EPOCH_SECRET_BYTES,
@@ -60,8 +64,12 @@ cdef enum:
     ID_BYTES = 4
     TEXT_BYTES = ID_BYTES + MAX_FRAMING_BYTES + MAX_PAYLOAD + BLOCK_BYTES
     LZO_STUB = 0xFA
+    LZO_DATA = 0x66
     STUB = 0xFB
+    LZ4_DATA = 0x69
     STUB_V2 = 0x50
+    STUB_V2_PLAIN = 0
+    STUB_V2_LZ4 = 1
 
 NO_FRAMING = FRAMING_NONE
 LZO_STUB_FRAMING = FRAMING_LZO_STUB
@@ -78,16 +86,22 @@ cdef class DataChannel:
 
     cdef Channel channel
 
+    def __cinit__(self, *, int largest=MAX_PAYLOAD):
+        if not 0 <= largest <= MAX_PAYLOAD:
+            raise ValueError("payload too long")
+        self.channel.largest = largest
+
     def __dealloc__(self):
         channel_clear(&self.channel)
 
     def install(self, int key_id, int cipher, const uint8_t[::1] send_key not None, const uint8_t[::1] send_iv not None,
                 const uint8_t[::1] recv_key not None, const uint8_t[::1] recv_iv not None, int peer_id=-1, *,
-                str digest="", int framing=FRAMING_NONE, uint64_t reneg_bytes=0, uint64_t reneg_packets=0,
-                bint epochs=False, int replay_reach=DEFAULT_REACH, double replay_silence_s=DEFAULT_SILENCE_S,
-                uint32_t packets_sent=0, uint64_t units_used=0, bint fast=True):
+                str digest="", int framing=FRAMING_NONE, bint decompress=False, uint64_t reneg_bytes=0,
+                uint64_t reneg_packets=0, bint epochs=False, int replay_reach=DEFAULT_REACH,
+                double replay_silence_s=DEFAULT_SILENCE_S, uint32_t packets_sent=0, uint64_t units_used=0,
+                bint fast=True):
         cdef Slot *slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, fast, digest, framing,
-                                   epochs, replay_reach, replay_silence_s)
+                                   decompress, epochs, replay_reach, replay_silence_s)
         slot.late_octets = reneg_bytes
         slot.late_packets = reneg_packets
         slot.last_sent = packets_sent
@@ -138,13 +152,15 @@ cdef class DataChannel:
 
 
 cdef str reason(int code):
-    return {MALFORMED: "malformed", NO_KEY: "no key", FORGED: "forged", REPLAYED: "replayed", SPENT: "spent"}[code]
+    names = {MALFORMED: "malformed", NO_KEY: "no key", FORGED: "forged", REPLAYED: "replayed", SPENT: "spent",
+             COMPRESSED: "compressed"}
+    return names[code]
 
 
 cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const uint8_t[::1] send_iv,
                     const uint8_t[::1] recv_key, const uint8_t[::1] recv_iv, int peer_id, bint fast,
-                    str digest="", int framing=FRAMING_NONE, bint epochs=False, int replay_reach=DEFAULT_REACH,
-                    double replay_silence_s=DEFAULT_SILENCE_S) except NULL:
+                    str digest="", int framing=FRAMING_NONE, bint decompress=False, bint epochs=False,
+                    int replay_reach=DEFAULT_REACH, double replay_silence_s=DEFAULT_SILENCE_S) except NULL:
     cdef bint cbc = cbc_key_bytes(cipher) > 0
     cdef ReplayRule rule
     cdef int key_bytes = cbc_key_bytes(cipher) if cbc else aead_key_bytes(cipher)
@@ -175,6 +191,7 @@ cdef Slot *slot_new(int key_id, int cipher, const uint8_t[::1] send_key, const u
     slot.framing = <Framing> framing
     slot.replay_rule = rule
     slot.uncommon = cbc or framing != FRAMING_NONE
+    slot.decompress = decompress and framing != FRAMING_NONE
     slot.limited = not cbc and cipher != CIPHER_CHACHA20_POLY1305
     cdef int started
     if cbc:
@@ -342,8 +359,10 @@ cdef int channel_find(Channel *channel, const uint8_t *packet, int size, Sealed 
         return MALFORMED
     if used[0] > MAX_UNITS or slot.forgeries >= MAX_FORGERIES:
         return SPENT
-    sealed.size = size - header.size - overhead + padding
-    return sealed.size
+    sealed.size = sealed.room = size - header.size - overhead + padding
+    if slot.decompress:
+        sealed.room = max(sealed.room, channel.largest)
+    return sealed.room
 
 
 cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, uint64_t now_ns) noexcept nogil:
@@ -363,7 +382,7 @@ cdef int channel_open(Channel *channel, const Sealed *sealed, uint8_t *payload, 
         replay, used = &sealed.epoch.replay, &sealed.epoch.units
     if not replay_accept(replay, &slot.replay_rule, packet_id, now_ns):
         return REPLAYED
-    used[0] += units(slot, size)
+    used[0] += units(slot, sealed.size)
     slot.octets += size
     slot.packets_received += 1
     if is_late(slot) or (slot.epochs == NULL and (used[0] > LATE_UNITS or packet_id >= LATE_PACKET_ID)):
@@ -417,7 +436,7 @@ cdef int open_uncommon(const Sealed *sealed, uint8_t *payload, uint64_t *packet_
     cdef int size
     if slot.recv_cbc.cipher == NULL:
         size = open_aead(sealed, text)
-        return size if size < 0 else unframe_into(slot.framing, payload, text, size)
+        return size if size < 0 else unframe_into(slot, payload, sealed.room, text, size)
     size = cbc_open(&slot.recv_cbc, text, sealed.packet + sealed.header.size,
                     slot.recv_cbc.digest_bytes + BLOCK_BYTES + sealed.size)
     if size < 0:
@@ -425,7 +444,7 @@ cdef int open_uncommon(const Sealed *sealed, uint8_t *payload, uint64_t *packet_
     if size < ID_BYTES:
         return MALFORMED
     packet_id[0] = get_u32(text)
-    return unframe_into(slot.framing, payload, text + ID_BYTES, size - ID_BYTES)
+    return unframe_into(slot, payload, sealed.room, text + ID_BYTES, size - ID_BYTES)
 
 
 # Size of the framed payload.
@@ -447,23 +466,36 @@ cdef int frame_into(Framing framing, uint8_t *dst, const uint8_t *payload, int s
     return start + size
 
 
-# Size of the payload; MALFORMED if it is compressed.
-cdef int unframe_into(Framing framing, uint8_t *payload, const uint8_t *src, int size) noexcept nogil:
+# Size of the payload, or a code. What is in `src` is no longer good then.
+cdef int unframe_into(const Slot *slot, uint8_t *payload, int room, uint8_t *src, int size) noexcept nogil:
     cdef int start = 0
-    if framing == FRAMING_STUB and size >= 2 and src[0] == STUB:
+    if slot.framing == FRAMING_STUB and size >= 2 and src[0] == STUB:
         payload[0] = src[size - 1]
         memcpy(payload + 1, src + 1, size - 2)
         return size - 1
-    if framing == FRAMING_LZO_STUB or framing == FRAMING_STUB:
+    if slot.framing == FRAMING_STUB and size >= 2 and src[0] == LZ4_DATA:
+        src[0] = src[size - 1]
+        return expand(slot, METHOD_LZ4, payload, room, src, size - 1)
+    if slot.framing == FRAMING_LZO_STUB and size and src[0] == LZO_DATA:
+        return expand(slot, METHOD_LZO, payload, room, src + 1, size - 1)
+    if slot.framing == FRAMING_LZO_STUB or slot.framing == FRAMING_STUB:
         if size < 1 or src[0] != LZO_STUB:
             return MALFORMED
         start = 1
-    elif framing == FRAMING_STUB_V2 and size and src[0] == STUB_V2:
-        if size < 2 or src[1] != 0:
-            return MALFORMED
+    elif slot.framing == FRAMING_STUB_V2 and size and src[0] == STUB_V2:
         start = 2
+        if size >= start and src[1] == STUB_V2_LZ4:
+            return expand(slot, METHOD_LZ4, payload, room, src + start, size - start)
+        if size < start or src[1] != STUB_V2_PLAIN:
+            return MALFORMED
     memcpy(payload, src + start, size - start)
     return size - start
+
+
+cdef int expand(const Slot *slot, Method method, uint8_t *payload, int room, const uint8_t *src,
+                int size) noexcept nogil:
+    cdef int written = decompress_into(method, payload, room, src, size) if slot.decompress else -1
+    return written if written >= 0 else COMPRESSED
 
 
 # What a packet costs of the AES-GCM limit: one, and one for each block begun.

@@ -28,6 +28,7 @@ cdef struct Counters:
     uint64_t decrypt_errors
     uint64_t replay_errors
     uint64_t malformed_packets
+    uint64_t compressed_packets  # dropped: not allowed, damaged or too large
     uint64_t unknown_key_packets
     uint64_t unknown_payloads
     uint64_t control_dropped

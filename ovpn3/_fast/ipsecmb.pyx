@@ -2,12 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-cdef extern from "<dlfcn.h>" nogil:
-    enum:
-        RTLD_NOW
-        RTLD_LOCAL
-    void *dlopen(const char *name, int flags)
-    void *dlsym(void *handle, const char *symbol)
+from ovpn3._fast.linux cimport RTLD_LOCAL, RTLD_NOW, dlopen, dlsym
 
 cdef enum:
     VERSION_1_2 = 0x010200  # the layout below is that of these and all later 1.x, which append to it only

@@ -9,6 +9,13 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_BOOTTIME
 
+cdef extern from "<dlfcn.h>" nogil:
+    enum:
+        RTLD_NOW
+        RTLD_LOCAL
+    void *dlopen(const char *name, int flags)
+    void *dlsym(void *handle, const char *symbol)
+
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
 

@@ -42,6 +42,7 @@ cdef struct Tunnel:
     bint closed  # the stream is dead
     bint news  # events were pushed since Python was last woken
     bint timed_out
+    bint told_compressed
     bint went_inactive
     uint32_t watched_sock  # epoll events asked for
     uint32_t watched_tun

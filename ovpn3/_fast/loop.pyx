@@ -11,6 +11,7 @@ from posix.unistd cimport close, read, write
 
 from ovpn3._fast.atomics cimport load_acquire
 from ovpn3._fast.channel cimport (
+    COMPRESSED,
     MALFORMED,
     IN_BAND_BYTES,
     MAX_OVERHEAD,
@@ -88,6 +89,7 @@ from ovpn3._fast.outbox cimport (
 from ovpn3._fast.packet cimport is_data, put_u16
 from ovpn3._fast.ring cimport (
     EVENT_CLOSED,
+    EVENT_COMPRESSED,
     EVENT_CONTROL_PACKET,
     EVENT_FIRST_DATA,
     EVENT_INACTIVE,
@@ -168,6 +170,7 @@ cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, 
     if tunnel.gso:
         outbox_segment(&tunnel.outbox, sock, &tunnel.counters)
     tunnel.sock = sock
+    fit(tunnel, 0)
     return tunnel
 
 
@@ -349,10 +352,16 @@ cdef void attach_tun(Tunnel *tunnel, int tun, int mtu, uint32_t offloads) noexce
     tunnel.tun = tun
     tunnel.vnet = offloads != 0
     join_allow(&tunnel.joiner, offloads)
-    inbox_fit(&tunnel.inbox, mtu + MAX_OVERHEAD)
+    fit(tunnel, mtu)
     if tunnel.directions & SENDS:
         tunnel.counters.tso_active = offloads & TUN_F_TSO4 != 0
         tunnel.counters.uso_active = offloads & TUN_F_USO4 != 0
+
+
+# Take packets for this MTU, compressed or not.
+cdef void fit(Tunnel *tunnel, int mtu) noexcept nogil:
+    inbox_fit(&tunnel.inbox, mtu + MAX_OVERHEAD)
+    tunnel.channel.largest = min(tunnel.inbox.largest, <int> MAX_PAYLOAD)
 
 
 cdef void detach_tun(Tunnel *tunnel) noexcept nogil:
@@ -551,13 +560,13 @@ cdef void take_data(Tunnel *tunnel, const uint8_t *packet, int size) noexcept no
     cdef int kind
     size = channel_find(&tunnel.channel, packet, size, &sealed)
     if size < 0:
-        count_refused(&tunnel.counters, size)
+        refuse(tunnel, size)
         return
     payload = join_place(&tunnel.joiner, size)
     size = channel_open(&tunnel.channel, &sealed, payload, <uint64_t> tunnel.now)
     if size < 0:
         join_cancel(&tunnel.joiner)
-        count_refused(&tunnel.counters, size)
+        refuse(tunnel, size)
         return
     tunnel.last_received = tunnel.now
     tunnel.timed_out = False
@@ -575,8 +584,12 @@ cdef void take_data(Tunnel *tunnel, const uint8_t *packet, int size) noexcept no
         tunnel.counters.unknown_payloads += 1
 
 
-cdef void count_refused(Counters *counters, int code) noexcept nogil:
-    if code == MALFORMED:
+cdef void refuse(Tunnel *tunnel, int code) noexcept nogil:
+    cdef Counters *counters = &tunnel.counters
+    if code == COMPRESSED:
+        counters.compressed_packets += 1
+        tunnel.told_compressed = tunnel.told_compressed or tell_with(tunnel, EVENT_COMPRESSED, 0, NULL, 0)
+    elif code == MALFORMED:
         counters.malformed_packets += 1
     elif code == NO_KEY:
         counters.unknown_key_packets += 1

@@ -64,6 +64,7 @@ class Pump:
         *,
         digest: str = "",
         framing: int = 0,
+        decompress: bool = False,
         reneg_bytes: int = 0,
         reneg_packets: int = 0,
         epochs: bool = False,

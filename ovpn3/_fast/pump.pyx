@@ -212,7 +212,7 @@ cdef class Pump:
     def install_key(self, int key_id, int cipher, const uint8_t[::1] send_key not None,
                     const uint8_t[::1] send_iv not None, const uint8_t[::1] recv_key not None,
                     const uint8_t[::1] recv_iv not None, int peer_id=-1, *, str digest="", int framing=0,
-                    uint64_t reneg_bytes=0, uint64_t reneg_packets=0, bint epochs=False,
+                    bint decompress=False, uint64_t reneg_bytes=0, uint64_t reneg_packets=0, bint epochs=False,
                     int replay_reach=DEFAULT_REACH, double replay_silence_s=DEFAULT_SILENCE_S):
         cdef Slot *slot
         cdef int i
@@ -221,7 +221,7 @@ cdef class Pump:
         self.check_room()
         for i in range(self.count):
             slot = slot_new(key_id, cipher, send_key, send_iv, recv_key, recv_iv, peer_id, self.fast, digest, framing,
-                            epochs, replay_reach, replay_silence_s)
+                            decompress, epochs, replay_reach, replay_silence_s)
             slot.late_octets = reneg_bytes
             slot.late_packets = reneg_packets
             post(self.tunnels[i], ORDER_INSTALL_KEY, 0, 0, slot)

@@ -33,6 +33,7 @@ cdef enum Kind:
     EVENT_SOCKET_ERROR = 7  # errno; the pump goes on
     EVENT_TUN_ERROR = 8  # errno; the tun is detached if it is gone
     EVENT_CLOSED = 9  # errno or 0 for end of stream: the stream is dead
+    EVENT_COMPRESSED = 10  # a packet was dropped because it is compressed; told once
 
 cdef struct Command:
     int order

@@ -9,3 +9,4 @@ PEER_EXIT: int
 SOCKET_ERROR: int
 TUN_ERROR: int
 CLOSED: int
+COMPRESSED: int

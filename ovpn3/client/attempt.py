@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from ovpn3._fast.pump import Pump
-from ovpn3.constants import OFFLOADS, LogCategory, TunOffload
+from ovpn3.constants import OFFLOADS, Framing, LogCategory, TunOffload
 from ovpn3.datapath.engine import EventKind, cipher, events, payload_room
 from ovpn3.datapath.offloads import pump_offloads, summary
 from ovpn3.errors import Ovpn3Error
@@ -29,6 +29,10 @@ from ovpn3.transport.connect import is_ours, pack_address, source_address
 from ovpn3.transport.resolve import Endpoint
 
 UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
+COMPRESSION_ALLOWED = (
+    "the server may compress what it sends (allow-compression): "
+    "who can have text of theirs sent beside yours, and sees the sizes of packets, can guess yours"
+)
 GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit, unless the profile says more
 
 
@@ -118,6 +122,7 @@ class Attempt:
         self._pushed = act.Pushed()
         self._room: Callable[[int], int] = lambda packet_bytes: packet_bytes  # for payload in a data packet
         self._heard = self._has_peer_id = False  # anything from the server
+        self._decompresses = False
         self.up = False
         self._started = self._loop.time()
         self.renegotiations = 0
@@ -209,6 +214,8 @@ class Attempt:
                     self._finish(Lost(f"the tun device failed: {os.strerror(event.value)}"))
                 case EventKind.INACTIVE:
                     self._finish(Inactive())
+                case EventKind.COMPRESSED:
+                    self._owner.log(LogCategory.WARN, self._about_compressed())
 
     def _receive(self, packet: bytes) -> None:
         self._heard = True
@@ -224,6 +231,14 @@ class Attempt:
             self._finish(Lost(text))
         else:
             self._owner.log(LogCategory.VERB1, f"network error: {text}")
+
+    def _about_compressed(self) -> str:
+        """Why packets are dropped that are compressed."""
+        available = self._config.decompressors
+        if available is None:
+            return "packets from the server are compressed and dropped: set allow-compression to asym to take them"
+        known = " and ".join(available) or "nothing"
+        return f"a compressed packet was dropped: damaged, too large, or not by a method installed here ({known})"
 
     def _finish(self, end: End) -> None:
         if not self._end.done():
@@ -252,6 +267,8 @@ class Attempt:
                 self._owner.log(LogCategory.INFO, f"control channel: {action.tls}")
                 self._shaken_hands()
                 self.measured["HANDSHAKE_US"] = round((self._loop.time() - self._started) * 1e6)
+                if self._decompresses:
+                    self._owner.log(LogCategory.CRIT, COMPRESSION_ALLOWED)
                 self._tun_task = self._loop.create_task(self._bring_up())
             case act.Renegotiated():
                 self._owner.log(LogCategory.VERB1, f"new keys, number {action.key_id}: {action.tls}")
@@ -296,6 +313,7 @@ class Attempt:
             epochs=action.epochs,
         )
         self._has_peer_id = action.peer_id is not None
+        self._decompresses = bool(self._config.decompressors) and action.framing is not Framing.NONE
         peer_id = -1 if action.peer_id is None else action.peer_id
         self.pump.install_key(
             action.key_id,
@@ -307,6 +325,7 @@ class Attempt:
             peer_id,
             digest=action.digest if digest_bytes else "",
             framing=action.framing,
+            decompress=self._decompresses,
             reneg_bytes=self._config.reneg_bytes,
             reneg_packets=self._config.reneg_packets,
             epochs=action.epochs,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ovpn3.constants import PRODUCT, Framing
-from ovpn3.datapath.engine import CBC_CIPHERS, CIPHERS
+from ovpn3.datapath.engine import CBC_CIPHERS, CIPHERS, decompressors
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, DNS_SCOPES, Mssfix, Profile
 from ovpn3.protocol import pkcs12
@@ -20,7 +20,7 @@ DEFAULT_MSSFIX = 1492
 MAX_EXIT_ATTEMPTS = 5  # nobody wants to wait longer
 FALLBACK_DNS = ("8.8.8.8", "8.8.4.4")
 
-# How payloads are framed for servers that push nothing of it, by what the profile says: never compressed.
+# How payloads are framed for servers that push nothing of it, by what the profile says.
 COMPRESS_FRAMINGS = {
     "": Framing.STUB,
     "stub": Framing.STUB,
@@ -38,7 +38,6 @@ UNHEEDED = {
 
 # The same of overrides, with the value that asks for nothing else than what is done.
 UNHEEDED_OVERRIDES: dict[str, object] = {
-    "allow-compression": "no",
     "enterprise-profile": "",
 }
 
@@ -140,6 +139,7 @@ def session_config(
         fallback_cipher=profile.data_ciphers_fallback or profile.cipher or "",
         auth=profile.auth,
         framing=framing(profile),
+        decompressors=None if profile.allow_compression == "no" else decompressors(),
         reneg_bytes=profile.reneg_bytes,
         reneg_packets=profile.reneg_pkts,
         replay_window=profile.replay_window,

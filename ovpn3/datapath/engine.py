@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ovpn3._fast import aead, cbc, ring
+from ovpn3._fast import aead, cbc, decompress, ring
 from ovpn3.constants import Framing
 from ovpn3.errors import CryptoError
 
@@ -23,6 +23,7 @@ class EventKind(IntEnum):
     SOCKET_ERROR = ring.SOCKET_ERROR  # errno; at most one a second, and the pump goes on
     TUN_ERROR = ring.TUN_ERROR  # errno; the tun is detached if it is gone
     CLOSED = ring.CLOSED  # errno, 0 for end of stream: nothing more will come
+    COMPRESSED = ring.COMPRESSED  # a packet was dropped because it is compressed; told once
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,12 @@ def cipher(name: str) -> Cipher:
         return CIPHERS[name.upper()]
     except KeyError:
         raise CryptoError(f"data cipher {name!r} is not available") from None
+
+
+def decompressors() -> tuple[str, ...]:
+    """What of lzo and lz4 the data path can decompress; their libraries are loaded with the first call."""
+    names = {decompress.LZO: "lzo", decompress.LZ4: "lz4"}
+    return tuple(names[method] for method in decompress.load())
 
 
 def payload_room(

@@ -23,6 +23,7 @@ STATISTICS = {
     "TUN_FRAMING_ERROR": ("unknown_payloads", "tun_malformed_frames"),
     "TCP_OVERFLOW": ("queue_overflows",),
     "TCP_SIZE_ERROR": ("frame_errors",),
+    "COMPRESS_ERROR": ("compressed_packets",),
     "KEEPALIVE_TIMEOUT": ("peer_timeouts",),
     "INACTIVE_TIMEOUT": ("inactive_timeouts",),
     "KEY_STATE_ERROR": ("unknown_key_packets",),

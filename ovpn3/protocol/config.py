@@ -72,6 +72,7 @@ class SessionConfig:
     fallback_cipher: str = ""  # for a server that pushes none
     auth: str = "SHA1"  # digest of CBC data packets; "NONE"
     framing: Framing = Framing.NONE  # of payloads, unless pushed
+    decompressors: tuple[str, ...] | None = None  # lzo, lz4: what is available; None: the server may not compress
     reneg_bytes: int = 0  # of payload, both ways, after which a data key is replaced; 0 is never
     reneg_packets: int = 0
     replay_window: tuple[int, float] = (2048, 30.0)  # of data packets: reach in packets, silence that ends it

@@ -1,6 +1,6 @@
 """What both ends agree on: our announcement (peer info, options string) and the server's choice (pushed options)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
@@ -17,7 +17,7 @@ MIN_RENEG_SEC: Final = 10.0
 MAX_SECONDS: Final = 7 * 86400.0
 KEY_BYTES: Final = AEAD_KEY_BYTES | CBC_KEY_BYTES
 
-# What a server may push of compression: all that doesn't compress. "migrate" wants none from who can do without.
+# What a server may push of compression. "migrate" wants none from who can do without.
 FRAMINGS: Final = {
     ("comp-lzo", "no"): Framing.LZO_STUB,
     ("compress",): Framing.STUB,
@@ -25,6 +25,16 @@ FRAMINGS: Final = {
     ("compress", "stub-v2"): Framing.STUB_V2,
     ("compress", "migrate"): Framing.NONE,
 }
+# And what it may push if it is allowed to compress what it sends, with the decompressor that takes. We never compress.
+COMPRESSIONS: Final = {
+    ("comp-lzo",): ("lzo", Framing.LZO_STUB),
+    ("comp-lzo", "yes"): ("lzo", Framing.LZO_STUB),
+    ("comp-lzo", "adaptive"): ("lzo", Framing.LZO_STUB),
+    ("compress", "lzo"): ("lzo", Framing.LZO_STUB),
+    ("compress", "lz4"): ("lz4", Framing.STUB),
+    ("compress", "lz4-v2"): ("lz4", Framing.STUB_V2),
+}
+LIBRARIES: Final = {"lzo": "liblzo2", "lz4": "liblz4"}
 
 
 class Announce(IntFlag):
@@ -73,14 +83,20 @@ def peer_info(config: SessionConfig) -> str:
         ("IV_PROTO", str(int(ANNOUNCED if config.epoch_keys else ANNOUNCED & ~Announce.DATA_EPOCH))),
         ("IV_MTU", str(config.tun_mtu_max)),
         ("IV_CIPHERS", ":".join(config.data_ciphers)),
-        ("IV_LZO_STUB", "1"),
-        ("IV_COMP_STUB", "1"),
-        ("IV_COMP_STUBv2", "1"),
+        *((name, "1") for name in _compressions(config)),
         ("IV_GUI_VER", config.gui_version),
         ("IV_SSO", ",".join(config.sso)),
         *config.peer_info,
     ]
     return "".join(f"{key}={_printable(value)}\n" for key, value in pairs if value)
+
+
+def _compressions(config: SessionConfig) -> Iterator[str]:
+    decompressors = config.decompressors or ()
+    if "lz4" in decompressors:
+        yield from ("IV_LZ4", "IV_LZ4v2")
+    yield "IV_LZO" if "lzo" in decompressors else "IV_LZO_STUB"
+    yield from ("IV_COMP_STUB", "IV_COMP_STUBv2")
 
 
 def options_string(config: SessionConfig) -> str:
@@ -93,8 +109,8 @@ def options_string(config: SessionConfig) -> str:
         f"tun-mtu {config.tun_mtu}",
         f"proto {'TCPv4_CLIENT' if config.stream else 'UDPv4'}",
     ]
-    if config.framing is Framing.LZO_STUB:
-        parts.append("comp-lzo")
+    if config.framing is not Framing.NONE:
+        parts.append("comp-lzo")  # of whatever kind: servers with "compress migrate" look for it
     if config.wrap.mode is WrapMode.TLS_AUTH and config.wrap.direction is not None:
         parts.append(f"keydir {config.wrap.direction}")
     digest = config.auth if cipher in CBC_KEY_BYTES and config.auth != "NONE" else "[null-digest]"
@@ -178,16 +194,22 @@ def _digest(cipher: str, args: tuple[str, ...], config: SessionConfig) -> str:
 
 
 def _framing(chosen: dict[str, tuple[str, ...]], config: SessionConfig) -> Framing:
-    """Every framing but these would need a codec we don't have."""
     name = next((name for name in ("comp-lzo", "compress") if name in chosen), "")
     if not name:
         return config.framing
-    framing = FRAMINGS.get((name, *chosen[name]))
-    if framing is None:
-        words = " ".join((name, *chosen[name]))
-        reason = f"the server pushed compression ({words}), which is refused: remove it from the server"
-        raise failed(FailureKind.COMPRESSION, reason, fatal=True)
-    return framing
+    words = (name, *chosen[name])
+    if words in FRAMINGS:
+        return FRAMINGS[words]
+    method, framing = COMPRESSIONS.get(words, ("", Framing.NONE))
+    if method in (config.decompressors or ()):
+        return framing
+    remedy = "remove it from the server"
+    if method and config.decompressors is None:
+        remedy += ", or set allow-compression to asym"
+    elif method:
+        remedy += f", or install {LIBRARIES[method]}"
+    reason = f"the server pushed compression ({' '.join(words)}), which is refused: {remedy}"
+    raise failed(FailureKind.COMPRESSION, reason, fatal=True)
 
 
 def _printable(value: str) -> str:

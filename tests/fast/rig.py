@@ -35,14 +35,21 @@ class Keys:
     def mirrored(self) -> "Keys":
         return Keys(self.recv_key, self.recv_iv, self.send_key, self.send_iv)
 
-    def install(self, target: Pump | DataChannel, key_id: int, peer_id: int = PEER_ID, *, epochs: bool = False) -> None:
+    def install(
+        self,
+        target: Pump | DataChannel,
+        key_id: int,
+        peer_id: int = PEER_ID,
+        *,
+        epochs: bool = False,
+        framing: int = 0,
+        decompress: bool = False,
+    ) -> None:
         args = (self.send_key, self.send_iv, self.recv_key, self.recv_iv)
         if epochs:
             args = (self.send_key, b"", self.recv_key, b"")
-        if isinstance(target, Pump):
-            target.install_key(key_id, aead.AES_256_GCM, *args, peer_id, epochs=epochs)
-        else:
-            target.install(key_id, aead.AES_256_GCM, *args, peer_id, epochs=epochs)
+        install = target.install_key if isinstance(target, Pump) else target.install
+        install(key_id, aead.AES_256_GCM, *args, peer_id, epochs=epochs, framing=framing, decompress=decompress)
 
 
 def udp_pair() -> tuple[socket.socket, socket.socket]:
@@ -86,21 +93,25 @@ class Rig:
         queue_limit: int = 64,
         peer_id: int = PEER_ID,
         tun_offloads: int = 0,
+        framing: int = 0,
+        decompress: bool = False,
         **options: int,
     ) -> None:
         own, self.peer = sockets
         fake_tun, self.tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.channel = DataChannel()  # the peer's crypto
+        self.channel, self.raw = DataChannel(), DataChannel()  # the peer's crypto, and without framing
         self.keys = Keys.fresh()
         self.stream = stream
         self.seen: list[Event] = []
         with own, fake_tun:
             self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit, **options)
             self.pump.attach_tun(fake_tun.fileno(), 1500, tun_offloads)
-        self.keys.install(self.pump, 0, peer_id)
-        self.keys.mirrored().install(self.channel, 0, peer_id)
+        self.keys.install(self.pump, 0, peer_id, framing=framing, decompress=decompress)
+        self.keys.mirrored().install(self.channel, 0, peer_id, framing=framing)
+        self.keys.mirrored().install(self.raw, 0, peer_id)
         self.pump.use_key(0)
         self.channel.use(0)
+        self.raw.use(0)
         self.pump.start()
         for end in (self.peer, self.tun):
             end.settimeout(PATIENCE)

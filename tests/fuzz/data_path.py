@@ -10,12 +10,14 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from secrets import randbelow
 
 from ovpn3._fast.channel import DataChannel
 from ovpn3._fast.checksum import checksum
 from ovpn3._fast.coalesce import coalesce
+from ovpn3._fast.decompress import decompress
 from ovpn3._fast.mss import clamp
 from ovpn3._fast.segment import segments
 from ovpn3.constants import Framing
@@ -24,6 +26,7 @@ from ovpn3.datapath.engine import CIPHERS
 from ovpn3.datapath.reference_offload import FRAME_HEADER_BYTES
 from tests.fast.rig import PACKET, Keys, Rig, eventually, tcp_pair, udp_pair
 from tests.support import hostile
+from tests.support.compression import COMPRESSED, compress, fenced, framed
 from tests.support.packets import CSUM, EVERYTHING, TSO4, TSO6, USO4, USO6, assert_joined, outcome, plain_frame
 
 MTU = 1500
@@ -121,6 +124,35 @@ def fuzz_old_channel(random: Random) -> None:
     try_open(near, unframed.seal(random.randbytes(random.randrange(40))))
 
 
+def fuzz_compressed(random: Random) -> None:
+    """What a server has compressed comes out; what it never would compress is refused, and nothing is touched by it."""
+    cipher, framing = random.choice([CIPHERS["AES-256-CBC"], CIPHERS["AES-256-GCM"]]), random.choice(list(COMPRESSED))
+    key, mac = random.randbytes(32), random.randbytes(20 if cipher.cbc else 8)
+    largest = random.choice([0, 100, 1500, 65535])
+    far, near = DataChannel(), DataChannel(largest=largest)
+    for end, options in ((far, {}), (near, {"framing": framing, "decompress": True})):
+        end.install(0, cipher.number, key, mac, key, mac, digest="SHA1" if cipher.cbc else "", **options)
+    far.use(0)
+    method, _ = COMPRESSED[framing]
+    for _ in range(8):
+        payload = dull(random, hostile.packet(random)) or b"\0"
+        sealed = far.seal(framed(framing, payload))
+        opened = try_open(near, sealed)
+        assert opened == payload or (opened == "compressed" and len(payload) > largest)
+        sealed = far.seal(hostile.mutated(random, framed(framing, payload))[:65535])
+        opened = try_open(near, sealed)
+        assert opened in ("compressed", "malformed") or len(opened) <= max(largest, len(sealed))
+        block, dst = hostile.mutated(random, compress(method, payload))[:65535], fenced(size := random.randrange(65536))
+        with suppress(ValueError):
+            assert 0 <= decompress(method, fenced(len(block), block), dst) <= size
+
+
+def dull(random: Random, data: bytes) -> bytes:
+    """With something in it to compress."""
+    at, times = random.randrange(len(data) + 1), random.choice([0, 1, 10, 100, 1000])
+    return (data[:at] + data[at : at + 20] * times + data[at:])[:60000]
+
+
 def try_open(channel: DataChannel, packet: bytes) -> bytes | str:
     """The payload, or why there is none."""
     try:
@@ -133,6 +165,8 @@ def fuzz_pump(random: Random) -> None:
     """A tunnel under attack from a peer with a good key, and from others, still carries what is right."""
     stream, mss, granted = random.random() < 0.3, random.choice([0, 1300]), random.choice([0, CSUM, EVERYTHING])
     options = {"offloads": random.randrange(8) << 2, "threads": random.choice([1, 1, 2])}
+    framing = random.choice([Framing.NONE, *COMPRESSED])
+    options |= {"framing": framing, "decompress": True}
     with Rig(tcp_pair() if stream else udp_pair(), stream=stream, tun_offloads=granted, **options) as rig:
         rig.pump.set_mssfix(mss)
         expected = []
@@ -140,7 +174,7 @@ def fuzz_pump(random: Random) -> None:
         if together:
             rig.pump.pause()
         for payload in payloads(random):
-            sealed = rig.channel.seal(payload)
+            sealed = rig.raw.seal(framed(framing, payload) if framing else payload)
             forged = hostile.mutated(random, sealed)[:MTU]
             if forged != sealed and (forged or not stream):
                 rig.send(forged)
@@ -149,7 +183,7 @@ def fuzz_pump(random: Random) -> None:
                 expected.append(clamped(payload, mss))
         if together:
             rig.pump.resume()
-        assert_joined(expected, through_tun(rig, len(expected), framed=granted > 0), granted)
+        assert_joined(expected, through_tun(rig, len(expected), framing, plain=not granted), granted)
         for _ in range(random.randrange(30)):
             frame = hostile.tun_frame(random) if granted else plain_frame(hostile.packet(random)[:MTU])
             packets = outcome(segments, frame) or []
@@ -168,7 +202,7 @@ def payloads(random: Random) -> list[bytes]:
     return found
 
 
-def through_tun(rig: Rig, count: int, *, framed: bool) -> list[bytes]:
+def through_tun(rig: Rig, count: int, framing: Framing, *, plain: bool) -> list[bytes]:
     """The frames made of this many packets, and no more."""
 
     def arrived() -> bool:
@@ -177,11 +211,11 @@ def through_tun(rig: Rig, count: int, *, framed: bool) -> list[bytes]:
 
     eventually(arrived)
     last = PACKET + b"the last one"
-    rig.send(rig.channel.seal(last))
+    rig.send(rig.raw.seal(framed(framing, last) if framing else last))
     found: list[bytes] = []
     while not found or found[-1] != plain_frame(last):
         packet = rig.tun.recv(0x20000)
-        found.append(packet if framed else plain_frame(packet))
+        found.append(plain_frame(packet) if plain else packet)
     return found[:-1]
 
 
@@ -200,6 +234,7 @@ TARGETS: dict[Callable[[Random], None], int] = {  # how many rounds of a hundred
     fuzz_clamp: 10,
     fuzz_channel: 10,
     fuzz_old_channel: 10,
+    fuzz_compressed: 10,
     fuzz_pump: 5,
 }
 

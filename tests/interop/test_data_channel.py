@@ -1,5 +1,7 @@
-"""What old servers want of the data channel: CBC and its digests, no negotiation, framing without compression."""
+"""What old servers want of the data channel: CBC and its digests, no negotiation, framing and compression."""
 
+import json
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -78,6 +80,7 @@ def test_a_cipher_that_only_the_override_allows(machine: Machine, start_server: 
         (["compress stub-v2", 'push "compress stub-v2"'], []),
         (["compress stub"], ["compress"]),
         (["compress migrate"], ["comp-lzo no"]),
+        (["compress migrate"], ["compress lz4"]),
     ],
     ids=lambda lines: "+".join(line.replace('"', "") for line in lines) or "-",
 )
@@ -95,6 +98,57 @@ def test_a_server_that_compresses(machine: Machine, start_server: StartServer) -
     done = machine.openvpn3("session-start", "--config", "vpn", check=False)
     assert done.returncode == 8
     assert "the server pushed compression (compress lz4-v2), which is refused" in done.stderr
+    assert "set allow-compression to asym" in done.stderr
+
+
+METHODS = [
+    *("comp-lzo yes", "compress lzo", "compress lz4", "compress lz4-v2"),
+    pytest.param("comp-lzo adaptive", marks=pytest.mark.full),
+]
+
+
+@pytest.mark.option("allow-compression")
+@pytest.mark.parametrize("cipher", ["AES-256-GCM", pytest.param("AES-256-CBC", marks=pytest.mark.full)])
+@pytest.mark.parametrize("proto", ["udp", pytest.param("tcp", marks=pytest.mark.full)])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_server_that_may_compress(
+    machine: Machine, start_server: StartServer, cipher: str, proto: str, method: str
+) -> None:
+    """What it sends comes whole, and takes less on the wire; what we send is not compressed."""
+    server = start_server(cipher=cipher, proto=proto, extra=["allow-compression yes", method, f'push "{method}"'])
+    machine.connect(server.profile("allow-compression asym"))
+    before = counters(machine)
+    transfer(machine.pair.server, machine.pair.client, CLIENT_V4, SIZE, dull=True)
+    received = counters(machine)
+    assert received["TUN_BYTES_OUT"] - before["TUN_BYTES_OUT"] > SIZE
+    assert received["BYTES_IN"] - before["BYTES_IN"] < SIZE / 2
+    transfer(machine.pair.client, machine.pair.server, server.TUNNEL_V4, SIZE, dull=True)
+    assert counters(machine)["BYTES_OUT"] - received["BYTES_OUT"] > SIZE
+    both_ways(machine, server)  # random octets, which the server leaves alone
+    assert "COMPRESS_ERROR" not in counters(machine)
+
+
+def counters(machine: Machine) -> Counter[str]:
+    return Counter(json.loads(machine.openvpn3("session-stats", "--config", "vpn", "--json").stdout))
+
+
+@pytest.mark.parametrize("method", ["comp-lzo yes", "compress lz4", "compress lz4-v2"])
+def test_compression_that_nobody_pushes(machine: Machine, start_server: StartServer, method: str) -> None:
+    """Both sides know of it from their configuration. Unless it is allowed, what is compressed is lost, and told."""
+    server = start_server(extra=["allow-compression yes", method])
+    machine.bring_in(server.profile(method), "vpn")
+    machine.openvpn3("session-start", "--config", "vpn")
+    ping = ["ping", "-c", "3", "-i", "0.2", "-W", "1", "-s", "1000", "-p", "00", CLIENT_V4]
+    assert machine.pair.server.run(ping, check=False).returncode == 1
+    assert counters(machine)["COMPRESS_ERROR"] >= 3
+    told = "packets from the server are compressed and dropped: set allow-compression to asym"
+    assert machine.sandbox.log().count(told) == 1
+    machine.disconnect()
+    machine.openvpn3("config-manage", "--config", "vpn", "--allow-compression", "yes")
+    machine.openvpn3("session-start", "--config", "vpn")
+    machine.pair.server.run(ping)
+    transfer(machine.pair.server, machine.pair.client, CLIENT_V4, SIZE, dull=True)
+    assert counters(machine)["BYTES_IN"] < SIZE / 2
 
 
 @pytest.mark.option("reneg-bytes", "reneg-pkts")

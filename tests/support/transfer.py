@@ -11,10 +11,12 @@ from tests.support.netns import Namespace
 _TIMEOUT = 60.0
 
 
-def transfer(source: Namespace, sink: Namespace, address: str, size: int, *, window: int = 0) -> float:
+def transfer(
+    source: Namespace, sink: Namespace, address: str, size: int, *, window: int = 0, dull: bool = False
+) -> float:
     """Send `size` random bytes over TCP from `source` to `address`, which `sink` has; the seconds it took.
 
-    At most `window` bytes are under way at once; 0 leaves that to the kernel.
+    At most `window` bytes are under way at once; 0 leaves that to the kernel. `dull`: lines of text, not random bytes.
 
     AssertionError if what arrives isn't what was sent.
     """
@@ -25,7 +27,7 @@ def transfer(source: Namespace, sink: Namespace, address: str, size: int, *, win
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     with source.entered():
         sender = socket.socket(family)
-    payload = os.urandom(size)
+    payload = _alike(size) if dull else os.urandom(size)
     with listener, sender, ThreadPoolExecutor(1) as pool:
         listener.settimeout(_TIMEOUT)
         sender.settimeout(_TIMEOUT)
@@ -38,6 +40,11 @@ def transfer(source: Namespace, sink: Namespace, address: str, size: int, *, win
         seconds = time.monotonic() - started
     assert digest == hashlib.sha256(payload).digest(), "the bytes that arrived are not those that were sent"
     return seconds
+
+
+def _alike(size: int) -> bytes:
+    """Text that can be compressed; no two lines are the same."""
+    return "".join(f"line {n} of many that are alike\n" for n in range(size // 30 + 1)).encode()[:size]
 
 
 def _digest_of_one(listener: socket.socket) -> bytes:

@@ -31,7 +31,7 @@ _OVERRIDES = {
     "dns-scope": ("SCOPE", "Ask the tunnel's name servers for every name, or for its domains only"),
     "dns-sync-lookup": ("BOOL", "Look up the server's name synchronously"),
     "auth-fail-retry": ("BOOL", "Try again when authentication fails"),
-    "allow-compression": ("CHOICE", "Compression of nothing, of what is received, or both ways"),
+    "allow-compression": ("CHOICE", "Whether the server may compress what it sends; what we send never is"),
     "enable-legacy-algorithms": ("BOOL", "Allow CBC ciphers"),
     "tls-version-min": ("VERSION", "Lowest version of TLS"),
     "tls-cert-profile": ("CHOICE", "How strong certificates must be"),

@@ -21,7 +21,7 @@ from ovpn3.constants import Framing
 from ovpn3.datapath.engine import cipher, payload_room
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile import apply
-from ovpn3.profile.model import Mssfix, Profile, Remote
+from ovpn3.profile.model import CompressionPolicy, Mssfix, Profile, Remote
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import WrapMode
 from ovpn3.proxies.netcfg import Network
@@ -262,6 +262,12 @@ def test_ciphers_that_are_offered(profile: Profile, offered: tuple[str, ...]) ->
 )
 def test_framings_of_profiles(changes: dict[str, str], expected: Framing) -> None:
     assert framing(replace(PLAIN, **changes)) is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("no", None), ("asym", ("lzo", "lz4")), ("yes", ("lzo", "lz4"))])
+def test_what_the_server_may_compress_with(policy: CompressionPolicy, expected: tuple[str, ...] | None) -> None:
+    config = session_config(replace(PLAIN, allow_compression=policy), Credentials(), stream=False)
+    assert config.decompressors == expected
 
 
 def test_the_strongest_wrapping_of_the_profile_is_used() -> None:

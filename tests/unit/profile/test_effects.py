@@ -8,7 +8,6 @@ from ovpn3.profile.options import Status, table
 
 TESTS = Path(__file__).parents[2]
 WITHOUT_EFFECT = {
-    "allow-compression": "nothing is ever compressed",
     "allow-password-save": "for front-ends that can save passwords",
     "become-primary": "new keys are used when they are ready",
     "block-outside-dns": "Windows only",

@@ -106,6 +106,62 @@ def test_framings(pushed, framing):
     assert negotiate([CIPHER, *pushed], SessionConfig(framing=Framing.LZO_STUB)).framing is framing
 
 
+@pytest.mark.parametrize(
+    ("pushed", "decompressors", "framing"),
+    [
+        ("comp-lzo", ("lzo",), Framing.LZO_STUB),
+        ("comp-lzo yes", ("lzo", "lz4"), Framing.LZO_STUB),
+        ("comp-lzo adaptive", ("lzo",), Framing.LZO_STUB),
+        ("compress lzo", ("lzo",), Framing.LZO_STUB),
+        ("compress lz4", ("lz4",), Framing.STUB),
+        ("compress lz4-v2", ("lz4",), Framing.STUB_V2),
+        ("compress stub", (), Framing.STUB),
+    ],
+)
+def test_compression_that_is_allowed(pushed, decompressors, framing):
+    name, *arguments = pushed.split()
+    assert negotiate([CIPHER, (name, tuple(arguments))], SessionConfig(decompressors=decompressors)).framing is framing
+
+
+@pytest.mark.parametrize(
+    ("pushed", "decompressors", "remedy"),
+    [
+        ("compress lz4", ("lzo",), ", or install liblz4"),
+        ("comp-lzo", (), ", or install liblzo2"),
+        ("comp-lzo", None, ", or set allow-compression to asym"),
+        ("compress snappy", ("lzo", "lz4"), ""),
+        ("compress snappy", None, ""),
+    ],
+)
+def test_compression_that_is_refused(pushed, decompressors, remedy):
+    name, *arguments = pushed.split()
+    with pytest.raises(SessionEnd) as caught:
+        negotiate([CIPHER, (name, tuple(arguments))], SessionConfig(decompressors=decompressors))
+    why = f"the server pushed compression ({pushed}), which is refused: remove it from the server{remedy}"
+    assert caught.value.action.reason == why
+
+
+@pytest.mark.parametrize(
+    ("decompressors", "told"),
+    [
+        (None, "IV_LZO_STUB"),
+        ((), "IV_LZO_STUB"),
+        (("lzo",), "IV_LZO"),
+        (("lz4",), "IV_LZ4 IV_LZ4v2 IV_LZO_STUB"),
+        (("lzo", "lz4"), "IV_LZ4 IV_LZ4v2 IV_LZO"),
+    ],
+)
+def test_compressions_that_are_announced(decompressors, told):
+    lines = peer_info(SessionConfig(decompressors=decompressors)).splitlines()
+    found = [line for line in lines if line.startswith(("IV_LZ", "IV_COMP"))]
+    assert found == [f"{name}=1" for name in [*told.split(), "IV_COMP_STUB", "IV_COMP_STUBv2"]]
+
+
+@pytest.mark.parametrize("framing", Framing)
+def test_any_framing_is_announced_for_servers_that_give_it_up(framing):
+    assert (",comp-lzo," in options_string(SessionConfig(framing=framing))) == (framing is not Framing.NONE)
+
+
 def test_epochs():
     flags = ("protocol-flags", ("aead-epoch", "tls-ekm"))
     options = [CIPHER, ("peer-id", ("7",)), flags]
