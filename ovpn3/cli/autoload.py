@@ -18,10 +18,10 @@ from ovpn3.cli.selection import system_bus
 from ovpn3.cli.source import read_profile
 from ovpn3.cli.text import many_lines
 from ovpn3.cli.verbs.session_start import new_session
-from ovpn3.cli.watch import watching
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error, ProfileError, RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
+from ovpn3.proxies.watch import watching
 from ovpn3.secret import hide_memory
 
 PROGRAM = "openvpn3-autoload"
