@@ -86,8 +86,8 @@ async def _first(watch: Watch, tell: Callable[[Event], None]) -> None:
 
 
 async def _background(session: Session) -> int:
-    await connect(session, ask)
-    async with watching(session) as watch:
+    async with watching(session) as watch:  # from before it connects: it may be quick
+        await connect(session, ask)
         dots = asyncio.create_task(_dots())
         try:
             await _first(watch, lambda _: None)

@@ -81,7 +81,7 @@ def runner(machine: SystemBusSandbox, network: NamespacePair, pki: Pki) -> Itera
             program.command(name)  # loaded here, once, not in each fork
     with OpenVpnServer(network, pki) as server:
         profile = server.profile()
-        silent = profile.replace(" 1194 udp", " 9 tcp").replace("198.51.100.1", "198.51.100.77")
+        silent = profile.replace(" 1194 udp", " 9 tcp").replace(network.SERVER_V4, network.SILENT_V4)
         login = f"{profile}auth-user-pass\n"
         closed = login.replace(" 1194 udp", " 9 tcp") + "connect-retry-max 1\n"
         files = FILES | {"vpn": profile, "nowhere": silent, "login": login, "closed": closed}
