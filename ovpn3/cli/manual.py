@@ -77,6 +77,7 @@ _COMMAND_EXITS = {
     "7": "The bus can't be reached, or a service refused.",
     "8": "It can't be done: something isn't there, is missing, or failed. Or an option is not known.",
     "9": "A value makes no sense, or options exclude each other.",
+    "77": "`run`: the log-in was refused, or there is no answer to a question.",
     "130": "It was interrupted, or nobody reads its output any more.",
 }
 _EXITS = {

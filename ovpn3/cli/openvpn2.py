@@ -56,16 +56,20 @@ async def _import(bus: Bus, wish: Wish, text: str, *, keep: bool) -> Configurati
 
 
 async def _foreground(session: Session) -> int:
-    """Until it ends, however that is, or until a signal."""
+    """Until it ends, however that is, or until a signal. One that comes while questions are open is the caller's."""
     async with watching(session) as watch:
+        answered = False
         try:
             await connect(session, ask)
+            answered = True
             await _first(watch, show)
             while not isinstance(event := await watch.next(), Ended):
                 show(event)
         except Failed as e:
             print(one_line(e))
         except asyncio.CancelledError:
+            if not answered:
+                raise
             with suppress(RemoteError):
                 print(f"\n{statistics_text(await session.statistics())}")
             await end(session)
@@ -82,8 +86,8 @@ async def _first(watch: Watch, tell: Callable[[Event], None]) -> None:
 
 
 async def _background(session: Session) -> int:
-    await connect(session, ask)
-    async with watching(session) as watch:
+    async with watching(session) as watch:  # from before it connects: it may be quick
+        await connect(session, ask)
         dots = asyncio.create_task(_dots())
         try:
             await _first(watch, lambda _: None)

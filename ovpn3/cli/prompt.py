@@ -65,9 +65,10 @@ async def ask(slot: Slot, to: TextIO | None = None) -> str:
     """
     label = one_line(slot.label or slot.name)
     while True:
-        print(f"{label}: ", end="", file=to, flush=True)
         try:
+            # Echo first: whoever answers as soon as there is a question is not to be shown.
             with _echo_off(0) if slot.hidden else nullcontext():
+                print(f"{label}: ", end="", file=to, flush=True)
                 answer = await _standard_input.line()
         except EOFError:
             print(file=to)

@@ -73,7 +73,7 @@ def test_run_an_imported_profile(machine: SystemBusSandbox) -> None:
     process = machine.popen(["openvpn3", "run", "mine"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with process:
         _, err = process.communicate(timeout=20)
-    assert process.returncode == 8
+    assert process.returncode == 77
     assert "Auth User name: standard input ended" in err
     assert "no account" not in err
     machine.run(["openvpn3", "config-remove", "--force", "-c", "mine"])

@@ -28,7 +28,8 @@ def server(network: NamespacePair, pki: Pki) -> Iterator[OpenVpnServer]:
 @pytest.fixture(scope="module", autouse=True)
 def profiles(machine: SystemBusSandbox, server: OpenVpnServer) -> None:
     """office is our server's, nowhere a port where nobody answers."""
-    silent = server.profile("connect-retry 30").replace(" 1194 udp", " 9 tcp").replace("198.51.100.1", "198.51.100.77")
+    silent = server.profile("connect-retry 30").replace(" 1194 udp", " 9 tcp")
+    silent = silent.replace(NamespacePair.SERVER_V4, NamespacePair.SILENT_V4)
     for name, text in (("office", server.profile()), ("nowhere", silent.replace("auth-user-pass\n", ""))):
         machine.write(f"{ALICE.home}/{name}.ovpn", text, account=ALICE)
         done = openvpn3(machine, "config-import", "-c", f"{ALICE.home}/{name}.ovpn", "-n", name)

@@ -9,6 +9,7 @@ import os
 import shlex
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from tests.support.bus import SystemBusSandbox
 from tests.support.netns import NamespacePair
 from tests.support.pki import Pki
 from tests.support.server import OpenVpnServer
-from tests.support.transcript import Main, Names, Runner, Step
+from tests.support.transcript import Main, Names, Runner
 
 DATA = Path(__file__).parents[1] / "data" / "cli"
 TRANSCRIPTS = {path.stem: transcript.read(path) for path in sorted(DATA.glob("*.txt"))}
@@ -80,7 +81,7 @@ def runner(machine: SystemBusSandbox, network: NamespacePair, pki: Pki) -> Itera
             program.command(name)  # loaded here, once, not in each fork
     with OpenVpnServer(network, pki) as server:
         profile = server.profile()
-        silent = profile.replace(" 1194 udp", " 9 tcp").replace("198.51.100.1", "198.51.100.77")
+        silent = profile.replace(" 1194 udp", " 9 tcp").replace(network.SERVER_V4, network.SILENT_V4)
         login = f"{profile}auth-user-pass\n"
         closed = login.replace(" 1194 udp", " 9 tcp") + "connect-retry-max 1\n"
         files = FILES | {"vpn": profile, "nowhere": silent, "login": login, "closed": closed}
@@ -102,7 +103,7 @@ def test_transcript(name: str, runner: Runner) -> None:
         program, *given = shlex.split(step.command)
         argv = [names.show(word) for word in given]
         main, account = PROGRAMS[program], ACCOUNTS[step.account]
-        outcome = runner.run(main, argv, account, step, terminal=False)
+        outcome = runner.run(main, argv, account, step, terminal=step.terminal)
         lines = outcome.lines(names)
         if "REWRITE" not in os.environ:
             assert lines == step.expected, step.command
@@ -112,7 +113,7 @@ def test_transcript(name: str, runner: Runner) -> None:
             assert shown == [line.removeprefix("! ") for line in lines], step.command
         if "--json" in argv and outcome.code == 0:
             schema.check(json.loads(outcome.out), _schema(program, argv))
-        seen.append(Step(step.account, step.command, step.input, step.interrupt, lines))
+        seen.append(replace(step, expected=lines))
     if "REWRITE" in os.environ:
         transcript.write(DATA / f"{name}.txt", seen)
 

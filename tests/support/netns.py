@@ -135,6 +135,7 @@ class NamespacePair:
     """
 
     CLIENT_V4, SERVER_V4, FAR_V4 = "198.51.100.2", "198.51.100.1", "203.0.113.1"
+    SILENT_V4 = "198.51.100.66"  # what is sent there is lost, for good: there is no address to ask for
     CLIENT_V6, SERVER_V6, FAR_V6 = "2001:db8:51::2", "2001:db8:51::1", "2001:db8:113::1"
 
     def __init__(self) -> None:
@@ -168,6 +169,7 @@ class NamespacePair:
         ):
             side.ip("address", "add", f"{v4}/24", "dev", "eth0")
             side.ip("address", "add", f"{v6}/64", "dev", "eth0", "nodad")
+        client.ip("neighbour", "add", self.SILENT_V4, "lladdr", "02:00:00:00:00:66", "dev", "eth0", "nud", "permanent")
         client.ip("route", "add", "default", "via", self.SERVER_V4)
         client.ip("-6", "route", "add", "default", "via", self.SERVER_V6)
         server.ip("address", "add", f"{self.FAR_V4}/32", "dev", "lo")

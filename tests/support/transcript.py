@@ -1,8 +1,8 @@
 """Commands with what they print, kept as a user sees it: a file of both, run again and compared.
 
     # as bob                 who runs what follows; alice, if nothing is said
-    $ openvpn3 configs-list  the command
-    < YES                    a line of its standard input
+    $ openvpn3 configs-list  the command; % in place of $: in a terminal
+    < YES                    a line of its standard input, or what is typed once there is a question
     ^C Attached              interrupt it once this is to be read
     No profiles              standard output
     ! a complaint            standard error
@@ -63,10 +63,11 @@ class Step:
     input: list[str] = field(default_factory=list)
     interrupt: str = ""
     expected: list[str] = field(default_factory=list)
+    terminal: bool = False
 
     def text(self) -> str:
         given = [f"< {line}" for line in self.input] + ([f"^C {self.interrupt}"] if self.interrupt else [])
-        return "\n".join([f"$ {self.command}", *given, *self.expected]) + "\n"
+        return "\n".join([f"{'%' if self.terminal else '$'} {self.command}", *given, *self.expected]) + "\n"
 
 
 @dataclass
@@ -108,8 +109,8 @@ def read(path: Path) -> list[Step]:
     for line in path.read_text().splitlines():
         if line.startswith("# as "):
             account = line.removeprefix("# as ")
-        elif line.startswith("$ "):
-            steps.append(Step(account, line.removeprefix("$ ")))
+        elif line.startswith(("$ ", "% ")):
+            steps.append(Step(account, line[2:], terminal=line.startswith("%")))
         elif line.startswith("< "):
             steps[-1].input.append(line.removeprefix("< "))
         elif line.startswith("^C "):
@@ -143,19 +144,25 @@ class Runner:
             os.close(fd)
 
     def run(self, main: Main, argv: Sequence[str], account: Account, step: Step, *, terminal: bool) -> Outcome:
-        given_read, given_write = os.pipe()
-        out_read, out_write = pty.openpty() if terminal else os.pipe()
-        err_read, err_write = (-1, out_write) if terminal else os.pipe()
+        if terminal:
+            screen, theirs = pty.openpty()
+            given, read, files = -1, [screen], (theirs, theirs, theirs)
+        else:
+            (given_read, given), (out_read, out_write), (err_read, err_write) = os.pipe(), os.pipe(), os.pipe()
+            read, files = [out_read, err_read], (given_read, out_write, err_write)
         with warnings.catch_warnings():
             # Of pytest-xdist's threads, which hold no lock that a program of ours would take.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if not pid:
-            self._child(main, argv, account, (given_read, out_write, err_write))
-        os.write(given_write, "".join(f"{line}\n" for line in step.input).encode())
-        for fd in {given_read, given_write, out_write, err_write}:
+            self._child(main, argv, account, files)
+        for fd in set(files):
             os.close(fd)
-        texts = _read_all(pid, [fd for fd in (out_read, err_read) if fd >= 0], step.interrupt)
+        lines = [f"{line}\n".encode() for line in step.input]
+        if given >= 0:
+            os.write(given, b"".join(lines))
+            os.close(given)
+        texts = _read_all(pid, read, step.interrupt, lines if terminal else [])
         _, status = os.waitpid(pid, 0)
         return Outcome(texts[0].replace("\r\n", "\n"), "".join(texts[1:]), os.waitstatus_to_exitcode(status))
 
@@ -191,7 +198,7 @@ def run_here(main: Main, argv: Sequence[str]) -> int:
         sys.stderr.flush()
 
 
-def _read_all(pid: int, fds: list[int], interrupt: str) -> list[str]:
+def _read_all(pid: int, fds: list[int], interrupt: str, answers: list[bytes]) -> list[str]:
     texts = dict.fromkeys(fds, b"")
     waiting = set(fds)
     while waiting:
@@ -210,6 +217,8 @@ def _read_all(pid: int, fds: list[int], interrupt: str) -> list[str]:
             elif interrupt and interrupt.encode() in texts[fd]:
                 os.kill(pid, signal.SIGINT)
                 interrupt = ""
+            elif answers and texts[fd].endswith(b": "):
+                os.write(fd, answers.pop(0))
     for fd in fds:
         os.close(fd)
     return [texts[fd].decode(errors="replace") for fd in fds]
