@@ -80,7 +80,6 @@ STATISTICS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "TUN_WRITE_ERROR": "tun_refused",
             "TCP_OVERFLOW": "queue_full",
             "TCP_SIZE_ERROR": "bad_length",
-            "COMPRESS_ERROR": "compressed",
             "NETWORK_SEND_ERROR": "not_sent",
             "TUN_SUPERSEDED_ACKS": "superseded_ack",
         }.items()
