@@ -21,6 +21,7 @@ cdef struct Joint:
 cdef struct Inbox:
     uint8_t *arena
     bint stream
+    bint relayed  # by a SOCKS proxy, which puts a header before each datagram
     bint joined  # a message may hold many datagrams, one behind the other
     int largest  # datagram wanted
     int slots
@@ -32,7 +33,7 @@ cdef struct Inbox:
     Joint joints[INBOX_PACKETS]
 
 # `offload`: let the kernel join datagrams, if the socket can.
-cdef bint inbox_open(Inbox *box, int sock, bint stream, bint offload, Counters *counters) noexcept nogil
+cdef bint inbox_open(Inbox *box, int sock, bint stream, bint relayed, bint offload, Counters *counters) noexcept nogil
 cdef void inbox_close(Inbox *box) noexcept nogil
 
 # Datagrams: take packets of up to `size` octets.

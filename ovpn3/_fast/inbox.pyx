@@ -18,9 +18,19 @@ from ovpn3._fast.outbox cimport FRAME_BYTES
 from ovpn3._fast.packet cimport get_u16
 
 
-cdef bint inbox_open(Inbox *box, int sock, bint stream, bint offload, Counters *counters) noexcept nogil:
+cdef enum:
+    RELAYED_WHOLE = 0  # not a fragment
+    FROM_IPV4 = 1
+    FROM_NAME = 3
+    FROM_IPV6 = 4
+    BEFORE_ADDRESS = 4
+    AFTER_ADDRESS = 2
+
+
+cdef bint inbox_open(Inbox *box, int sock, bint stream, bint relayed, bint offload, Counters *counters) noexcept nogil:
     cdef int on = 1
     box.stream = stream
+    box.relayed = relayed
     box.joined = offload and not stream and setsockopt(sock, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0
     counters.gro_active = box.joined
     # Zeroed pages cost nothing before they are used, and most buffers never fill.
@@ -86,7 +96,7 @@ cdef int inbox_take(Inbox *box, const uint8_t **packet, Counters *counters) noex
 
 
 cdef int take_datagram(Inbox *box, const uint8_t **packet, Counters *counters) noexcept nogil:
-    cdef int size, left
+    cdef int size, left, start = 0
     cdef mmsghdr *message
     while box.taken < box.filled:
         message = &box.headers[box.taken]
@@ -101,10 +111,28 @@ cdef int take_datagram(Inbox *box, const uint8_t **packet, Counters *counters) n
             box.taken += 1
         counters.transport_packets_in += 1
         counters.transport_bytes_in += size
-        if 0 < size <= box.largest and not message.msg_hdr.msg_flags & MSG_TRUNC:
-            return size
+        if box.relayed:
+            start = relay_header(packet[0], size)
+        if start < size <= box.largest and not message.msg_hdr.msg_flags & MSG_TRUNC:
+            packet[0] += start
+            return size - start
         counters.malformed_packets += 1
     return 0
+
+
+# Octets of a SOCKS proxy's header (RFC 1928 section 7): reserved (2), fragment, kind, address, port (2). `size` if it
+# is none, or if the datagram is a fragment.
+cdef int relay_header(const uint8_t *packet, int size) noexcept nogil:
+    cdef int address = 0
+    if size <= BEFORE_ADDRESS or packet[2] != RELAYED_WHOLE:
+        return size
+    if packet[3] == FROM_IPV4:
+        address = 4
+    elif packet[3] == FROM_IPV6:
+        address = 16
+    elif packet[3] == FROM_NAME:
+        address = 1 + packet[BEFORE_ADDRESS]
+    return BEFORE_ADDRESS + address + AFTER_ADDRESS if address else size
 
 
 # Octets of the next datagram in the message at hand, of which `left` octets are left. All but its last are of one size.

@@ -9,7 +9,7 @@ from ovpn3._fast.channel cimport Channel
 from ovpn3._fast.coalesce cimport Joiner
 from ovpn3._fast.counters cimport Counters
 from ovpn3._fast.inbox cimport Inbox
-from ovpn3._fast.outbox cimport Outbox
+from ovpn3._fast.outbox cimport MAX_PREFIX, Outbox
 from ovpn3._fast.ring cimport CommandRing, EventRing
 from ovpn3._fast.segment cimport Cut
 
@@ -26,6 +26,8 @@ cdef struct Tunnel:
     int event_fd  # eventfd: events wait
     bint gso  # datagrams may go out in runs, where that works
     int64_t gather_ns  # a trickle of packets may have to wait
+    uint8_t prefix[MAX_PREFIX]  # datagrams: what stands before each packet
+    int prefix_bytes  # before each packet, for the length of the packet or that
     int queue_limit  # stream: packets that may wait before tunnel packets are dropped
     uint32_t stop  # atomic: set once
     CommandRing commands
@@ -73,9 +75,10 @@ cdef struct Tunnel:
     uint8_t *frame  # read from the tun
 
 # A tunnel that has taken over the descriptor, or NULL with errno set (then the descriptor is still the caller's).
-# `gso`, `gro`: let the kernel cut and join datagrams.
+# `gso`, `gro`: let the kernel cut and join datagrams. `peer`: a sockaddr to send to, if the socket isn't connected.
+# `prefix`: a header that a SOCKS proxy wants before each datagram; then those received have one too.
 cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro, const uint8_t *peer,
-                        int peer_bytes) noexcept nogil
+                        int peer_bytes, const uint8_t *prefix, int prefix_bytes) noexcept nogil
 
 
 # Free everything it owns. The thread must have ended.

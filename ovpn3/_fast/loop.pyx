@@ -76,6 +76,7 @@ from ovpn3._fast.linux cimport (
 from ovpn3._fast.mss cimport clamp_mss, is_syn
 from ovpn3._fast.outbox cimport (
     FRAME_BYTES,
+    MAX_PREFIX,
     largest_unfragmented,
     outbox_add,
     outbox_close,
@@ -142,13 +143,15 @@ cdef enum Source:
 
 
 cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, bint gso, bint gro, const uint8_t *peer,
-                        int peer_bytes) noexcept nogil:
+                        int peer_bytes, const uint8_t *prefix, int prefix_bytes) noexcept nogil:
     cdef Tunnel *tunnel = <Tunnel *> calloc(1, sizeof(Tunnel))
     cdef epoll_event event
     if tunnel == NULL:
         return NULL
     tunnel.directions = directions
     tunnel.stream = stream
+    tunnel.prefix_bytes = FRAME_BYTES if stream else prefix_bytes
+    memcpy(tunnel.prefix, prefix, prefix_bytes)
     tunnel.gather_ns = STREAM_GATHER_NS if stream else GATHER_NS
     tunnel.queue_limit = queue_limit
     tunnel.sock = tunnel.tun = -1
@@ -158,7 +161,8 @@ cdef Tunnel *tunnel_new(int directions, int sock, bint stream, int queue_limit, 
     event.events = EPOLLIN
     event.data.u32 = FROM_COMMANDS
     if (tunnel.event_fd < 0 or epoll_ctl(tunnel.epoll, EPOLL_CTL_ADD, tunnel.command_fd, &event) < 0
-            or not inbox_open(&tunnel.inbox, sock, stream, gro and directions & RECEIVES, &tunnel.counters)
+            or not inbox_open(&tunnel.inbox, sock, stream, prefix_bytes != 0, gro and directions & RECEIVES,
+                              &tunnel.counters)
             or not outbox_open(&tunnel.outbox, peer, peer_bytes) or not join_open(&tunnel.joiner, write_tun, tunnel)):
         tunnel_free(tunnel)
         return NULL
@@ -360,7 +364,7 @@ cdef void attach_tun(Tunnel *tunnel, int tun, int mtu, uint32_t offloads) noexce
 
 # Take packets for this MTU, compressed or not.
 cdef void fit(Tunnel *tunnel, int mtu) noexcept nogil:
-    inbox_fit(&tunnel.inbox, mtu + MAX_OVERHEAD)
+    inbox_fit(&tunnel.inbox, mtu + MAX_OVERHEAD + tunnel.prefix_bytes)
     tunnel.channel.largest = min(tunnel.inbox.largest, <int> MAX_PAYLOAD)
 
 
@@ -453,9 +457,9 @@ cdef void seal_segments(Tunnel *tunnel) noexcept nogil:
         tunnel.counters.tun_bytes_in += size
         if packets == 1:  # a SYN travels alone
             clamp(tunnel, segment, size)
-        if not outbox_has_room(&tunnel.outbox, size + MAX_OVERHEAD + FRAME_BYTES):
+        if not outbox_has_room(&tunnel.outbox, size + MAX_OVERHEAD + MAX_PREFIX):
             send_run(tunnel)
-        if outbox_has_room(&tunnel.outbox, size + MAX_OVERHEAD + FRAME_BYTES):
+        if outbox_has_room(&tunnel.outbox, size + MAX_OVERHEAD + MAX_PREFIX):
             enqueue(tunnel, channel_seal(&tunnel.channel, packet_place(tunnel), segment, size))
         else:
             tunnel.counters.queue_overflows += 1
@@ -471,7 +475,8 @@ cdef void clamp(Tunnel *tunnel, uint8_t *packet, int size) noexcept nogil:
         return
     path = 0 if tunnel.stream else largest_unfragmented(tunnel.sock)
     if path:
-        limit = min(limit, max(path - channel_overhead(&tunnel.channel) - TCP_OVER_IPV4, <int> SMALLEST_MSS))
+        path -= tunnel.prefix_bytes + channel_overhead(&tunnel.channel) + TCP_OVER_IPV4
+        limit = min(limit, max(path, <int> SMALLEST_MSS))
     clamp_mss(packet, size, limit)
 
 
@@ -483,7 +488,7 @@ cdef void lose_tun(Tunnel *tunnel, int error) noexcept nogil:
 
 # Where the next packet for the transport is made.
 cdef uint8_t *packet_place(Tunnel *tunnel) noexcept nogil:
-    return outbox_end(&tunnel.outbox) + (FRAME_BYTES if tunnel.stream else 0)
+    return outbox_end(&tunnel.outbox) + tunnel.prefix_bytes
 
 
 # Queue the packet made at its place; a negative size is the code of a packet that could not be sealed.
@@ -491,8 +496,9 @@ cdef void enqueue(Tunnel *tunnel, int size) noexcept nogil:
     if size >= 0 and not tunnel.closed:
         if tunnel.stream:
             put_u16(outbox_end(&tunnel.outbox), <uint32_t> size)
-            size += FRAME_BYTES
-        if outbox_add(&tunnel.outbox, size):
+        elif tunnel.prefix_bytes:
+            memcpy(outbox_end(&tunnel.outbox), tunnel.prefix, tunnel.prefix_bytes)
+        if outbox_add(&tunnel.outbox, tunnel.prefix_bytes + size):
             return
     tunnel.counters.unsent_packets += 1
 

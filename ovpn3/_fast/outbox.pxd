@@ -14,6 +14,7 @@ cdef enum:
     LARGEST_PACKET = 66048  # 65535 octets of payload, overhead and framing
     PEER_BYTES = 28  # of a sockaddr_in6
     FRAME_BYTES = 2  # length before each packet on a stream
+    MAX_PREFIX = 22  # octets before a packet: those, or the header for a SOCKS proxy with an IPv6 address in it
 
 # UDP_SEGMENT as it stands in a message.
 cdef struct Segmentation:

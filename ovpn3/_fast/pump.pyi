@@ -26,11 +26,13 @@ class Pump:
         offloads: int = 28,
         threads: int = 1,
         peer: bytes = b"",
+        prefix: bytes = b"",
     ) -> Pump:
         """Take a copy of a connected UDP or TCP socket. `queue_limit`: packets that may wait for a full stream
         before tunnel packets are dropped (1..256). `offloads`: which may be used where they work; the counters that
         end in `_active` tell which are. With 2 `threads` each direction has one. `peer`: a struct sockaddr to send to,
-        if the socket isn't connected and hears everybody."""
+        if the socket isn't connected and hears everybody. `prefix`: what a SOCKS proxy at the other end wants before
+        each datagram; those received have a header of its kind."""
     def start(self) -> None: ...
     def stop(self) -> None:
         """Send what is queued if the socket takes it, end the thread, close and wipe everything. Harmless twice."""

@@ -37,7 +37,7 @@ from ovpn3._fast.linux cimport (
     socklen_t,
 )
 from ovpn3._fast.loop cimport RECEIVES, SENDS, Tunnel, tunnel_free, tunnel_new, tunnel_run
-from ovpn3._fast.outbox cimport PEER_BYTES
+from ovpn3._fast.outbox cimport MAX_PREFIX, PEER_BYTES
 from ovpn3._fast.ring cimport (
     EVENT_BYTES,
     ORDER_ATTACH_TUN,
@@ -90,7 +90,8 @@ cdef class Pump:
     cdef dict last  # counters, once stopped
 
     def __cinit__(self, int sock_fd, *, bint stream, int queue_limit=64,
-                  int offloads=OFFLOAD_GSO | OFFLOAD_GRO | OFFLOAD_IPSEC_MB, int threads=1, bytes peer=b""):
+                  int offloads=OFFLOAD_GSO | OFFLOAD_GRO | OFFLOAD_IPSEC_MB, int threads=1, bytes peer=b"",
+                  bytes prefix=b""):
         self.news_fd = -1
         if not 1 <= queue_limit <= MAX_QUEUE_LIMIT:
             raise ValueError("queue limit out of range")
@@ -98,6 +99,8 @@ cdef class Pump:
             raise ValueError("number of threads out of range")
         if len(peer) > PEER_BYTES:
             raise ValueError("too long for an address")
+        if len(prefix) > MAX_PREFIX or (prefix and stream):
+            raise ValueError("too long a prefix, or one for a stream")
         cdef int kind = 0
         cdef socklen_t size = sizeof(kind)
         if getsockopt(sock_fd, SOL_SOCKET, SO_TYPE, &kind, &size) < 0:
@@ -109,7 +112,8 @@ cdef class Pump:
         cdef int fd
         for directions in ((SENDS | RECEIVES,), (SENDS, RECEIVES))[threads - 1]:
             fd = own_copy(sock_fd)
-            self.tunnels[self.count] = tunnel_new(directions, fd, stream, queue_limit, gso, gro, peer, <int> len(peer))
+            self.tunnels[self.count] = tunnel_new(directions, fd, stream, queue_limit, gso, gro, peer, <int> len(peer),
+                                                  prefix, <int> len(prefix))
             if self.tunnels[self.count] == NULL:
                 close(fd)
                 PyErr_SetFromErrno(OSError)

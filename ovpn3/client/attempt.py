@@ -34,6 +34,7 @@ COMPRESSION_ALLOWED = (
     "who can have text of theirs sent beside yours, and sees the sizes of packets, can guess yours"
 )
 STREAM_PATIENCE_MS = 4000  # for an acknowledgement, once the way to the server has changed
+MAX_IDLE_TALK = 1024  # octets at once that a proxy may say to no purpose
 GOODBYE_S = 0.1  # at most so long for the server's acknowledgement of our exit, unless the profile says more
 
 
@@ -83,6 +84,14 @@ class Tun:
 
 
 @dataclass(frozen=True)
+class Relay:
+    """A proxy's, for datagrams, which have `header` before them. It ends with the connection `keeper`."""
+
+    keeper: socket.socket
+    header: bytes
+
+
+@dataclass(frozen=True)
 class DataPath:
     """How packets are carried: packets that may wait for a full stream, native threads, offloads that may be used.
 
@@ -93,6 +102,7 @@ class DataPath:
     threads: int = 1
     offloads: tuple[str, ...] = OFFLOADS
     floating: bool = False
+    relay: Relay | None = None
 
 
 class Attempt:
@@ -114,6 +124,7 @@ class Attempt:
             offloads=pump_offloads(data_path.offloads),
             threads=data_path.threads,
             peer=pack_address(endpoint) if data_path.floating and not endpoint.stream else b"",
+            prefix=data_path.relay.header if data_path.relay else b"",
         )
         self._sock = sock
         self._end: asyncio.Future[End] = self._loop.create_future()
@@ -133,6 +144,8 @@ class Attempt:
         """Connect and stay so; why it ended. The tun device isn't ours and stays."""
         self.pump.start()
         self._loop.add_reader(self.pump.event_fd, self._on_news)
+        if self._data_path.relay:
+            self._loop.add_reader(self._data_path.relay.keeper, self._watch_relay, self._data_path.relay.keeper)
         self._advance(self._session.start)
         return await asyncio.shield(self._end)
 
@@ -156,6 +169,9 @@ class Attempt:
         if self._timer:
             self._timer.cancel()
         self._loop.remove_reader(self.pump.event_fd)
+        if self._data_path.relay:
+            self._loop.remove_reader(self._data_path.relay.keeper)
+            self._data_path.relay.keeper.close()
         self.pump.stop()
         self._sock.close()
 
@@ -166,14 +182,14 @@ class Attempt:
     def follow_path(self) -> None:
         """The machine's network has changed: send from the address that leads to the server now.
 
-        A server knows us by our peer id wherever our datagrams come from. A stream, or a server that gave us none,
-        takes a new session; so does a handshake that isn't through.
+        A server knows us by our peer id wherever our datagrams come from. A stream, a proxy's relay, or a server
+        that gave us none takes a new session; so does a handshake that isn't through.
         """
         before, now = str(self._sock.getsockname()[0]), source_address(self._endpoint)
         if not now or now == before or self._data_path.floating:
             return
         text = f"the way to the server has changed: it leads from {now} now, {before} until then"
-        if not self._endpoint.stream and self.up and self._has_peer_id:
+        if not (self._endpoint.stream or self._data_path.relay) and self.up and self._has_peer_id:
             with suppress(OSError):  # it has changed again, and we will hear of that
                 self.pump.reconnect(pack_address(self._endpoint))
             self._owner.log(LogCategory.INFO, text)
@@ -234,6 +250,19 @@ class Attempt:
             self._finish(Lost(text))
         else:
             self._owner.log(LogCategory.VERB1, f"network error: {text}")
+
+    def _watch_relay(self, keeper: socket.socket) -> None:
+        """There is nothing to be said on this connection, but its end."""
+        try:
+            if keeper.recv(MAX_IDLE_TALK):
+                return
+            reason = "the proxy closed the connection that its relay depends on"
+        except BlockingIOError:
+            return
+        except OSError as e:
+            reason = f"the connection to the proxy, which its relay depends on, failed: {e.strerror}"
+        self._loop.remove_reader(keeper)
+        self._finish(Lost(reason))
 
     def _about_compressed(self) -> str:
         """Why packets are dropped that are compressed."""
@@ -307,7 +336,7 @@ class Attempt:
     def _install(self, action: act.InstallKeys) -> None:
         keys = action.keys
         chosen, digest_bytes = cipher(action.cipher), len(keys.send_hmac)
-        self._room = partial(
+        room = partial(
             payload_room,
             cipher=chosen,
             digest_bytes=digest_bytes,
@@ -315,6 +344,8 @@ class Attempt:
             peer_id=action.peer_id is not None,
             epochs=action.epochs,
         )
+        header_bytes = len(self._data_path.relay.header) if self._data_path.relay else 0
+        self._room = lambda packet_bytes: room(packet_bytes - header_bytes)
         self._has_peer_id = action.peer_id is not None
         self._decompresses = bool(self._config.decompressors) and action.framing is not Framing.NONE
         peer_id = -1 if action.peer_id is None else action.peer_id

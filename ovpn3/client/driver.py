@@ -10,12 +10,13 @@ import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Protocol
 
 from ovpn3.client import attempt as at
-from ovpn3.client.attempt import Attempt, DataPath, Tun
+from ovpn3.client.attempt import Attempt, DataPath, Relay, Tun
 from ovpn3.client.reconnect import LONG_RETRY_DELAY_S, RETRY_DELAY_S, RemoteList, RetryDelay
 from ovpn3.client.settings import mss_limit, session_config, tun_settings
 from ovpn3.client.tunbuilder import TunDevice
@@ -25,14 +26,14 @@ from ovpn3.datapath.offloads import tun_offloads
 from ovpn3.datapath.stats import as_statistics, offloads_in_use
 from ovpn3.errors import NetworkError, Ovpn3Error
 from ovpn3.net.watch import NetworkWatch
-from ovpn3.profile.model import Profile
+from ovpn3.profile.model import HttpProxy, Profile, Remote
 from ovpn3.protocol import actions as act
 from ovpn3.protocol.actions import Pushed
 from ovpn3.protocol.auth import Credentials
 from ovpn3.proxies.netcfg import NetworkConfiguration
 from ovpn3.secret import Secret
 from ovpn3.transport.connect import connect, open_socket, set_buffers, source_address
-from ovpn3.transport.proxy import CredentialsNeeded, ProxyError, through
+from ovpn3.transport.proxy import CredentialsNeeded, ProxyError, associate, datagram_header, through
 from ovpn3.transport.resolve import Endpoint, resolve, with_random_label
 
 FAILURE_COUNTERS = {
@@ -264,12 +265,8 @@ class Driver:
 
     async def _next_endpoint(self) -> Endpoint:
         if self._remotes.endpoint is None:
-            remote, proxy = self._remotes.remote, self._proxy
-            host = with_random_label(remote.host) if self._profile.remote_random_hostname else remote.host
-            where = (proxy.host, proxy.port, "tcp", (host, remote.port)) if proxy else (host, remote.port, remote.proto)
-            self._listener.log(LogCategory.VERB2, f"resolving {where[0]}")
             try:
-                self._remotes.resolved(await resolve(*where))
+                self._remotes.resolved(await self._resolve(self._remotes.remote))
             except NetworkError as e:
                 # Perhaps no name server can be reached without the tunnel.
                 if not self._remotes.recall():
@@ -279,9 +276,23 @@ class Driver:
         assert endpoint is not None
         return endpoint
 
+    async def _resolve(self, remote: Remote) -> list[Endpoint]:
+        host, proxy = remote.host, self._proxy
+        if self._profile.remote_random_hostname:
+            host = with_random_label(host)
+        self._listener.log(LogCategory.VERB2, f"resolving {proxy.host if proxy else host}")
+        if proxy is None:
+            return await resolve(host, remote.port, remote.proto)
+        if remote.is_tcp:
+            return await resolve(proxy.host, proxy.port, "tcp", (host, remote.port))
+        # Each datagram bears the server's address: of a name the proxy would have to think each time.
+        servers = await resolve(host, remote.port, remote.proto)
+        found = [await resolve(proxy.host, proxy.port, "udp", (s.address, s.port)) for s in servers]
+        return [endpoint for endpoints in found for endpoint in endpoints]
+
     async def _session(self, endpoint: Endpoint) -> at.End:
         self._listener.log(LogCategory.INFO, f"connecting to {endpoint}")
-        sock = await self._reach(endpoint)
+        sock, relay = await self._reach(endpoint)
         profile = self._profile
         try:
             config = session_config(
@@ -291,10 +302,13 @@ class Driver:
                 key_password=self._key_password,
                 peer_info=self._peer_info,
             )
-            data_path = DataPath(profile.tcp_queue_limit, profile.data_threads, profile.offloads, profile.float_)
+            floating = profile.float_ and relay is None
+            data_path = DataPath(profile.tcp_queue_limit, profile.data_threads, profile.offloads, floating, relay)
             attempt = Attempt(config, endpoint, sock, self, data_path)
         except BaseException:
             sock.close()
+            if relay:
+                relay.keeper.close()
             raise
         self._attempt = attempt
         try:
@@ -302,14 +316,23 @@ class Driver:
         finally:
             await unbroken(self._leave(attempt))  # orders come faster than it goes
 
-    async def _reach(self, endpoint: Endpoint) -> socket.socket:
-        """A socket whose other end is the server."""
+    async def _reach(self, endpoint: Endpoint) -> tuple[socket.socket, Relay | None]:
+        """A socket whose other end is the server, or a proxy's relay."""
         if endpoint.server is None or self._proxy is None:
-            return await self._dial(endpoint)
+            return await self._dial(endpoint), None
         timeout = self._profile.server_poll_timeout
         try:
             async with asyncio.timeout(timeout):
-                return await through(self._proxy, *endpoint.server, partial(self._dial, endpoint))
+                dial = partial(self._dial, replace(endpoint, stream=True))
+                if endpoint.stream or isinstance(self._proxy, HttpProxy):
+                    return await through(self._proxy, *endpoint.server, dial), None
+                keeper, port = await associate(self._proxy, dial)
+                try:
+                    sock = await self._dial(replace(endpoint, port=port))
+                except BaseException:
+                    keeper.close()
+                    raise
+                return sock, Relay(keeper, datagram_header(*endpoint.server))
         except TimeoutError:
             raise ProxyError(f"no answer from the proxy within {timeout:g} s") from None
         except OSError as e:
@@ -324,7 +347,7 @@ class Driver:
                 )
                 await unbroken(protection)  # else its route might come after the cleanup
             set_buffers(sock, self._profile.sndbuf, self._profile.rcvbuf)  # the network service may have set them
-            if endpoint.stream or not self._profile.float_:
+            if endpoint.stream or endpoint.server or not self._profile.float_:
                 await connect(sock, endpoint, self._profile.server_poll_timeout)
         except BaseException:
             sock.close()

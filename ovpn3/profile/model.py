@@ -73,7 +73,7 @@ class HttpProxy:
 
 @dataclass(frozen=True, slots=True)
 class SocksProxy:
-    """A SOCKS 5 proxy for TCP remotes."""
+    """A SOCKS 5 proxy."""
 
     host: str
     port: int

@@ -97,13 +97,13 @@ def read_socks_proxy(values: Values) -> SocksProxy | None:
 
 def only_reachable(profile: Profile, source: str = "") -> Profile:
     """The profile with only the remotes its proxy can reach. ProfileError if none is left."""
-    if profile.http_proxy is None and profile.socks_proxy is None:
+    if profile.http_proxy is None:
         return profile
-    option = "http-proxy" if profile.http_proxy else "socks-proxy"
     remotes = tuple(r for r in profile.remotes if r.is_tcp)
     if not remotes:
         hint = "use proto tcp, if the server has it"
-        raise ProfileError("a proxy carries TCP only, all remotes use UDP", option=option, source=source, hint=hint)
+        reason = "an HTTP proxy carries TCP only, all remotes use UDP"
+        raise ProfileError(reason, option="http-proxy", source=source, hint=hint)
     return replace(profile, remotes=remotes)
 
 

@@ -30,7 +30,8 @@ DIGESTS = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 
 SOCKS_VERSION, LOGIN_VERSION = 5, 1
 NO_LOGIN, LOGIN = 0, 2
-CONNECT = 1
+CONNECT, UDP_ASSOCIATE = 1, 3
+ANYWHERE = "0.0.0.0"  # we don't say from where our datagrams will come
 ADDRESS_V4, NAME, ADDRESS_V6 = 1, 3, 4
 SOCKS_REFUSALS = {
     1: "general failure",
@@ -39,6 +40,7 @@ SOCKS_REFUSALS = {
     4: "the host is unreachable",
     5: "the connection was refused",
     6: "TTL expired",
+    7: "it doesn't do that",
 }
 
 
@@ -57,11 +59,32 @@ async def through(proxy: HttpProxy | SocksProxy, host: str, port: int, dial: Dia
         return await _through_http(proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", dial)
     sock = await dial()
     try:
-        await _ask_socks(sock, proxy, host, port)
+        await _ask_socks(sock, proxy, CONNECT, host, port)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+async def associate(proxy: SocksProxy, dial: Dial) -> tuple[socket.socket, int]:
+    """The proxy's port for our datagrams, and a connection to it: both are good until one side closes that.
+
+    The port is taken to be one of the address we know the proxy by: what it says of its address is that before NAT.
+    """
+    sock = await dial()
+    try:
+        port = await _ask_socks(sock, proxy, UDP_ASSOCIATE, ANYWHERE, 0)
+        if port == 0:
+            raise ProxyError("the SOCKS proxy names no port for datagrams")
+        return sock, port
+    except BaseException:
+        sock.close()
+        raise
+
+
+def datagram_header(address: str, port: int) -> bytes:
+    """What the proxy wants before each datagram for there (RFC 1928 section 7); not a fragment."""
+    return bytes(3) + _socks_address(address) + port.to_bytes(2)
 
 
 def _host(host: str) -> str:
@@ -230,7 +253,8 @@ def _shown(text: str) -> str:
 
 
 # -- SOCKS ----------------------------------------------------------------------------------------
-async def _ask_socks(sock: socket.socket, proxy: SocksProxy, host: str, port: int) -> None:
+async def _ask_socks(sock: socket.socket, proxy: SocksProxy, command: int, host: str, port: int) -> int:
+    """The port on the proxy's side that it answers with."""
     send = asyncio.get_running_loop().sock_sendall
     methods = bytes([NO_LOGIN, LOGIN] if proxy.password else [NO_LOGIN])
     await send(sock, bytes([SOCKS_VERSION, len(methods)]) + methods)
@@ -246,12 +270,12 @@ async def _ask_socks(sock: socket.socket, proxy: SocksProxy, host: str, port: in
         await send(sock, bytes([LOGIN_VERSION, len(user)]) + user + bytes([len(password)]) + password)
         if (await _read(sock, 2))[1] != 0:
             raise ProxyError("the SOCKS proxy refuses the user name or the password")
-    await send(sock, bytes([SOCKS_VERSION, CONNECT, 0]) + _socks_address(host) + port.to_bytes(2))
+    await send(sock, bytes([SOCKS_VERSION, command, 0]) + _socks_address(host) + port.to_bytes(2))
     version, reply, _, kind = await _read(sock, 4)
     if version != SOCKS_VERSION or reply:
         raise ProxyError(f"the SOCKS proxy refuses: {SOCKS_REFUSALS.get(reply, f'error {reply}')}")
     size = {ADDRESS_V4: 4, ADDRESS_V6: 16}.get(kind) or (await _read(sock, 1))[0]
-    await _read(sock, size + 2)
+    return int.from_bytes((await _read(sock, size + 2))[size:])
 
 
 def _socks_address(host: str) -> bytes:

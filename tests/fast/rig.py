@@ -95,16 +95,17 @@ class Rig:
         tun_offloads: int = 0,
         framing: int = 0,
         decompress: bool = False,
+        prefix: bytes = b"",
         **options: int,
     ) -> None:
         own, self.peer = sockets
         fake_tun, self.tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel, self.raw = DataChannel(), DataChannel()  # the peer's crypto, and without framing
         self.keys = Keys.fresh()
-        self.stream = stream
+        self.stream, self.prefix = stream, prefix
         self.seen: list[Event] = []
         with own, fake_tun:
-            self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit, **options)
+            self.pump = Pump(own.fileno(), stream=stream, queue_limit=queue_limit, prefix=prefix, **options)
             self.pump.attach_tun(fake_tun.fileno(), 1500, tun_offloads)
         self.keys.install(self.pump, 0, peer_id, framing=framing, decompress=decompress)
         self.keys.mirrored().install(self.channel, 0, peer_id, framing=framing)
@@ -128,11 +129,15 @@ class Rig:
 
     def send(self, packet: bytes) -> None:
         """From the peer to the pump."""
-        self.peer.sendall(len(packet).to_bytes(2) + packet if self.stream else packet)
+        self.peer.sendall(len(packet).to_bytes(2) + packet if self.stream else self.prefix + packet)
 
     def received(self) -> bytes:
         """The next packet the peer gets."""
-        return self.peer.recv(65536) if not self.stream else self.read(int.from_bytes(self.read(2)))
+        if self.stream:
+            return self.read(int.from_bytes(self.read(2)))
+        packet = self.peer.recv(65536)
+        assert packet.startswith(self.prefix)
+        return packet[len(self.prefix) :]
 
     def read(self, size: int) -> bytes:
         data = b""

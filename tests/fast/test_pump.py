@@ -18,6 +18,7 @@ from ovpn3._fast import aead
 from ovpn3._fast.pump import Pump
 from ovpn3.datapath.engine import EventKind
 from ovpn3.datapath.stats import as_statistics
+from ovpn3.transport.proxy import datagram_header
 from tests.fast.rig import PACKET, Keys, Rig, eventually, same_descriptors, tcp_pair, udp_pair, unix_pair
 
 PING = bytes.fromhex("2a187bf3641eb4cb07ed2d0a981fc748")
@@ -203,6 +204,38 @@ def test_hostile_packets_are_counted_and_nothing_reaches_the_tun(rig: Rig) -> No
 def test_a_datagram_larger_than_the_buffers(rig: Rig) -> None:
     rig.send(rig.channel.seal(PACKET + bytes(5000)))
     rig.await_count("malformed_packets")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_through_a_proxy_that_relays_datagrams(threads: int, address: str) -> None:
+    header = datagram_header(address, 1194)
+    with Rig(udp_pair(), prefix=header, threads=threads) as rig:
+        for size in (0, 900, 900, 900, 1400):
+            rig.tun.send(PACKET + bytes(size))
+            assert rig.opened() == PACKET + bytes(size)
+        rig.pump.send_control(b"\x38control")
+        assert rig.received() == b"\x38control"
+        named = bytes.fromhex("00000003") + b"\x07example\x04\xaa"
+        for before in (header, datagram_header("192.0.2.77", 9), datagram_header("2001:db8::77", 9), named):
+            rig.peer.send(before + rig.channel.seal(PACKET))
+            assert rig.tun.recv(2000) == PACKET
+        fragment, unknown = header[:2] + b"\1" + header[3:], header[:3] + b"\2" + header[4:]
+        wrong = [b"", header[:3], header, bytes.fromhex("00000003ff") + bytes(255)]
+        for datagram in (*wrong, *(before + rig.channel.seal(PACKET) for before in (fragment, unknown))):
+            rig.peer.send(datagram)
+        rig.await_count("malformed_packets", 6)
+        rig.send(rig.channel.seal(PACKET))
+        assert rig.tun.recv(2000) == PACKET
+        assert rig.pump.stats()["malformed_packets"] == 6
+
+
+def test_room_for_a_prefix(threads: int) -> None:
+    one, other = udp_pair()
+    with one, other, pytest.raises(ValueError, match="prefix"):
+        Pump(one.fileno(), stream=False, threads=threads, prefix=bytes(23))
+    near, far = tcp_pair()
+    with near, far, pytest.raises(ValueError, match="prefix"):
+        Pump(near.fileno(), stream=True, threads=threads, prefix=bytes(10))
 
 
 def test_peer_exit(rig: Rig) -> None:

@@ -24,6 +24,7 @@ from ovpn3.constants import Framing
 from ovpn3.datapath import reference_offload as reference
 from ovpn3.datapath.engine import CIPHERS
 from ovpn3.datapath.reference_offload import FRAME_HEADER_BYTES
+from ovpn3.transport.proxy import datagram_header
 from tests.fast.rig import PACKET, Keys, Rig, eventually, tcp_pair, udp_pair
 from tests.support import hostile
 from tests.support.compression import COMPRESSED, compress, fenced, framed
@@ -167,7 +168,10 @@ def fuzz_pump(random: Random) -> None:
     options = {"offloads": random.randrange(8) << 2, "threads": random.choice([1, 1, 2])}
     framing = random.choice([Framing.NONE, *COMPRESSED])
     options |= {"framing": framing, "decompress": True}
-    with Rig(tcp_pair() if stream else udp_pair(), stream=stream, tun_offloads=granted, **options) as rig:
+    prefix = b"" if stream else random.choice([b"", datagram_header("192.0.2.1", 9), datagram_header("2001:db8::1", 9)])
+    with Rig(
+        tcp_pair() if stream else udp_pair(), stream=stream, prefix=prefix, tun_offloads=granted, **options
+    ) as rig:
         rig.pump.set_mssfix(mss)
         expected = []
         together = random.random() < 0.5
@@ -179,6 +183,8 @@ def fuzz_pump(random: Random) -> None:
             if forged != sealed and (forged or not stream):
                 rig.send(forged)
             rig.send(sealed)
+            if prefix:  # another header, whole or not, before nothing or rubbish
+                rig.peer.send(bytes(3) + bytes([random.randrange(6)]) + random.randbytes(random.randrange(300)))
             if len(payload) >= 20 and payload[0] >> 4 in (4, 6):
                 expected.append(clamped(payload, mss))
         if together:

@@ -1,5 +1,6 @@
 """To a real server through a proxy, which resolves the server's name: "localhost" is another at the client's end."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -131,6 +132,34 @@ def test_socks(machine: Machine, start_server: StartServer, start_proxy: StartPr
     block = "<socks-proxy-user-pass>\nme\nsecret\n</socks-proxy-user-pass>"
     machine.connect(server.profile(line, *([block] if login else []), remote="localhost"))
     check(machine, server)
+
+
+@pytest.mark.parametrize(("proto", "floating"), [("udp", ""), ("udp6", ""), ("udp", "float")])
+def test_socks_over_udp(
+    machine: Machine, start_server: StartServer, start_proxy: StartProxy, proto: str, floating: str
+) -> None:
+    """The server's name is looked up here: its address is in each datagram."""
+    server, proxy = start_server(proto=proto, push=["redirect-gateway def1"]), start_proxy("socks")
+    before = machine.pair.client.state()
+    machine.connect(server.profile(f"socks-proxy {machine.pair.FAR_V4} {PORT}", floating))
+    assert proxy.stdout
+    assert proxy.stdout.readline() == f"datagrams with a header 0000000{4 if proto == 'udp6' else 1}\n"
+    assert "dev tun" not in machine.pair.client.run(["ip", "route", "get", machine.pair.FAR_V4]).stdout
+    transfer(machine.pair.server, machine.pair.client, "10.8.0.2", 300_000)
+    check(machine, server)
+    assert machine.pair.client.state() == before
+
+
+def test_a_proxy_that_ends_its_relay(machine: Machine, start_server: StartServer, start_proxy: StartProxy) -> None:
+    """A new session, with a new relay."""
+    server, proxy = start_server(), start_proxy("socks")
+    machine.connect(server.profile(f"socks-proxy {machine.pair.FAR_V4} {PORT}"))
+    assert proxy.stdout
+    proxy.stdout.readline()
+    proxy.send_signal(signal.SIGUSR1)
+    assert proxy.stdout.readline().startswith("datagrams with a header")
+    assert "the proxy closed the connection that its relay depends on" in machine.sandbox.log()
+    machine.pair.client.run(["ping", "-c", "1", "-W", "10", server.TUNNEL_V4])
 
 
 @pytest.mark.parametrize(

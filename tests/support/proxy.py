@@ -1,6 +1,6 @@
-"""A proxy for tests: HTTP CONNECT with any kind of authentication, SOCKS 5, or one that never answers.
+"""A proxy for tests: HTTP CONNECT with any kind of authentication, SOCKS 5 for TCP and UDP, or one that never answers.
 
-Says "ready" when it listens.
+Says "ready" when it listens. Of UDP, SIGUSR1 ends the associations.
 
 usage: python -m tests.support.proxy {http,socks,silent} --port N
     [--login USER:PASSWORD] [--auth basic,digest,...] [--stale]
@@ -9,11 +9,16 @@ usage: python -m tests.support.proxy {http,socks,silent} --port N
 import argparse
 import asyncio
 import base64
+import contextlib
 import hashlib
 import re
 import secrets
+import signal
+import socket
 from dataclasses import dataclass, field
+from typing import Any
 
+UDP_ASSOCIATE = 3
 PIECE = 7  # octets of an answer that go out together, so that it arrives in parts
 
 
@@ -91,6 +96,54 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, optio
     return host.strip("[]"), int(port)
 
 
+class Association(asyncio.DatagramProtocol):
+    """Datagrams of a client, through one socket for it and one for each family of servers."""
+
+    def __init__(self) -> None:
+        self.client: tuple[str, int] | None = None
+        self.outward: dict[socket.AddressFamily, socket.socket] = {}
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        if self.client is None:
+            print("datagrams with a header", data[:4].hex(), flush=True)
+        self.client = address
+        family, size = (socket.AF_INET, 4) if data[3] == 1 else (socket.AF_INET6, 16)
+        to = socket.inet_ntop(family, data[4 : 4 + size]), int.from_bytes(data[4 + size : 6 + size])
+        if family not in self.outward:
+            self.outward[family] = sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            asyncio.get_running_loop().add_reader(sock, self.answered, sock)
+        with contextlib.suppress(OSError):
+            self.outward[family].sendto(data[6 + size :], to)
+
+    def answered(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            data, (host, port, *_) = sock.recvfrom(65536)
+            kind = 1 if sock.family == socket.AF_INET else 4
+            header = bytes([0, 0, 0, kind]) + socket.inet_pton(sock.family, host) + port.to_bytes(2)
+            self.transport.sendto(header + data, self.client)
+
+    def close(self) -> None:
+        self.transport.close()
+        for sock in self.outward.values():
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+
+
+async def keep_association(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    host = writer.get_extra_info("sockname")[0]
+    transport, association = await asyncio.get_running_loop().create_datagram_endpoint(Association, (host, 0))
+    port = transport.get_extra_info("sockname")[1]
+    writer.write(b"\5\0\0\1" + bytes(4) + port.to_bytes(2))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, writer.close)
+    try:
+        await reader.read()
+    finally:
+        association.close()
+
+
 async def socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, options: Options) -> tuple[str, int] | None:
     version, count = await reader.readexactly(2)
     if version != 5:
@@ -109,11 +162,15 @@ async def socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opti
         writer.write(b"\1\0" if good else b"\1\1")
         if not good:
             return None
-    kind = (await reader.readexactly(4))[3]
+    _, command, _, kind = await reader.readexactly(4)
     size = {1: 4, 4: 16}.get(kind) or (await reader.readexactly(1))[0]
     raw = await reader.readexactly(size)
     host = ".".join(map(str, raw)) if kind == 1 else raw.decode()
-    return host, int.from_bytes(await reader.readexactly(2))
+    port = int.from_bytes(await reader.readexactly(2))
+    if command == UDP_ASSOCIATE:
+        await keep_association(reader, writer)
+        return None
+    return host, port
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -171,7 +171,6 @@ def test_dropped_options(status: Status) -> None:
         ("http-proxy p 3128\n", "http-proxy", "TCP only"),
         ("proto tcp\nhttp-proxy p 3128 pass.txt\n", "http-proxy", "unknown authentication"),
         ("<pkcs12>\n?\n</pkcs12>\n", "pkcs12", "not base64"),
-        ("socks-proxy p 1080\n", "socks-proxy", "TCP only"),
         ("proto tcp\nhttp-proxy p 1\nsocks-proxy p\n", "socks-proxy", "http-proxy too"),
         ("proto tcp\nhttp-proxy p none\n", "http-proxy", "1 to 65535"),
         ("<connection>\nproto tcp\n</connection>\n", "connection", "no remote"),

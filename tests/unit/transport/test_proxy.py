@@ -20,7 +20,9 @@ from ovpn3.transport.proxy import (
     CredentialsNeeded,
     Dial,
     ProxyError,
+    associate,
     authorize,
+    datagram_header,
     digest,
     parse_answer,
     request,
@@ -202,6 +204,22 @@ async def test_what_else_proxies_say(proxy: HttpProxy | SocksProxy, answers: lis
     async with proxy_saying(*answers) as port:
         with pytest.raises(ProxyError, match=reason):
             await ask(proxy, port)
+
+
+async def test_a_place_for_datagrams() -> None:
+    async with requests_to_a_proxy(b"\5\0\5\0\0\4" + bytes(16) + b"\x12\x34") as (dial, said):
+        keeper, port = await associate(SocksProxy("p", 1), dial)
+        keeper.close()
+        assert (port, said()) == (0x1234, b"\5\1\0\5\3\0\1" + bytes(6))
+    for answer, reason in ((b"\5\7\0\1" + bytes(6), "doesn't do that"), (b"\5\0\0\1" + bytes(6), "no port")):
+        async with requests_to_a_proxy(b"\5\0" + answer) as (dial, _):
+            with pytest.raises(ProxyError, match=reason):
+                await associate(SocksProxy("p", 1), dial)
+
+
+def test_headers_of_datagrams() -> None:
+    assert datagram_header("192.0.2.1", 1194) == bytes.fromhex("00000001c000020104aa")
+    assert datagram_header("2001:db8::1", 80) == bytes.fromhex("0000000420010db80000000000000000000000010050")
 
 
 async def test_a_proxy_that_calls_a_wrong_password_unauthorized() -> None:
