@@ -75,6 +75,7 @@ STATISTICS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "REPLAY_ERROR": "replayed",
             "KEY_STATE_ERROR": "unknown_key",
             "BUFFER_ERROR": "malformed_or_no_room",
+            "COMPRESS_ERROR": "compressed",
             "TUN_FRAMING_ERROR": "not_ip",
             "TUN_WRITE_ERROR": "tun_refused",
             "TCP_OVERFLOW": "queue_full",
