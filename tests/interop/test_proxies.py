@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.interop.test_roaming import MOVED, move
 from tests.support.bus import PROJECT
 from tests.support.machine import Machine
 from tests.support.netns import end
@@ -150,15 +151,28 @@ def test_socks_over_udp(
     assert machine.pair.client.state() == before
 
 
-def test_a_proxy_that_ends_its_relay(machine: Machine, start_server: StartServer, start_proxy: StartProxy) -> None:
+@pytest.mark.parametrize(
+    ("moves", "reason"),
+    [
+        (False, "the proxy closed the connection that its relay depends on"),
+        (True, f"the way to the server has changed: it leads from {MOVED} now"),
+    ],
+    ids=["closed", "moved"],
+)
+def test_the_end_of_a_relay(
+    machine: Machine, start_server: StartServer, start_proxy: StartProxy, moves: bool, reason: str
+) -> None:
     """A new session, with a new relay."""
     server, proxy = start_server(), start_proxy("socks")
     machine.connect(server.profile(f"socks-proxy {machine.pair.FAR_V4} {PORT}"))
     assert proxy.stdout
     proxy.stdout.readline()
-    proxy.send_signal(signal.SIGUSR1)
+    if moves:
+        move(machine)
+    else:
+        proxy.send_signal(signal.SIGUSR1)
     assert proxy.stdout.readline().startswith("datagrams with a header")
-    assert "the proxy closed the connection that its relay depends on" in machine.sandbox.log()
+    assert reason in machine.sandbox.log()
     machine.pair.client.run(["ping", "-c", "1", "-W", "10", server.TUNNEL_V4])
 
 
