@@ -37,12 +37,16 @@ def read(since: float | None = None) -> Iterator[Entry]:
         *([f"--since=@{since:.0f}"] if since else []),
         *matches,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and not done.stdout:
-        reason = one_line(done.stderr.strip() or "no journal files")
+    found = False
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        for line in process.stdout:
+            found = True
+            yield json.loads(line)
+        reason = one_line(process.stderr.read().strip()) or "no journal files."
+    if process.returncode and not found:
         raise CommandError(f"the journal can't be read: {reason} Root may, and the group systemd-journal.")
-    for line in done.stdout.splitlines():
-        yield json.loads(line)
 
 
 def seconds(entry: Entry) -> float:

@@ -30,9 +30,9 @@ _LINE = re.compile(
 
 @dataclass(frozen=True)
 class Logged:
-    """A line. `time` is as it was written; empty where lines have none."""
+    """A line, with its Unix time; None where lines have none."""
 
-    time: str
+    time: float | None
     tag: int
     group: int
     category: int
@@ -86,17 +86,17 @@ def of_file(path: Path) -> Iterator[Logged]:
             for line in file:
                 if found := _LINE.fullmatch(_COLOUR.sub("", line.rstrip("\n"))):
                     group, category = GROUP_TEXT.index(found["group"]), CATEGORY_TEXT.index(found["category"])
-                    yield Logged(found["time"] or "", int(found["tag"] or 0), group, category, found["text"])
+                    when = time.mktime(time.strptime(found["time"], TIME_FORMAT)) if found["time"] else None
+                    yield Logged(when, int(found["tag"] or 0), group, category, found["text"])
     except OSError as e:
         raise CommandError(f"the log file can't be read: {path}: {e.strerror}") from None
 
 
 def _of_journal() -> Iterator[Logged]:
     for entry in entries.read():
-        when = time.strftime(TIME_FORMAT, time.localtime(entries.seconds(entry)))
         tag = str(entry.get("O3_LOGTAG", ""))
         yield Logged(
-            when,
+            entries.seconds(entry),
             int(tag) if tag.isdecimal() else 0,
             entries.group(entry),
             entries.category(entry),

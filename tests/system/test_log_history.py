@@ -1,6 +1,8 @@
 """What sessions said before, found again in the log file and in the journal of a real journald."""
 
+import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,6 +82,15 @@ def test_a_file_and_a_journal(machine: Machine, start_server: Callable[..., Open
         line[20:] for line in one.splitlines()[1:]
     ]
     assert remembered[-1].endswith("[STATUS] Connection, Client connected")
+    lines = machine.openvpn3("log", "--config", "office", "--history", "--no-follow", "--json").stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert {event["session"] for event in events} == {path}
+    assert events[-1]["text"] == "Connection, Client connected"
+    assert time.time() - 60 < events[-1]["time"] <= time.time()
+    as_root = log(machine, "--session-path", path, "--history", "--no-follow", "--json").splitlines()
+    assert [json.loads(line)["message"] for line in as_root] == [
+        event["message"] for event in events if event["event"] == "log"
+    ]
     stranger = machine.openvpn3("log", "--session-path", path, "--history", account=BOB, check=False)
     assert (stranger.returncode, "is for root to read" in stranger.stderr) == (8, True)
 
@@ -127,4 +138,4 @@ def test_whose_lines_are_whose(tmp_path: Path) -> None:
     assert (one.path, one.owner, one.profile) == ("/a/s1", 1000, "x")
     assert [line.text for line in one.lines] == ["early", forged]
     assert two.profile == "x' profile y"
-    assert two.lines == [Logged("", 22, LogGroup.CLIENT, LogCategory.ERROR, "late")]
+    assert two.lines == [Logged(None, 22, LogGroup.CLIENT, LogCategory.ERROR, "late")]

@@ -79,7 +79,7 @@ async def _with_bus(bus: Bus | None) -> AsyncIterator[tuple[str, Finding]]:
 def _lines(finding: Finding, columns: int, on: bool) -> str:
     level = terminal.painted(f"{finding.level:<{LEVEL_WIDTH}}", COLOURS[finding.level], on)
     margin = " " * (len(INDENT) + LEVEL_WIDTH + SUBJECT_WIDTH)
-    text = textwrap.fill(finding.text, columns, initial_indent=margin, subsequent_indent=margin)
+    text = textwrap.fill(finding.text, columns, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
     lines = [f"{INDENT}{level}{finding.subject:<{SUBJECT_WIDTH}}{text.removeprefix(margin)}"]
     if finding.advice:
         lines.append(

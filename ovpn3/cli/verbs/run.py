@@ -40,13 +40,13 @@ from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.source import usable_profile
 from ovpn3.cli.text import one_line, status_text
-from ovpn3.cli.verbs.log import event_text
+from ovpn3.cli.verbs.log import event_content, event_text
 from ovpn3.constants import OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, Ovpn3Error, RemoteError
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
-from ovpn3.proxies.watch import Ended, Event, LogLine, watching
+from ovpn3.proxies.watch import Ended, Event, watching
 
 NOT_HEALTHY = 1  # exit code of --check
 CHECK_TIMEOUT_S = 10.0
@@ -261,16 +261,7 @@ def _show_text(profile: str, event: Event, *, several: bool) -> None:
 
 
 def _show_json(profile: str, event: Event) -> None:
-    content: dict[str, object]
-    match event:
-        case Status(major, minor, message):
-            content = {"event": "status", "major": major, "minor": minor, "message": message}
-            content["text"] = status_text(event)
-        case LogLine(group, category, text):
-            content = {"event": "log", "group": group, "category": category, "message": text}
-        case Ended(reason):
-            content = {"event": "end", "reason": reason}
-    print(json.dumps({"time": round(time.time(), 3), "profile": profile, **content}), flush=True)
+    print(json.dumps({"time": round(time.time(), 3), "profile": profile, **event_content(event)}), flush=True)
 
 
 ABOUT = """\
