@@ -130,8 +130,10 @@ def event_text(event: Event, colour: bool = False) -> str:
 
 ABOUT = """\
 Shows what a session says from now on, until it ends or the command is interrupted. With `--config` it waits for a
-session that isn't there yet. Lines have colours in a terminal that `COLORTERM` is set for, unless `NO_COLOR` is.
+session that isn't there yet. `--history` first shows what was logged before, where the log service writes to the
+journal or to a file. Lines have colours in a terminal that `COLORTERM` is set for, unless `NO_COLOR` is.
 
     openvpn3 log --config office --log-level 5
+    openvpn3 log --config office --history --no-follow
 """
 COMMAND = Command(run, OPTIONS, about=ABOUT)
