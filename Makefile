@@ -80,6 +80,7 @@ bench: root $(VENV)/.built
 	$(BIN)/python -m compileall -q ovpn3 services
 	$(BIN)/python -m bench.macro.scale
 	$(BIN)/python -m bench.macro.dbus
+	$(BIN)/python -m bench.macro.startup
 	$(BIN)/python -m bench.macro.soak
 	$(BIN)/python -m bench.macro.handshakes --count 200
 	$(BIN)/python -m bench.macro.engine

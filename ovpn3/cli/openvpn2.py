@@ -43,7 +43,7 @@ async def run(wish: Wish) -> int:
             try:
                 await session.set("log_verbosity", "u", wish.verbosity)
                 return await (_background(session) if wish.daemon else _foreground(session))
-            except (Ovpn3Error, asyncio.CancelledError):
+            except BaseException:  # output that nobody reads any more, too
                 await end(session)
                 raise
 

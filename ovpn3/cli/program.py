@@ -75,13 +75,13 @@ class Program:
 
 def guarded(run: Callable[[], int], program: str, unwritable: int, interrupted: int = INTERRUPTED) -> int:
     """The exit code of `run`, or one that says why its output or the user ended it; no traceback."""
+    _fill_standard_files()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a profile's name need not fit the terminal's encoding
     try:
         code = run()
-        if sys.stdout:  # None where the caller closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()  # the reader has seen enough
         return INTERRUPTED
@@ -91,6 +91,14 @@ def guarded(run: Callable[[], int], program: str, unwritable: int, interrupted: 
     except KeyboardInterrupt:
         return interrupted
     return code
+
+
+def _fill_standard_files() -> None:
+    """Those that the caller has closed: else what we open next would be taken for them."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115
 
 
 def _discard_output() -> None:

@@ -42,7 +42,7 @@ async def profile_named(bus: Bus, name: str) -> Configuration | None:
     """The one profile of that name that we may see; None if there is none."""
     found = await ConfigurationManager(bus).by_name(name)
     if len(found) > 1:
-        raise CommandError(f"more than one profile has the name {name!r}: select it with --path")
+        raise CommandError(f"more than one profile has the name {name!r}: select it by its D-Bus path")
     return found[0] if found else None
 
 
@@ -70,7 +70,7 @@ async def session_of(bus: Bus, name: str) -> Session:
     if not found:
         raise CommandError(f"no session has a profile of the name {name!r}")
     if len(found) > 1:
-        raise CommandError(f"more than one session has a profile of the name {name!r}: select it with --path")
+        raise CommandError(f"more than one session has a profile of the name {name!r}: select it by its D-Bus path")
     return found[0]
 
 

@@ -54,13 +54,16 @@ class ServiceFile:
         else:
             if len(options.arguments) != 1:
                 raise CommandError(f"--config-set {key} takes one value")
-            others = [f for f in self._exclusive if f in settings and f != field] if field in self._exclusive else []
-            if others:
-                print(f"{field} and {others[0]} exclude each other: unset {others[0]} first")
-                return 0
+            if other := self._excluded_by(field, settings):
+                raise CommandError(f"{key} and {other} exclude each other: --config-unset {other} first")
             settings[field] = self._value(field, options.arguments[0])
         self._write(path, settings)
         return 0
+
+    def _excluded_by(self, field: str, settings: settingsfile.Settings) -> str:
+        """The key of a setting that `field` can't stand beside; empty if there is none."""
+        others = {f for f in self._exclusive if f in settings and f != field} if field in self._exclusive else set()
+        return next((key for key, f in self._keys.items() if f in others), "")
 
     def _show(self, path: Path, settings: settingsfile.Settings | None, as_json: bool) -> int:
         if settings is None:

@@ -5,6 +5,7 @@ import pty
 import shlex
 import shutil
 import subprocess
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ovpn3.cli.install import Installation
 from ovpn3.cli.openvpn3 import OPENVPN3
 from tests.support.bus import SystemBusSandbox
 
+PATIENCE_S = 120.0
 NOWHERE = "unix:path=/nowhere/bus"
 
 
@@ -144,14 +146,17 @@ def type_into(shell: list[str], prepare: str, lines: list[str], root: Path, bus:
     environment = {"PATH": "/usr/bin:/bin", "TERM": "vt100", "HOME": str(root), "LANG": "C.UTF-8"}
     environment["DBUS_SYSTEM_BUS_ADDRESS"] = bus
     files = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    with subprocess.Popen(["setsid", "--ctty", *shell], cwd=root, env=environment, **files):
+    with subprocess.Popen(["setsid", "--ctty", *shell], cwd=root, env=environment, **files) as process:
         os.close(theirs)
+        limit = threading.Timer(PATIENCE_S, process.kill)  # it may ask something back
+        limit.start()
         typed = [prepare.format(root / "usr/share"), SHOW, *(f"{line}\t\n" for line in lines), "exit\n"]
         os.write(ours, "".join(typed).encode())
         seen = b""
         with suppress(OSError):  # when nobody has the terminal open any more
             while chunk := os.read(ours, 65536):
                 seen += chunk
+        limit.cancel()
     os.close(ours)
     return [line for line in seen.decode().replace("\r", "").split("\n") if line.startswith("<")]
 

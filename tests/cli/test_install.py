@@ -44,6 +44,8 @@ def test_files(tmp_path: Path) -> None:
     assert "User=vpn" in (tmp_path / ACTIVATION / f"{LOG_NAME}.service").read_text()
     assert f"/{STATE}/configs" in (tmp_path / ACTIVATION / f"{CONFIG_NAME}.service").read_text()
     assert f"ExecStart={BIN}/openvpn3-systemd --start %i\n" in (tmp_path / UNIT).read_text()
+    assert f'"{BIN}/openvpn3" shell-completion' in (tmp_path / "usr/share/zsh/vendor-completions/_openvpn3").read_text()
+    assert ".Nd start a session" in (tmp_path / "usr/share/man/man1/openvpn3-session-start.1").read_text()
     assert 'user="vpn"' in (tmp_path / POLICY / f"{NETCFG_NAME}.conf").read_text()
     assert not [
         path for path, (_, text) in tree(tmp_path).items() if re.search("@[A-Z]+@", text) or path.endswith(".in")

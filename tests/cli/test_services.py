@@ -64,7 +64,8 @@ def test_a_settings_file(machine: SystemBusSandbox) -> None:
     assert read() == {"log_level": "5", "systemd_resolved": True, "redirect_method": "none"}
     assert machine.run(["stat", "-c", "%U %a", f"{STATE}/netcfg.json"]).stdout == "openvpn 644\n"
     refused = admin(machine, "netcfg-service", "--config-set", "resolv-conf", "/etc/resolv.conf")
-    assert (refused.returncode, "exclude each other" in refused.stdout) == (0, True)
+    assert (refused.returncode, "systemd-resolved exclude each other" in refused.stderr) == (8, True)
+    assert "resolv_conf_file" not in read()
     assert admin(machine, "netcfg-service", "--config-unset", "systemd-resolved").returncode == 0
     assert "systemd_resolved" not in read()
     assert "redirect-method: none" in admin(machine, "netcfg-service", "--config-show").stdout

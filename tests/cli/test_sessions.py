@@ -187,6 +187,25 @@ def test_interrupted(machine: SystemBusSandbox, number: signal.Signals) -> None:
     assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
 
 
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("<&-", 8, "standard input ended without an answer"),
+        ("</dev/null >&-", 8, "standard input ended without an answer"),
+        (">/dev/full", 9, "can't write the output: No space left on device"),
+        ("2>&1 >&- </dev/null | true", 0, ""),
+        ("| true", 0, ""),
+    ],
+)
+def test_without_one_to_ask_or_to_tell(machine: SystemBusSandbox, redirection: str, code: int, said: str) -> None:
+    command = f"openvpn3 session-start -c office {redirection}"
+    done = machine.run(["sh", "-c", command], account=ALICE, check=False, input="ann\nright\n")
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
+
+
 def test_background_and_log(machine: SystemBusSandbox) -> None:
     with spawn(machine, "log", "--config", "office") as log:
         read_until(log, "Waiting for a session")

@@ -41,6 +41,7 @@ _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "YYYY-MM-DD HH:MM:SS"),
     (re.compile(r"(?<=_tstamp\" : )[1-9]\d+|(?<=_timestamp\" : )[1-9]\d+"), "SECONDS"),
     (re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"), "DAY MON DD HH:MM:SS YYYY"),
+    (re.compile(r'(?<="time": )\d+\.\d+'), "SECONDS"),
     (re.compile(r":1\.\d+"), ":1.N"),
     (re.compile(r"((?:PID|pid)\"? ?: ?|PID |\"auth_request\" : )[1-9]\d*"), r"\1PID"),
     (re.compile(r"(^  [A-Z_]+\.{3,}\d+(\n|$))+", re.MULTILINE), "  COUNTERS\n"),

@@ -172,7 +172,8 @@ def event_content(event: Event) -> dict[str, object]:
 
 ABOUT = """\
 Shows what a session says from now on, until it ends or the command is interrupted. With `--config` it waits for a
-session that isn't there yet. Lines have colours in a terminal that `COLORTERM` is set for, unless `NO_COLOR` is.
+session that isn't there yet. `--history` first shows what was logged before, where the log service writes to the
+journal or to a file. Lines have colours in a terminal that `COLORTERM` is set for, unless `NO_COLOR` is.
 
 With `--history` it begins with what was said before: of a session that there is, as far as the session manager
 remembers; for root, of ended sessions too, as far as the journal or the log file goes back.

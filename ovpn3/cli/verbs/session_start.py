@@ -13,7 +13,7 @@ from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import object_path, profile_named, system_bus
 from ovpn3.cli.text import one_line
 from ovpn3.dbus.bus import Bus
-from ovpn3.errors import Ovpn3Error, RemoteError
+from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager
 
@@ -61,7 +61,7 @@ async def _start(profile: Configuration, options: Options, answering: Answers, t
             print("Connecting ...", flush=True)
             begin = partial(connect, session, answering)
             await report(session, await bring_up(session, begin, answering, timeout_s))
-    except (Ovpn3Error, asyncio.CancelledError):
+    except BaseException:  # output that nobody reads any more, too
         await end(session)
         raise
 
