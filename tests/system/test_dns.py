@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -91,14 +92,51 @@ def test_resolv_conf(
     assert after == before
 
 
-def test_what_somebody_else_writes_meanwhile_stays(machine: Machine, start_server: StartServer) -> None:
+def servers(machine: Machine) -> list[str]:
+    lines = machine.sandbox.run(["cat", "/etc/resolv.conf"], check=False).stdout.splitlines()
+    return [line.removeprefix("nameserver ") for line in lines if line.startswith("nameserver")]
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "echo nameserver 192.0.2.2 > /etc/new; mv /etc/new /etc/resolv.conf",
+        "rm /etc/resolv.conf; sleep 0.3; echo nameserver 192.0.2.2 > /etc/resolv.conf",
+        "echo nameserver 192.0.2.2 > /etc/resolv.conf",
+    ],
+)
+def test_what_somebody_else_writes_meanwhile(machine: Machine, start_server: StartServer, written: str) -> None:
+    """As a DHCP client does: the tunnel's servers stay in front, and theirs stays when it has gone."""
     server = start_server(push=PUSHED)
     put(machine, ORIGINAL.format("192.0.2.1"), "file")
     machine.connect(server.profile())
-    machine.sandbox.run(["sh", "-c", "echo nameserver 192.0.2.2 > /etc/new; mv /etc/new /etc/resolv.conf"])
+    machine.sandbox.run(["sh", "-c", written])
+    until(lambda: servers(machine) == ["10.8.0.1", "192.0.2.2"])
     machine.disconnect()
     assert machine.sandbox.run(["sh", "-c", "cat /etc/resolv.conf; ls /etc | grep resolv"]).stdout == (
         "nameserver 192.0.2.2\nresolv.conf\n"
+    )
+
+
+def test_who_insists_has_its_way(machine: Machine, start_server: StartServer) -> None:
+    server = start_server(push=PUSHED)
+    put(machine, ORIGINAL.format("192.0.2.1"), "file")
+    machine.connect(server.profile())
+    for number in range(5):
+        machine.sandbox.run(["sh", "-c", f"echo nameserver 192.0.2.{number} > /etc/resolv.conf"])
+        until(lambda: servers(machine)[:1] == ["10.8.0.1"])
+    machine.sandbox.run(["sh", "-c", "echo nameserver 192.0.2.9 > /etc/resolv.conf"])
+    until(lambda: "somebody else insists" in machine.sandbox.log())
+    assert servers(machine) == ["192.0.2.9"]
+    machine.disconnect()
+    assert machine.sandbox.run(["sh", "-c", "cat /etc/resolv.conf; ls /etc | grep resolv"]).stdout == (
+        "nameserver 192.0.2.9\nresolv.conf\n"
     )
 
 

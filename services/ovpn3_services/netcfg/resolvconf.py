@@ -2,12 +2,13 @@
 
 The file as it was stays beside it, with `.ovpn3bak` after its name, and is put back when no tunnel needs ours any more:
 the very file, or symbolic link, that it was. The copy is the journal too: whoever starts after a crash finds it. Ours
-begins with a digest of its text, so what somebody else has written meanwhile is told from it, and left alone.
+begins with a digest of its text, so what somebody else has written meanwhile is told from it. That is noticed, and is
+what counts from then on: with the tunnels' servers put before it, and by itself once they have gone.
 """
 
 import os
 from _blake2 import blake2b  # by way of hashlib it brings libcrypto along
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import EBUSY, ENOENT, EXDEV
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final, final
 from ovpn3.errors import NetworkError
 from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg.dns import Scope, TunnelDns
+from ovpn3_services.netcfg.filewatch import FileWatch
 
 PREFIX: Final = "# openvpn3 "
 MAX_BYTES: Final = 65536
@@ -28,8 +30,10 @@ class ResolvConf:
 
     name = "resolv.conf"
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, overwritten: Callable[[], None] = lambda: None) -> None:
+        """`overwritten` is called when somebody else has put another file in place of ours; `apply` is due then."""
+        self._path, self._overwritten = path, overwritten
+        self._watch: FileWatch | None = None
         self._backup = path.with_name(f"{path.name}.ovpn3bak")
 
     async def apply(self, tunnels: Sequence[TunnelDns]) -> None:
@@ -38,11 +42,24 @@ class ResolvConf:
         with _as_root(self._path):
             if wanted:
                 self._write(wanted)
+                self._watch = self._watch or FileWatch(self._path, self._on_change)
             else:
+                self.close()
                 self._restore()
 
     async def refresh(self) -> None:
         """Nothing of ours is lost while somebody else restarts."""
+
+    def close(self) -> None:
+        """Notice nothing any more."""
+        if self._watch:
+            self._watch.close()
+            self._watch = None
+
+    def _on_change(self) -> None:
+        with suppress(NetworkError), _as_root(self._path):
+            if not is_ours(_read(self._path)):
+                self._overwritten()
 
     def _write(self, wanted: Sequence[TunnelDns]) -> None:
         present = _read(self._path)
@@ -94,7 +111,10 @@ class ResolvConf:
 
 
 def render(original: str, wanted: Sequence[TunnelDns], backup: Path) -> str:
-    """Servers and domains of the tunnels before those of the file, and the rest of it but for comments."""
+    """Servers and domains of the tunnels before those of the file, and the rest of it but for comments.
+
+    By a comment in the first line programs such as openresolv know that the file is theirs to replace.
+    """
     servers = [server for t in wanted for server in t.servers]
     domains = [domain for t in wanted for domain in t.domains]
     rest = []
@@ -113,11 +133,14 @@ def render(original: str, wanted: Sequence[TunnelDns], backup: Path) -> str:
         lines.append(f"search {' '.join(dict.fromkeys(domains))}")
     lines += [f"nameserver {server}" for server in dict.fromkeys(servers)]
     text = "".join(f"{line}\n" for line in [*lines, *rest])
-    return f"{PREFIX}{_digest(text)}\n{text}"
+    owner = [line for line in original.splitlines()[:1] if line.startswith("#")]
+    return "\n".join([*owner, f"{PREFIX}{_digest(text)}", text])
 
 
 def is_ours(text: str) -> bool:
     first, _, rest = text.partition("\n")
+    if not first.startswith(PREFIX):
+        first, _, rest = rest.partition("\n")
     return first == f"{PREFIX}{_digest(rest)}"
 
 

@@ -1,6 +1,7 @@
 """Which resolver this machine has, and that it knows the DNS settings of all tunnels."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -16,6 +17,8 @@ from ovpn3_services.netcfg.resolvconf import ResolvConf, is_ours
 from ovpn3_services.netcfg.resolved import Resolved
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
+MAX_OVERWRITTEN: Final = 5  # times within QUARREL_S, then the other one has its way
+QUARREL_S: Final = 60.0
 PATIENCE_S: Final = 5.0  # a resolver that hangs holds no tunnel up for longer
 
 Tell = Callable[[str, NetworkChange, dict[str, str]], None]
@@ -44,8 +47,9 @@ class Resolver:
         if options.systemd_resolved:
             self._backend = self._resolved
         elif options.resolv_conf:
-            self._backend = ResolvConf(Path(options.resolv_conf))
+            self._backend = ResolvConf(Path(options.resolv_conf), self._on_overwritten)
         self._fixed = self._backend is not None
+        self._overwritten: deque[float] = deque(maxlen=MAX_OVERWRITTEN)
         self._told: list[tuple[str, NetworkChange, str]] = []
         self._begun = False  # the first time, what a predecessor has left is dealt with
         self._lock = asyncio.Lock()
@@ -65,6 +69,8 @@ class Resolver:
     def close(self) -> None:
         if self._watch:
             self._watch.cancel()
+        if isinstance(self._backend, ResolvConf):
+            self._backend.close()
 
     async def update(self) -> None:
         """Have the resolver know what the tunnels want now."""
@@ -99,7 +105,11 @@ class Resolver:
         if uses_resolved:
             present = self._resolved
         else:
-            present = self._backend if isinstance(self._backend, ResolvConf) else ResolvConf(RESOLV_CONF)
+            present = (
+                self._backend
+                if isinstance(self._backend, ResolvConf)
+                else ResolvConf(RESOLV_CONF, self._on_overwritten)
+            )
         if present is not self._backend:
             if self._backend is not None:
                 await self._backend.apply(())
@@ -110,6 +120,16 @@ class Resolver:
     def _on_resolved(self, owner: str | None) -> None:
         if owner and self._backend is self._resolved:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+
+    def _on_overwritten(self) -> None:
+        """Ours again, unless somebody means it."""
+        now = asyncio.get_running_loop().time()
+        if len(self._overwritten) == MAX_OVERWRITTEN and now - self._overwritten[0] < QUARREL_S:
+            self._log.error("somebody else insists on another resolv.conf: the tunnels' name servers are not in it")
+            return
+        self._overwritten.append(now)
+        self._log.verb1("somebody else has replaced resolv.conf: the tunnels' name servers are put before theirs")
+        self._refreshing = asyncio.get_running_loop().create_task(self.update())
 
     async def _refresh(self) -> None:
         async with self._lock:
