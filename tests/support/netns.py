@@ -109,7 +109,7 @@ class Namespace:
     def kill_all(self) -> None:
         """Kill every process inside; they are gone on return."""
         while pids := self.pids():
-            _kill(pids)
+            kill(pids)
 
     def state(self) -> dict[str, list[str]]:
         """Links, addresses, routes and rules of both families and of nf_tables, to compare before and after."""
@@ -182,7 +182,7 @@ def _set_namespace(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _kill(pids: Sequence[int]) -> None:
+def kill(pids: Sequence[int]) -> None:
     """Kill processes and return when they are gone."""
     for pid in pids:
         try:

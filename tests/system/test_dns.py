@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.bus import PROJECT
 from tests.support.machine import Machine
+from tests.support.netns import kill
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
@@ -171,8 +172,7 @@ def test_a_killed_netcfg(machine: Machine, start_server: StartServer) -> None:
 
     machine.openvpn3("session-start", "--config", "vpn")
     assert during[-2:] == resolv_conf(machine)[-2:]
-    for pid in (machine.service("netcfg"), *machine.clients()):
-        os.kill(pid, signal.SIGKILL)
+    kill([machine.service("netcfg"), *machine.clients()])
     assert resolv_conf(machine) != before
     what = ("/net/openvpn/v3/netcfg", "org.freedesktop.DBus.Introspectable.Introspect")
     machine.sandbox.run(

@@ -33,13 +33,10 @@ ALWAYS = {SERVER, *ROUTERS}
 # What leaves, and what no longer does with the kill switch.
 FLAGS = {
     "redirect-gateway": (LAN | {FAR6}, {FAR6}),
-    "redirect-gateway def1": (LAN | {FAR6}, {FAR6}),
-    "redirect-gateway local": (LAN | {FAR6}, {FAR6}),
-    "redirect-gateway autolocal": (LAN | {FAR6}, {FAR6}),
-    "redirect-gateway def1 bypass-dhcp bypass-dns": (LAN | {FAR6}, {FAR6}),
+    "redirect-gateway def1 local": (LAN | {FAR6}, {FAR6}),
+    "redirect-gateway autolocal bypass-dhcp bypass-dns": (LAN | {FAR6}, {FAR6}),
     "redirect-gateway def1 ipv6": (LAN, set()),
     "redirect-gateway ipv6 !ipv4": (LAN | {FAR4, GROUP}, set()),
-    "redirect-gateway !ipv4": (LAN | {FAR4, FAR6, GROUP}, set()),
     "redirect-gateway def1 block-local": ({FAR6}, {FAR6}),
     "redirect-gateway def1 ipv6 block-local": (set(), set()),
     "redirect-private def1": (LAN | {FAR4, FAR6, GROUP}, set()),

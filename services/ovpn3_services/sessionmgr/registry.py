@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ovpn3.constants import (
@@ -18,13 +18,14 @@ from ovpn3.constants import (
     CLIENT_NAME_PREFIX,
     DOMAIN_REQUEST,
     NETCFG_NAME,
+    NETCFG_PATH,
     SESSIONS_INTERFACE,
     SESSIONS_PATH,
     SessionEvent,
 )
 from ovpn3.dbus.access import AccessList
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, NO_REPLY, Bus, Match
-from ovpn3.dbus.dispatch import Dispatcher
+from ovpn3.dbus.dispatch import PEER, Dispatcher
 from ovpn3.dbus.peers import Peer
 from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
@@ -39,7 +40,7 @@ from ovpn3_services.sessionmgr.record import Record
 
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
 TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
-NETWORK_TIMEOUT_S = 10.0
+NETWORK_TRIES = 3
 MAX_PENDING = 1000  # signals of a client that is being taken back
 MAX_SESSIONS_PER_OWNER = 100  # each is a process
 ENDED = "the client process is gone"
@@ -337,8 +338,14 @@ class Registry:
         self.bus.emit(SESSIONS_PATH, SESSIONS_INTERFACE, "SessionManagerEvent", "oqu", session.path, int(event), uid)
 
     async def restore_network(self) -> None:
-        """Have the network service undo what was left if it died together with a client: it does so at its start."""
-        await self.bus.bring_back(NETCFG_NAME, NETWORK_TIMEOUT_S)
+        """Have the network service undo what was left if it died together with a client: it does so at its start.
+
+        That it is there, to the bus, doesn't say that it lives: it has to answer.
+        """
+        for _ in range(NETWORK_TRIES):
+            with suppress(RemoteError):
+                await self.bus.call(NETCFG_NAME, NETCFG_PATH, PEER, "Ping")
+                return
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Work that nobody has to wait for; kept until it is done."""
