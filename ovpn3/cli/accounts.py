@@ -1,9 +1,12 @@
 """Accounts named on the command line, and access granted to them."""
 
+import os
 import pwd
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
+from ovpn3.cli.command import CommandError
 from ovpn3.cli.text import one_line, user_name
 from ovpn3.errors import RemoteError
 
@@ -33,3 +36,18 @@ async def change_access(what: str, change: Callable[[int], Awaitable[None]], acc
             print(f"access not {what} {user_name(uid)}: {one_line(e)}", file=sys.stderr)
             done = False
     return done
+
+
+@contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """A block that must not await anybody else's work, in which root is that user to whom it connects."""
+    if uid == os.geteuid():
+        yield
+        return
+    if os.geteuid() != 0:
+        raise CommandError(f"only root can act for user {user_name(uid)}")
+    os.setresuid(uid, uid, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from ovpn3.cli.accounts import acting_as
 from ovpn3.cli.command import CommandError, NotFound, Option, Options
 from ovpn3.dbus.bus import Bus
 from ovpn3.proxies.config import Configuration, ConfigurationManager
@@ -23,9 +24,11 @@ _OBJECT_PATH = re.compile(r"(/[A-Za-z0-9_]+)+")
 
 
 @asynccontextmanager
-async def system_bus() -> AsyncIterator[Bus]:
-    """A connection to the system bus for a block."""
-    async with await Bus.connect() as bus:
+async def system_bus(uid: int | None = None) -> AsyncIterator[Bus]:
+    """A connection to the system bus for a block; root can have one of another user's."""
+    with acting_as(os.geteuid() if uid is None else uid):
+        bus = await Bus.connect()
+    async with bus:
         yield bus
 
 

@@ -36,6 +36,7 @@ from ovpn3.cli.connect import (
     stay,
 )
 from ovpn3.cli.notify import Notifier
+from ovpn3.cli.program import guarded
 from ovpn3.cli.prompt import NoAnswer
 from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.text import log_text, many_lines, one_line, status_text
@@ -273,8 +274,13 @@ COMMAND = Command(run, OPTIONS, "CONFIG_PROFILE", "config-names")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _main(arguments), f"{PROGRAM}: ", TRY_AGAIN)
+
+
+def _main(argv: Sequence[str]) -> int:
     try:
-        options = COMMAND.parse(list(sys.argv[1:] if argv is None else argv))
+        options = COMMAND.parse(argv)
         if options.has("help"):
             print(COMMAND.help(PROGRAM))
             return 0
