@@ -7,14 +7,37 @@ usage: python -m tests.support.accessserver ADDRESS CERTIFICATE-STEM PROFILE
 
 import base64
 import ssl
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+
+from tests.support.bus import PROJECT
+from tests.support.netns import NamespacePair
+from tests.support.pki import Authority
 
 PORT = 8443
 STATE, CODE = "state/1", "123456"
 _QUESTION = f"CRV1:R,E:{STATE}:{base64.b64encode(b'ann').decode()}:Code &amp; more\x1b"
 PROFILE = Path(sys.argv[3]) if __name__ == "__main__" else Path()
+
+
+@contextmanager
+def access_server(pair: NamespacePair, folder: Path, profile: str) -> Iterator[tuple[str, str]]:
+    """Address of one in the server namespace, and the certificate of its authority; `folder` is for its files."""
+    address = pair.SERVER_V4
+    authority = Authority("Web")
+    authority.issue("site", server=True, address=address).write(folder / "site")
+    (folder / "profile").write_text(profile)
+    arguments = [address, str(folder / "site"), str(folder / "profile")]
+    command = [sys.executable, "-m", "tests.support.accessserver", *arguments]
+    with pair.server.popen(["env", f"--chdir={PROJECT}", *command], stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        assert server.stdout.readline() == "ready\n"
+        yield f"https://{address}:{PORT}", authority.certificate
+        server.kill()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -2,17 +2,14 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.accessserver import CODE, PORT
+from tests.support.accessserver import CODE, access_server
 from tests.support.account import ALICE, ROOT, Account
-from tests.support.bus import PROJECT
 from tests.support.machine import Machine
-from tests.support.pki import Authority, Pki
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
@@ -20,29 +17,21 @@ As = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def openvpn3_as(machine: Machine, pki: Pki, start_server: Callable[..., OpenVpnServer], tmp_path: Path) -> Iterator[As]:
+def openvpn3_as(machine: Machine, start_server: Callable[..., OpenVpnServer], tmp_path: Path) -> Iterator[As]:
     """Run it, on a machine that trusts the authority of the server at the other end."""
-    address = machine.pair.SERVER_V4
-    authority = Authority("Web")
-    authority.issue("site", server=True, address=address).write(tmp_path / "web")
-    (tmp_path / "profile").write_text(start_server().profile("auth-user-pass"))
-    machine.sandbox.write("/etc/web-ca.crt", authority.certificate)
-    machine.sandbox.run(["chmod", "644", "/etc/web-ca.crt"])
-    command = [sys.executable, "-m", "tests.support.accessserver", address, tmp_path / "web", tmp_path / "profile"]
-    with machine.pair.server.popen(["env", f"--chdir={PROJECT}", *command], stdout=subprocess.PIPE) as server:
-        assert server.stdout
-        assert server.stdout.readline() == "ready\n"
+    profile = start_server().profile("auth-user-pass")
+    with access_server(machine.pair, tmp_path, profile) as (url, authority):
+        machine.sandbox.write("/etc/web-ca.crt", authority)
+        machine.sandbox.run(["chmod", "644", "/etc/web-ca.crt"])
 
         def run(
             *arguments: str, input: str = "", trust: bool = True, account: Account = ALICE, path: str = ""
         ) -> "subprocess.CompletedProcess[str]":
             trusted = ["env", "SSL_CERT_FILE=/etc/web-ca.crt"] if trust else []
-            url = f"https://{address}:{PORT}{path}"
-            command = [*trusted, "openvpn3-as", *arguments, url]
+            command = [*trusted, "openvpn3-as", *arguments, url + path]
             return machine.sandbox.run(command, account=account, check=False, input=input)
 
         yield run
-        server.kill()
 
 
 def profiles(machine: Machine, account: Account = ALICE) -> dict[str, dict[str, object]]:
