@@ -1,6 +1,8 @@
 """A profile from a file, made self-contained by this very process and its rights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EPERM
 from pathlib import Path
 
 from ovpn3.cli.command import CommandError
@@ -25,16 +27,28 @@ def read_profile(file: str) -> Source:
     except OSError as e:
         raise CommandError(f"can't read {file}: {e.strerror or e}") from None
     folder = Path(file).parent
-    text = decode(data, file)
-    merged = inline(text, lambda name: _read(folder / name), source=file)
-    directives = parse(merged, source=file)
+    return _source(decode(data, file), file, lambda name: _read(folder / name))
+
+
+def from_text(text: str, source: str) -> Source:
+    """As `read_profile`, of a profile that comes from elsewhere: it is to name no files of ours."""
+    return _source(text, source, _no_file)
+
+
+def _no_file(name: str) -> bytes:
+    raise PermissionError(EPERM, "it names a file, and comes from elsewhere")
+
+
+def _source(text: str, source: str, read: Callable[[str], bytes]) -> Source:
+    merged = inline(text, read, source=source)
+    directives = parse(merged, source=source)
     lacks = missing(directives)
     if not lacks:
         try:
-            build(directives, source=file)
+            build(directives, source=source)
         except ProfileError as e:
             line = _line_of(e.option, text)
-            raise ProfileError(e.problem, option=e.option, line=line, source=file, hint=e.hint) from None
+            raise ProfileError(e.problem, option=e.option, line=line, source=source, hint=e.hint) from None
     return Source(merged, any(d.name == "persist-tun" for d in directives), lacks)
 
 

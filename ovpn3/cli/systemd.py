@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import shutil
+import string
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -247,6 +248,15 @@ def _spellings(name: str) -> list[str]:
     escaped = name.encode().replace(b"-", b"/")
     plain = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), escaped).decode(errors="replace")
     return [name] if plain == name else [name, plain]
+
+
+def unit_of(profile: str) -> str:
+    """The unit of the profile; what can't stand in its name is spelt as systemd-escape does."""
+    if not re.fullmatch("[A-Za-z0-9:_.-]+", profile):
+        octets = profile.encode()
+        kept = b":_." + string.ascii_letters.encode() + string.digits.encode()
+        profile = "".join(chr(o) if o in kept else "-" if o == ord("/") else f"\\x{o:02x}" for o in octets)
+    return f"openvpn3-session@{profile}.service"
 
 
 # -- output ----------------------------------------------------------------------------------------

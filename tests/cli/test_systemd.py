@@ -1,13 +1,14 @@
 """What is told to systemd, and how the names of units are read."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
 from ovpn3.cli.notify import Notifier
-from ovpn3.cli.systemd import _spellings
+from ovpn3.cli.systemd import _spellings, unit_of
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -49,3 +50,10 @@ def test_watchdog(monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, seconds:
 )
 def test_names(name: str, spellings: list[str]) -> None:
     assert _spellings(name) == spellings
+
+
+@pytest.mark.parametrize("name", ["office", "a-b", "AS:vpn.example.com", "a b", "a-b/c", "café-1", ".x", "a\\b"])
+def test_unit_of_a_profile(name: str) -> None:
+    unit = unit_of(name)
+    assert re.fullmatch(r"openvpn3-session@[A-Za-z0-9:_.\\-]+\.service", unit)
+    assert name in _spellings(unit.removeprefix("openvpn3-session@").removesuffix(".service"))

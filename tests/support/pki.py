@@ -4,6 +4,7 @@ import datetime
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -50,14 +51,17 @@ class Authority:
             builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, now - _DAY).build())
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue(self, name: str, *, server: bool = False, expired: bool = False) -> Credential:
-        """A certificate for one end of a tunnel; an expired one ran out yesterday."""
+    def issue(self, name: str, *, server: bool = False, expired: bool = False, address: str = "") -> Credential:
+        """A certificate for one end of a tunnel, or of what is at an address; an expired one ran out yesterday."""
         key = ec.generate_private_key(ec.SECP256R1())
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         certificate = _builder(_name(name), self._name, key.public_key(), days=-1 if expired else 3650)
         certificate = certificate.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         certificate = certificate.add_extension(_usage(sign_certificates=False), critical=True)
         certificate = certificate.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        if address:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+            certificate = certificate.add_extension(names, critical=False)
         key_pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.accessserver import access_server
 from tests.support.booted import PACKAGES, SYSTEMD, BootedMachine, drop_in
 from tests.support.bus import BIN
 from tests.support.netns import NamespacePair
@@ -166,6 +167,22 @@ def test_started_again(machine: BootedMachine, start_server: StartServer) -> Non
         machine.run(["openvpn3", "session-manage", "--config", "office", "--disconnect"])
         wait_for("Deactivated successfully")
     assert machine.show(UNIT, "ActiveState", "Result") == ("inactive", "success")
+
+
+def test_from_an_access_server(
+    machine: BootedMachine, pair: NamespacePair, start_server: StartServer, tmp_path: Path
+) -> None:
+    """Downloaded, imported and started in one go, as the session of another user."""
+    machine.run(["useradd", "--create-home", "ann"])
+    machine.write("/etc/systemd/system/openvpn3-session@.service.d/test.conf", drop_in(""), "644")
+    with access_server(pair, tmp_path, start_server().profile()) as (url, authority):
+        machine.write("/etc/web-ca.crt", authority)
+        login = ["env", "SSL_CERT_FILE=/etc/web-ca.crt", "OPENVPN3_USERNAME=ann", "OPENVPN3_PASSWORD=right"]
+        how = ["--autologin", "--owner", "ann", "--name", "a b", "--systemd-start", url]
+        done = machine.run([*login, "openvpn3-as", *how])
+    assert r"Started as openvpn3-session@a\x20b.service" in done.stdout
+    assert machine.show(r"openvpn3-session@a\x20b.service", "ActiveState", "User") == ("active", "ann")
+    assert "Owner: ann" in machine.run(["runuser", "-u", "ann", "openvpn3", "sessions-list"]).stdout
 
 
 def test_by_hand(machine: BootedMachine, start_server: StartServer) -> None:
