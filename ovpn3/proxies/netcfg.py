@@ -122,6 +122,14 @@ class NetworkConfiguration(Proxy):
         """End the kill switch of a session, by the name of its device's object; without a name all of them."""
         await self.call("ReleaseGuards", "s", session)
 
+    async def subscribe(self, mask: int) -> None:
+        """Be sent NetworkChange signals of these kinds, bits of that enumeration."""
+        await self.call("NotificationSubscribe", "u", int(mask))
+
+    async def interfaces(self) -> list[str]:
+        """Paths of the devices' objects."""
+        return list((await self.call("FetchInterfaceList"))[0])
+
     async def subscribers(self) -> list[tuple[str, int]]:
         """Unique bus names, and masks of NetworkChange."""
         return [(name, mask) for name, mask in (await self.call("NotificationSubscriberList"))[0]]
