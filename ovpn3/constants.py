@@ -277,6 +277,10 @@ OVERRIDES = {
     "data-threads": "s",
     "offloads": "s",
     "kill-switch": "b",
+    "netns": "s",
+    "route-table": "s",
+    "route-fwmark": "s",
+    "route-uids": "s",
 }
 SECRET_OVERRIDES = ("proxy-password",)  # not shown with the others
 

@@ -1,7 +1,9 @@
 """The services' settings files: a JSON object, in which the original puts // comments and numbers as texts."""
 
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,21 +27,30 @@ _COMMENTS = {
     "systemd_resolved": "Give DNS settings to systemd-resolved",
     "redirect_method": "Keep VPN servers out of the tunnel by host-route or bind-device; or none",
     "set_somark": "Mark of VPN sockets",
+    "netns_allowed": "Network namespaces that users' tunnels may be put into; counts in a file of root's only",
+    "route_tables_allowed": "Routing tables that users' tunnels may have; counts in a file of root's only",
 }
 _COMMENT_LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
 
 
 def read(path: Path) -> Settings | None:
     """What the file holds, None without one; ConfigurationRefused if it can't be used."""
+    return read_with_owner(path)[0]
+
+
+def read_with_owner(path: Path) -> tuple[Settings | None, bool]:
+    """As `read`, and whether nobody but root can have written it."""
     try:
-        settings = json.loads(_COMMENT_LINE.sub("", path.read_text(encoding="utf-8")).strip() or "{}")
+        with path.open(encoding="utf-8") as file:
+            status, text = os.fstat(file.fileno()), file.read()
+        settings = json.loads(_COMMENT_LINE.sub("", text).strip() or "{}")
     except FileNotFoundError:
-        return None
+        return None, False
     except (OSError, ValueError, RecursionError) as e:
         raise ConfigurationRefused(f"{path} can't be read: {e}") from None
     if not isinstance(settings, dict):
         raise ConfigurationRefused(f"{path} can't be read: it is no JSON object")
-    return settings
+    return settings, status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def dump(settings: Mapping[str, object]) -> str:

@@ -4,17 +4,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.support.bus import BIN, SystemBusSandbox
 from tests.support.machine import Machine
-from tests.support.netns import NamespacePair, run
+from tests.support.netns import Namespace, NamespacePair, run
 from tests.support.ownserver import OwnServer
 from tests.support.pki import Pki
 from tests.support.server import OpenVpnProcess, OpenVpnServer, Proto
 
 Server = OpenVpnServer | OwnServer
 _PROFILE = "bench"
+_INNER = "bench-netns"  # the profile, and what the client's machine calls the namespace
+_SETTINGS = "/var/lib/openvpn3/netcfg.json"
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Lab:
-    """Our services are installed on the client's machine and warm; `udpload` is the program of that name, built."""
+    """Our services are installed on the client's machine and warm; `udpload` is the program of that name, built.
+
+    `inner` is a network namespace on that machine, for tunnels that are put into one.
+    """
 
     machine: Machine
+    inner: Namespace
     pki: Pki
     setting: Setting
     udpload: Path
@@ -46,19 +53,37 @@ class Lab:
 
 @contextmanager
 def lab(setting: Setting) -> Iterator[Lab]:
-    with tempfile.TemporaryDirectory() as directory, NamespacePair() as pair:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        NamespacePair() as pair,
+        Namespace(f"{pair.client.name}-in") as inner,
+    ):
         pki, udpload = Pki(Path(directory)), Path(directory) / "udpload"
         run(["gcc", "-O2", "-o", udpload, Path(__file__).with_name("udpload.c")])
         if not setting.link_offloads:
             cut_and_join(pair)
-        with SystemBusSandbox(pair.client, setup=[[BIN / "openvpn3-admin", "install"]]) as sandbox:
-            here = Lab(Machine(sandbox, pair), pki, setting, udpload)
+        admin = BIN / "openvpn3-admin"
+        allow: list[str | Path] = [
+            admin,
+            "netcfg-service",
+            "--config-file-override",
+            _SETTINGS,
+            "--config-set",
+            "netns-allowed",
+            _INNER,
+        ]
+        # The machine has names of its own for namespaces; one that it hasn't made it knows by a process in it.
+        resident = inner.popen(["sleep", "infinity"])
+        attach: list[str | Path] = ["ip", "netns", "attach", _INNER, str(resident.pid)]
+        with SystemBusSandbox(pair.client, setup=[[admin, "install"], allow, attach]) as sandbox:
+            here = Lab(Machine(sandbox, pair), inner, pki, setting, udpload)
             with own_server(here) as server:
-                here.machine.bring_in(server.profile(), _PROFILE)  # the other server's is the same
                 overrides = ["--offloads", setting.offloads, "--data-threads", str(setting.threads)]
-                here.machine.openvpn3("config-manage", "--config", _PROFILE, *overrides)
-                with ours(here, server):
-                    pass
+                for name, place in ((_PROFILE, []), (_INNER, ["--netns", _INNER])):
+                    here.machine.bring_in(server.profile(), name)  # the other server's is the same
+                    here.machine.openvpn3("config-manage", "--config", name, *overrides, *place)
+                    with ours(here, server, name):
+                        pass
             yield here
 
 
@@ -94,14 +119,14 @@ def openvpn(here: Lab, server: Server) -> Iterator[int]:
 
 
 @contextmanager
-def ours(here: Lab, server: Server) -> Iterator[int]:
+def ours(here: Lab, server: Server, profile: str = _PROFILE) -> Iterator[int]:
     """Our client, through all services, as a user starts it from a shell."""
-    here.machine.openvpn3("session-start", "--config", _PROFILE)
+    here.machine.openvpn3("session-start", "--config", profile)
     try:
         (pid,) = here.machine.clients()
         yield pid
     finally:
-        here.machine.disconnect(_PROFILE)
+        here.machine.disconnect(profile)
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,7 @@ class Arm:
 
     client: Callable[[Lab, Server], AbstractContextManager[int]]
     server: Callable[[Lab], Server]
+    users: Callable[[Lab], Namespace] = lambda here: here.pair.client
 
 
 # Named client-server; the first one of a run is what the others are compared to.
@@ -118,4 +144,5 @@ ARMS = {
     "ovpn3-openvpn": Arm(ours, openvpn_server),
     "ovpn3-ovpn3": Arm(ours, own_server),
     "openvpn-ovpn3": Arm(openvpn, own_server),
+    "netns-ovpn3": Arm(partial(ours, profile=_INNER), own_server, lambda here: here.inner),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.support.netns import Namespace, NamespacePair, end
+from tests.support.netns import Namespace, end
 
 SMALL = 64  # octets of payload in a small packet
 PINGS, PING_GAP_S = 1000, 0.002
@@ -22,10 +22,18 @@ Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Where the programs are that use a tunnel."""
+
+    client: Namespace
+    server: Namespace
+
+
+@dataclass(frozen=True)
 class Tunnel:
     """One that is up, and how it is to be loaded. `client` is the id of the process whose CPU time counts."""
 
-    pair: NamespacePair
+    pair: Ends
     client: int
     device: str  # the client's end
     client_address: str

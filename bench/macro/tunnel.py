@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.macro.lab import ARMS, Lab, Setting, lab
-from bench.macro.loads import LOADS, Tunnel, way
+from bench.macro.loads import LOADS, Ends, Tunnel, way
 from bench.macro.plot import draw
 from bench.macro.report import Sample, machine, results, save, table
 
@@ -23,8 +23,9 @@ def visit(here: Lab, number: int, name: str, arguments: argparse.Namespace) -> I
         started = time.monotonic()
         with arm.client(here, server) as pid:
             yield Sample(name, number, "connect", "ms", (time.monotonic() - started) * 1e3)
-            device, own = way(here.pair.client, address)
-            tunnel = Tunnel(here.pair, pid, device, own, address, here.udpload, arguments.seconds, arguments.streams)
+            ends = Ends(arm.users(here), here.pair.server)
+            device, own = way(ends.client, address)
+            tunnel = Tunnel(ends, pid, device, own, address, here.udpload, arguments.seconds, arguments.streams)
             for load in arguments.loads:
                 for figure, value in LOADS[load](tunnel).items():
                     yield Sample(name, number, load, figure, value)

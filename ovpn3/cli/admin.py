@@ -14,6 +14,7 @@ ADMIN = Program(
         "sessionmgr-service": "List the sessions of all users",
         "journal": "Show what the services wrote to the systemd journal",
         "doctor": "Check what on this machine stands in the way of tunnels",
+        "hooks": "Run root's programs when tunnels come up and go down",
         "metrics": "Show what Prometheus collects, or serve it",
         "init-config": "Make the state directory and the services' settings",
         "shell-completion": "Answer questions of the shell's completion",

@@ -73,8 +73,10 @@ _SERVICES = {
 
 
 @contextmanager
-def private_bus(account: str) -> Iterator[str]:
+def private_bus(account: str, netcfg: str = "") -> Iterator[str]:
     """Address of the bus; its services are started when needed and run as `account`. Needs root.
+
+    `netcfg` are further arguments of that service.
 
     At the end of the block every process started on its behalf is gone, and its directory too.
     """
@@ -84,7 +86,7 @@ def private_bus(account: str) -> Iterator[str]:
         in_use = _lock(folder)
     try:
         folder.chmod(0o755)
-        _write_files(folder, account)
+        _write_files(folder, account, netcfg)
         # Whatever the daemon starts becomes our child when its parent has gone: so the end can be waited for.
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         daemon, address = _start(folder)
@@ -155,7 +157,7 @@ def _lock(folder: Path, how: int = 0) -> int:
     return fd
 
 
-def _write_files(folder: Path, account: str) -> None:
+def _write_files(folder: Path, account: str, netcfg: str) -> None:
     (folder / "bus.conf").write_text(_CONFIG.format(folder=folder, account=account))
     (folder / _STATE).mkdir(mode=0o700)
     shutil.chown(folder / _STATE, account)
@@ -163,6 +165,7 @@ def _write_files(folder: Path, account: str) -> None:
     (folder / "policy").mkdir()
     for name, (service, arguments) in _SERVICES.items():
         command = f"{program(service)} --user {account} {arguments.format(folder=folder)}"
+        command += f" {netcfg}" if service == "netcfg" and netcfg else ""
         text = f"[D-BUS Service]\nName={name}\nExec={command}\n"
         (folder / "services" / f"{name}.service").write_text(text)
     for path, text in templates():

@@ -15,10 +15,19 @@ BOOLEAN_WORDS = ("1", "yes", "true")
 
 
 class ServiceFile:
-    """`keys`: field of the file by option key. `booleans` are such fields, of `exclusive` only one may be set."""
+    """`keys`: field of the file by option key. `booleans` are such fields, of `exclusive` only one may be set.
 
-    def __init__(self, keys: Mapping[str, str], booleans: tuple[str, ...], exclusive: tuple[str, ...]) -> None:
-        self._keys, self._booleans, self._exclusive = keys, booleans, exclusive
+    `roots` are fields that a service believes in a file of root's only.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[str, str],
+        booleans: tuple[str, ...],
+        exclusive: tuple[str, ...],
+        roots: tuple[str, ...] = (),
+    ) -> None:
+        self._keys, self._booleans, self._exclusive, self._roots = keys, booleans, exclusive, roots
 
     def options(self, unoffered: tuple[str, ...] = ()) -> tuple[Option, ...]:
         """Completion leaves the `unoffered` keys out."""
@@ -82,7 +91,8 @@ class ServiceFile:
         return text in BOOLEAN_WORDS if field in self._booleans else text
 
     def _write(self, path: Path, settings: settingsfile.Settings) -> None:
-        """With the owner that the present file has, or else its directory."""
+        """With the owner that the present file has, or else its directory, unless it must be root's."""
         kept = (path if path.exists() else path.parent).stat()
-        write_atomically(path, settingsfile.dump(settings), mode=0o644, owner=(kept.st_uid, kept.st_gid))
+        owner = (0, 0) if settings.keys() & set(self._roots) else (kept.st_uid, kept.st_gid)
+        write_atomically(path, settingsfile.dump(settings), mode=0o644, owner=owner)
         print(f"{path} written; the service reads it when it starts the next time")

@@ -11,7 +11,7 @@ from ovpn3.profile.model import DEFAULT_DATA_CIPHERS, DNS_SCOPES, Mssfix, Profil
 from ovpn3.protocol import pkcs12
 from ovpn3.protocol.auth import Credentials
 from ovpn3.protocol.config import PullFilter, SessionConfig, TlsConfig, WrapConfig, WrapMode
-from ovpn3.proxies.netcfg import NO_METRIC, Network
+from ovpn3.proxies.netcfg import NO_METRIC, Network, RouteRule
 from ovpn3.secret import Secret
 
 Options = Iterable[tuple[str, tuple[str, ...]]]
@@ -192,6 +192,10 @@ class TunSettings:
     block_local: bool = False
     block_outside_dns: bool = False
     kill_switch: bool = False
+    interface: str = ""  # name that is wanted for the device
+    netns: str = ""
+    route_table: int = 0
+    route_rules: tuple[RouteRule, ...] = ()  # whose packets take that table
 
 
 @dataclass
@@ -263,7 +267,16 @@ def tun_settings(
         block_local="block-local" in got.flags,
         block_outside_dns=wanted("block-outside-dns", profile.block_outside_dns),
         kill_switch=profile.kill_switch,
+        interface=profile.dev if profile.dev.startswith("tun") and profile.dev != "tun" else "",
+        netns=profile.netns,
+        route_table=profile.route_table,
+        route_rules=_route_rules(profile),
     )
+
+
+def _route_rules(profile: Profile) -> tuple[RouteRule, ...]:
+    by_mark = [RouteRule(mark.mark, mark.mask)] if (mark := profile.route_fwmark) else []
+    return (*by_mark, *(RouteRule(0, 0, first, last) for first, last in profile.route_uids))
 
 
 def _number(args: tuple[str, ...], otherwise: int | None) -> int | None:

@@ -80,8 +80,22 @@ class TunDevice:
         ):
             if wanted:
                 await device.set(name, "b", True)
+        if settings.netns:
+            await device.set("network_namespace", "s", settings.netns)
+        if settings.route_table:
+            await device.set("route_table", "u", settings.route_table)
+        for rule in settings.route_rules:
+            await device.add_route_rule(rule)
+        if settings.interface:
+            await self._wish_for(device, settings.interface)
         if configure_dns:
             await self._configure_dns(device, settings.dns)
+
+    async def _wish_for(self, device: Device, interface: str) -> None:
+        try:
+            await device.set("interface_name", "s", interface)
+        except RemoteError:  # it doesn't know how, or won't: the kernel's name will do
+            return
 
     async def _configure_dns(self, device: Device, dns: Dns) -> None:
         if dns.scope and (dns.servers or dns.domains):

@@ -1,55 +1,78 @@
-"""Routes that lead nowhere, for networks whose packets may leave through a tunnel or not at all; and the same for DNS.
+"""What outlasts a device, or isn't part of it: routes that lead nowhere or back, rules that lead to a table, names.
 
-Of the routes to one network the kernel takes the one with the lowest metric: the tunnel's while it is there, then ours,
-and never the default route, which is shorter. It needs no firewall, nothing can be sent before it is noticed, and it
-stays whatever becomes of the services. A program is told at once that the network is unreachable. Routes can't tell DNS
-from the rest: see `ovpn3.net.nftables`.
+Of the routes to one network the kernel takes the one with the lowest metric: the tunnel's while it is there, then a
+barrier, and never the default route, which is shorter. It needs no firewall, nothing can be sent before it is noticed,
+and it stays whatever becomes of the services. A program is told at once that the network is unreachable. Routes can't
+tell DNS from the rest: see `ovpn3.net.nftables`.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from errno import EACCES, EAFNOSUPPORT, EOPNOTSUPP, ESRCH
+from dataclasses import dataclass
+from errno import EACCES, EAFNOSUPPORT, EEXIST, ENOENT, EOPNOTSUPP, ESRCH
 from typing import Final, final
 
 from ovpn3.errors import NetworkError
 from ovpn3.net import nftables
 from ovpn3.net.link import asking
+from ovpn3.net.namespace import Home, Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
-from ovpn3.net.plan import Network
-from ovpn3.net.route import MAIN_TABLE, ROUTE_PROTOCOL, family
+from ovpn3.net.plan import COMMON, Network, Place
+from ovpn3.net.route import ROUTE_PROTOCOL, family
+from ovpn3.net.rule import Rule, add_rule, remove_rule
 
 METRIC: Final = 0xFFFF_FF00  # nobody's is as high
 NO_IPV6: Final = (EACCES, EOPNOTSUPP, EAFNOSUPPORT)
+GONE: Final = (ESRCH, ENOENT)
 
-OUTSIDE_DNS: Final = "outside-dns"  # among networks: names that are asked for beside the tunnels
-Guarded = Network | str
+OUTSIDE_DNS: Final = "outside-dns"  # a guard: names can't be asked for beside the tunnels
 
-Note = Callable[[str, Collection[Guarded]], None]
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """A network whose packets may leave through a tunnel or not at all."""
+
+    network: Network
+    place: Place = COMMON
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A network that a table leaves to the tables behind it."""
+
+    network: Network
+    table: int
+
+
+Guard = Barrier | Exit | Rule | str
+Note = Callable[[str, Collection[Guard]], None]
 
 
 @final
 class Guards:
-    """Networks by who guards them, so that the last one takes the route away."""
+    """Guards by who holds them, so that the last one takes them away."""
 
-    def __init__(self, ipr: AsyncIPRoute, note: Note = lambda holder, networks: None) -> None:
-        """`note` is told what somebody guards before it is so, and after it isn't any more: then nothing."""
-        self._ipr, self._note = ipr, note
-        self._held: dict[str, frozenset[Guarded]] = {}
+    def __init__(self, ipr: AsyncIPRoute, namespaces: Namespaces, note: Note = lambda holder, guards: None) -> None:
+        """`note` is told what somebody holds before it is so, and after it isn't any more: then nothing."""
+        self._ipr, self._namespaces, self._note = ipr, namespaces, note
+        self._held: dict[str, frozenset[Guard]] = {}
 
     @property
-    def held(self) -> Mapping[str, frozenset[Guarded]]:
+    def held(self) -> Mapping[str, frozenset[Guard]]:
         return self._held
 
-    def take_over(self, holder: str, networks: Collection[Guarded]) -> None:
+    def take_over(self, holder: str, guards: Collection[Guard]) -> None:
         """What a predecessor of this process has set up."""
-        self._held[holder] = frozenset(networks)
+        self._held[holder] = frozenset(guards)
 
-    async def hold(self, holder: str, networks: Collection[Guarded]) -> None:
-        """Guard these, and no others any more for this holder. NetworkError if the kernel refuses."""
-        before, now = self._held.get(holder, frozenset[Guarded]()), frozenset(networks)
+    async def hold(self, holder: str, guards: Collection[Guard]) -> None:
+        """Have these, and no others any more for this holder. NetworkError if the kernel refuses."""
+        before, now = self._held.get(holder, frozenset[Guard]()), frozenset(guards)
+        if before == now:
+            return
         self._note(holder, before | now)
         self._held[holder] = before | now
-        for network in now - before:
-            await self._add(network)
+        for guard in now - before:
+            await self._add(guard)
         await self._drop(holder, before - now)
 
     async def release(self, holder: str) -> None:
@@ -57,49 +80,65 @@ class Guards:
         if holder in self._held:
             await self._drop(holder, self._held[holder])
 
-    async def _drop(self, holder: str, networks: frozenset[Guarded]) -> None:
-        left = self._held[holder] - networks
+    async def _drop(self, holder: str, guards: frozenset[Guard]) -> None:
+        left = self._held[holder] - guards
         if left:
             self._held[holder] = left
         else:
             del self._held[holder]
         failure: NetworkError | None = None
-        for network in networks.difference(*self._held.values()):
+        for guard in guards.difference(*self._held.values()):
             try:
-                await self._remove(network)
+                await self._remove(guard)
             except NetworkError as e:
                 failure = e
         self._note(holder, left)
         if failure:
             raise failure
 
-    async def _add(self, network: Guarded) -> None:
-        if isinstance(network, str):
+    async def _add(self, guard: Guard) -> None:
+        if isinstance(guard, str):
             return nftables.confine_dns()
         try:
-            with asking(f"guard {network}"):
-                await self._ipr.route("replace", **_spec(network))
+            if isinstance(guard, Rule):
+                await add_rule(self._ipr, guard)
+            else:
+                await self._route("replace", guard)
         except NetworkError as e:
-            if not (network.version == 6 and e.errno in NO_IPV6):  # then nothing can leave anyway
+            if not (_tolerable(guard, e) or (isinstance(guard, Rule) and e.errno == EEXIST)):
                 raise
 
-    async def _remove(self, network: Guarded) -> None:
-        if isinstance(network, str):
+    async def _remove(self, guard: Guard) -> None:
+        if isinstance(guard, str):
             return nftables.release_dns()
         try:
-            with asking(f"stop guarding {network}"):
-                await self._ipr.route("del", **_spec(network))
+            if isinstance(guard, Rule):
+                await remove_rule(self._ipr, guard)
+            else:
+                await self._route("del", guard)
         except NetworkError as e:
-            if e.errno != ESRCH and not (network.version == 6 and e.errno in NO_IPV6):
+            if not (_tolerable(guard, e) or e.errno in GONE):  # a namespace may be gone, with all that was in it
                 raise
 
+    async def _route(self, command: str, guard: Barrier | Exit) -> None:
+        if isinstance(guard, Barrier):
+            where, kind = guard.place, {"type": "unreachable", "priority": METRIC}
+        else:
+            where, kind = Place(table=guard.table), {"type": "throw"}
+        what = f"{'stop guarding' if command == 'del' else 'guard'} {guard.network}"
+        async with self._namespaces.inside(Home(where.netns)) as ipr:
+            with asking(what):
+                await ipr.route(
+                    command,
+                    dst=str(guard.network),
+                    family=family(guard.network.version),
+                    table=where.table,
+                    proto=ROUTE_PROTOCOL,
+                    **kind,
+                )
 
-def _spec(network: Network) -> dict[str, object]:
-    return {
-        "dst": str(network),
-        "family": family(network.version),
-        "type": "unreachable",
-        "priority": METRIC,
-        "table": MAIN_TABLE,
-        "proto": ROUTE_PROTOCOL,
-    }
+
+def _tolerable(guard: Barrier | Exit | Rule, error: NetworkError) -> bool:
+    """Without IPv6 nothing can leave anyway."""
+    ipv6 = guard.ipv6 if isinstance(guard, Rule) else guard.network.version == 6
+    return ipv6 and error.errno in NO_IPV6

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EADDRNOTAVAIL, ENODEV
 from os import strerror
+from pathlib import Path
 from typing import Any
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
 from ovpn3.net.plan import Address, Interface
+
+_IFA_F_NOPREFIXROUTE = 0x200  # linux/if_addr.h
 
 
 @contextmanager
@@ -27,16 +30,34 @@ async def set_link(ipr: AsyncIPRoute, index: int, mtu: int, txqueuelen: int = 0)
         await ipr.link("set", index=index, mtu=mtu, state="up", **queue)
 
 
+async def rename_link(ipr: AsyncIPRoute, index: int, name: str) -> None:
+    """Give a link that is down another name; NetworkError with EEXIST if it is taken."""
+    with asking(f"call device {index} {name}"):
+        await ipr.link("set", index=index, ifname=name)
+
+
+def loosen_return(name: str) -> None:
+    """Take packets from whoever can be reached at all, where the kernel would take them by the best way back only."""
+    path = Path("/proc/sys/net/ipv4/conf", name, "rp_filter")
+    try:
+        path.write_text("2")  # the stricter of 0 and 1 for all devices gives way to it: the highest number counts
+    except OSError as e:
+        raise NetworkError(f"can't write {path}: {e.strerror}", e.errno or 0) from None
+
+
 async def limit_segments(ipr: AsyncIPRoute, index: int, count: int) -> None:
     """Have super packets through a link hold `count` packets at most."""
     with asking(f"limit super packets of device {index} to {count} packets"):
         await ipr.link("set", index=index, gso_max_segs=count)
 
 
-async def add_address(ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None) -> None:
-    """Add an address; with `peer` a point-to-point one."""
+async def add_address(
+    ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None, *, routed: bool = True
+) -> None:
+    """Add an address; with `peer` a point-to-point one, and with `routed` a route to its network."""
+    flags = {} if routed else {"flags": _IFA_F_NOPREFIXROUTE}
     with asking(f"add address {interface}"):
-        await ipr.addr("add", index=index, **_ends(interface, peer))
+        await ipr.addr("add", index=index, **_ends(interface, peer), **flags)
 
 
 async def remove_address(ipr: AsyncIPRoute, index: int, interface: Interface, peer: Address | None = None) -> None:

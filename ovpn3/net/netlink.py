@@ -6,6 +6,7 @@ The package imports all of its parts by itself, 5 MB that no tunnel needs; so it
 # ruff: noqa: E402  the package has to be in place before what is in it
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -22,8 +23,9 @@ __all__ = ["AsyncIPRoute", "NetlinkError", "drop_strays"]
 class AsyncIPRoute(_library.AsyncIPRoute):  # type: ignore[misc]
     """The library's, which may be asked by several at once."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, sock: socket.socket | None = None) -> None:
+        """`sock` is for a socket of rtnetlink in another network namespace, and ours from now on."""
+        super().__init__(fileno=sock.detach() if sock else None)
         self._listing = asyncio.Lock()
 
     async def listed(self, kind: Literal["link", "route"], **only: Any) -> AsyncIterator[Any]:

@@ -4,6 +4,7 @@ Only steps of kind Bypass reach beyond the tunnel device. The kernel undoes all 
 however many they are; so undoing a plan means: delete the device, release its bypasses.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -21,6 +22,19 @@ from ovpn3.constants import TunOffload
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
+
+MAIN_TABLE: Final = 254  # linux/rtnetlink.h
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where routes are: in a named network namespace instead of ours, or in another table than the main one."""
+
+    netns: str = ""
+    table: int = MAIN_TABLE
+
+
+COMMON: Final = Place()  # of all programs, unless somebody has put them elsewhere
 
 # Halves of the address space: they win over the default route and leave it in place.
 EVERYTHING_IPV4: tuple[Network, ...] = (IPv4Network("0.0.0.0/1"), IPv4Network("128.0.0.0/1"))
@@ -53,8 +67,9 @@ class WantedRoute:
 class Wanted:
     """Wanted state. `remote`: the server's address if it must be kept out of the tunnel's routes.
 
-    `local` are networks on links of this machine which the tunnel takes too, all but `local_routers`. `offloads` are a
-    wish when a device is asked for, and what the kernel granted when its steps are planned.
+    `local` are networks on links of this machine which the tunnel takes too, all but `local_routers`. `name` is the
+    device's; without one it gets a number. `offloads` are a wish when a device is asked for, and what the kernel
+    granted when its steps are planned.
     """
 
     addresses: tuple[TunnelAddress, ...] = ()
@@ -67,6 +82,8 @@ class Wanted:
     local: tuple[Network, ...] = ()
     local_routers: tuple[Address, ...] = ()
     offloads: TunOffload = TunOffload.NONE
+    name: str = ""
+    place: Place = COMMON
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +104,11 @@ class SetLink:
 
 
 @dataclass(frozen=True, slots=True)
+class LooseReturn:
+    """Take packets from senders to whom the main table knows another way, where the kernel would look for that."""
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSegments:
     """Have the kernel put no more packets than that into a super packet."""
 
@@ -95,10 +117,14 @@ class LimitSegments:
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Address of the device, with its peer on a point-to-point link."""
+    """Address of the device, with its peer on a point-to-point link.
+
+    `routed`: with the route to its network that the kernel puts into the main table.
+    """
 
     interface: Interface
     peer: Address | None
+    routed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,34 +134,62 @@ class AddRoute:
     network: Network
     gateway: Address | None
     metric: int | None
+    table: int = MAIN_TABLE
 
 
-Step = Bypass | SetLink | LimitSegments | AddAddress | AddRoute
+Step = Bypass | SetLink | LooseReturn | LimitSegments | AddAddress | AddRoute
 
 
 def plan(wanted: Wanted) -> tuple[Step, ...]:
-    """Steps in the order to take them: bypasses come first, while the way they copy is still the only one."""
+    """Steps in the order to take them: bypasses come first, while the way they copy is still the only one.
+
+    A place of its own takes none. The way to the server isn't looked for there: the client's socket is in our
+    namespace, and no rule of ours is for its packets.
+    """
     excluded = {route.network for route in wanted.routes if route.exclude}
     inside = {route.network: route for route in wanted.routes if route.network not in excluded}
     for network in _redirected(wanted):
         inside.setdefault(network, WantedRoute(network))
 
-    bypasses = [Bypass(network) for network in sorted(excluded, key=_order)]
-    routers = {ip_network(router) for router in wanted.local_routers} - excluded
-    bypasses += [Bypass(router, announced=False) for router in sorted(routers, key=_order)]
-    if wanted.remote is not None and any(_holds(network, wanted.remote) for network in inside):
-        host = ip_network(wanted.remote)
-        inside.pop(host, None)
-        if host not in excluded | routers:
-            bypasses.append(Bypass(host, announced=False))
+    bypasses: list[Bypass] = []
+    if wanted.place == COMMON:
+        bypasses = [Bypass(network) for network in sorted(excluded, key=_order)]
+        routers = {ip_network(router) for router in wanted.local_routers} - excluded
+        bypasses += [Bypass(router, announced=False) for router in sorted(routers, key=_order)]
+        if wanted.remote is not None and any(_holds(network, wanted.remote) for network in inside):
+            host = ip_network(wanted.remote)
+            inside.pop(host, None)
+            if host not in excluded | routers:
+                bypasses.append(Bypass(host, announced=False))
 
     return (
         *bypasses,
         *([LimitSegments(_segments(wanted.mtu))] if wanted.offloads else []),
         SetLink(wanted.mtu, wanted.txqueuelen),
-        *(AddAddress(address.interface, _peer(address)) for address in dict.fromkeys(wanted.addresses)),
-        *(AddRoute(n, _gateway(wanted.addresses, n.version), route.metric) for n, route in inside.items()),
+        *(AddAddress(a.interface, _peer(a), wanted.place.table == MAIN_TABLE) for a in dict.fromkeys(wanted.addresses)),
+        *_routes(wanted, inside),
     )
+
+
+def _routes(wanted: Wanted, inside: Mapping[Network, WantedRoute]) -> Iterator[Step]:
+    table = wanted.place.table
+    if table == MAIN_TABLE:
+        for network, route in inside.items():
+            yield AddRoute(network, _gateway(wanted.addresses, network.version), route.metric)
+        return
+    # The tunnel's own network is for those only who take the table. A gateway would have to be in it already, and none
+    # is needed.
+    yield LooseReturn()
+    own = {a.interface.network: WantedRoute(a.interface.network) for a in wanted.addresses if not _alone(a.interface)}
+    for network, route in {**own, **inside}.items():
+        yield AddRoute(network, None, route.metric, table)
+
+
+def excluded(wanted: Wanted) -> frozenset[Network]:
+    """Networks which a table of the tunnel's own leaves to the tables behind it."""
+    if wanted.place.table == MAIN_TABLE:
+        return frozenset()
+    return frozenset(route.network for route in wanted.routes if route.exclude)
 
 
 def guarded(wanted: Wanted) -> frozenset[Network]:
@@ -178,8 +232,11 @@ def _holds(network: Network, address: Address) -> bool:
 
 def _peer(address: TunnelAddress) -> Address | None:
     """The far end of a point-to-point address; a gateway inside the prefix needs no mention."""
-    alone = address.interface.network.prefixlen == address.interface.max_prefixlen
-    return address.gateway if alone and address.gateway != address.interface.ip else None
+    return address.gateway if _alone(address.interface) and address.gateway != address.interface.ip else None
+
+
+def _alone(interface: Interface) -> bool:
+    return interface.network.prefixlen == interface.max_prefixlen
 
 
 def _gateway(addresses: tuple[TunnelAddress, ...], version: int) -> Address | None:

@@ -10,11 +10,10 @@ from typing import Any
 from ovpn3.errors import NetworkError
 from ovpn3.net.link import asking, tun_indexes
 from ovpn3.net.netlink import AsyncIPRoute, drop_strays
-from ovpn3.net.plan import Address, Network
+from ovpn3.net.plan import MAIN_TABLE, Address, Network
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.
 ROUTE_PROTOCOL = 1194 % 256
-MAIN_TABLE = 254
 
 # linux/rtnetlink.h
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
@@ -39,20 +38,21 @@ async def add_route(
     metric: int | None = None,
     replace: bool = False,
     onlink: bool = False,
+    table: int = MAIN_TABLE,
 ) -> None:
-    """Add a route to the main table; NetworkError with EEXIST if there is one of that metric, unless `replace`.
+    """Add a route; NetworkError with EEXIST if there is one of that metric, unless `replace`.
 
     `onlink`: take the gateway as reachable on the device without a look at the addresses there.
     """
     with asking(f"add route {network}"):
-        await ipr.route("replace" if replace else "add", **_spec(network, hop, metric, onlink))
+        await ipr.route("replace" if replace else "add", **_spec(network, hop, metric, onlink, table))
 
 
-async def remove_route(ipr: AsyncIPRoute, network: Network, hop: Hop) -> None:
+async def remove_route(ipr: AsyncIPRoute, network: Network, hop: Hop, table: int = MAIN_TABLE) -> None:
     """Remove a route of ours; no error if it is gone."""
     try:
         with asking(f"remove route {network}"):
-            await ipr.route("del", **_spec(network, hop, None, False))
+            await ipr.route("del", **_spec(network, hop, None, False, table))
     except NetworkError as e:
         if e.errno not in (ESRCH, ENODEV):
             raise
@@ -151,13 +151,13 @@ async def remove_ours(ipr: AsyncIPRoute) -> int:
     return 0
 
 
-def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool) -> dict[str, Any]:
+def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool, table: int) -> dict[str, Any]:
     """Arguments for pyroute2."""
     spec: dict[str, Any] = {
         "dst": str(network),
         "family": family(network.version),
         "oif": hop.index,
-        "table": MAIN_TABLE,
+        "table": table,
         "proto": ROUTE_PROTOCOL,
     }
     if metric is not None:

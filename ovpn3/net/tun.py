@@ -19,6 +19,7 @@ _TUNSETIFF = 0x400454CA
 _TUNSETOFFLOAD = 0x400454D0
 _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
+_IFF_TUN_EXCL = 0x8000
 _IFF_VNET_HDR = 0x4000
 _IFREQ = struct.Struct("16sH22x")
 
@@ -41,10 +42,10 @@ class Tun:
 
 
 def open_tun(name: str = "tun%d", *, offloads: int = 0) -> Tun:
-    """Create (or join, if persistent) a tun device, with as many of the `offloads` as the kernel grants.
+    """Create a tun device, with as many of the `offloads` as the kernel grants.
 
     They are bits of TunOffload; CSUM is implied by any other, and of USO4 and USO6 only both together can be had.
-    Raises NetworkError; needs CAP_NET_ADMIN and access to /dev/net/tun.
+    Raises NetworkError, with EBUSY if there is a device of that name; needs CAP_NET_ADMIN and access to /dev/net/tun.
     """
     if not _NAME.fullmatch(name):
         raise NetworkError(f"not a device name: {name[:40]!r}")
@@ -61,7 +62,7 @@ def open_tun(name: str = "tun%d", *, offloads: int = 0) -> Tun:
 
 def _open(name: str, offloads: TunOffload) -> Tun:
     """With exactly these offloads, or NetworkError."""
-    flags = _IFF_TUN | _IFF_NO_PI | (_IFF_VNET_HDR if offloads else 0)
+    flags = _IFF_TUN | _IFF_NO_PI | _IFF_TUN_EXCL | (_IFF_VNET_HDR if offloads else 0)
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as e:

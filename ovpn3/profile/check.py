@@ -139,7 +139,7 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         block_ipv6=values.has("block-ipv6"),
         block_outside_dns=values.has("block-outside-dns"),
         verb=values.number("verb", 0, 15, None),
-        warnings=sieved.warnings + setenv_warnings + remote_warnings,
+        warnings=sieved.warnings + setenv_warnings + remote_warnings + _device_warnings(values),
     )
     check_tls_versions(profile, source)
     return only_reachable(profile, source)
@@ -290,6 +290,14 @@ def _device(values: Values) -> str:
     if not name.startswith("tun") and kind is None:
         values.fail(d, "doesn't tell its type", "add a line: dev-type tun")
     return name
+
+
+def _device_warnings(values: Values) -> tuple[str, ...]:
+    """Firewalls trust some names: no profile is to slip in behind one."""
+    d = values.last("dev")
+    if d is None or d.args[0].startswith("tun"):
+        return ()
+    return (note(d, "begins with something else than tun, so the device gets a number", values.source),)
 
 
 def _pull_filters(values: Values) -> tuple[PullFilter, ...]:

@@ -90,6 +90,14 @@ class Mssfix:
 
 
 @dataclass(frozen=True, slots=True)
+class Fwmark:
+    """Packets whose mark, as far as `mask` goes, is this."""
+
+    mark: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
 class PullFilter:
     """First match decides what becomes of a pushed option."""
 
@@ -211,6 +219,10 @@ class Profile:
     dns_scope: str = ""  # global or tunnel, whatever the server says
     dns_fallback_google: bool = False
     kill_switch: bool = False
+    netns: str = ""  # network namespace to put the device into
+    route_table: int = 0  # for its routes; 0 is the main one
+    route_fwmark: Fwmark | None = None  # whose packets take that table
+    route_uids: tuple[tuple[int, int], ...] = ()  # first and last
     block_unused_ipv6: bool = False  # if the server gives us no IPv6 address
     route_nopull: bool = False
     pull_filters: tuple[PullFilter, ...] = ()

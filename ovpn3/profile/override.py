@@ -1,5 +1,6 @@
 """What the user sets over a profile, applied to the model."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -11,6 +12,7 @@ from ovpn3.profile.model import (
     CERT_PROFILES,
     COMPRESSION_POLICIES,
     DNS_SCOPES,
+    Fwmark,
     HttpProxy,
     Profile,
     Proto,
@@ -28,6 +30,15 @@ _D = TypeVar("_D")
 _TLS_VERSIONS: dict[str, TlsVersion] = {"tls_1_0": "1.0", "tls_1_1": "1.1", "tls_1_2": "1.2", "tls_1_3": "1.3"}
 _PROTOS: tuple[Proto, ...] = ("tcp", "udp")
 _DATA_THREADS = {"1": 1, "2": 2}
+_NETNS = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_LAST_UID, _MAX_UID_RANGES = 2**32 - 2, 32
+
+# What an override can't be without.
+_COMPANIONS: Mapping[str, Overrides] = {
+    **{name: {"proxy-host": "any", "proxy-port": "1"} for name in OVERRIDES if name.startswith("proxy-")},
+    "route-fwmark": {"route-table": "1"},
+    "route-uids": {"route-table": "1"},
+}
 
 # Overrides that take one word of a list. What only others act on is here too.
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -67,12 +78,17 @@ def apply(profile: Profile, overrides: Overrides) -> Profile:
         dns_fallback_google=_flag(overrides, "dns-fallback-google", profile.dns_fallback_google),
         block_unused_ipv6=overrides.get("ipv6") == "no" or profile.block_unused_ipv6,
         kill_switch=_flag(overrides, "kill-switch", profile.kill_switch),
+        netns=_value(overrides, "netns", _to_netns, profile.netns),
+        route_table=_value(overrides, "route-table", _to_route_table, profile.route_table),
+        route_fwmark=_value(overrides, "route-fwmark", _to_fwmark, profile.route_fwmark),
+        route_uids=_value(overrides, "route-uids", _to_uids, profile.route_uids),
         persist_tun=_flag(overrides, "persist-tun", profile.persist_tun),
         verb=_value(overrides, "log-level", _to_log_level, profile.verb),
         data_threads=_value(overrides, "data-threads", _to_data_threads, profile.data_threads),
         offloads=_value(overrides, "offloads", _to_offloads, profile.offloads),
     )
     check_tls_versions(changed)
+    _check_place(changed)
     return only_reachable(changed)
 
 
@@ -83,8 +99,15 @@ def check_override(name: str, value: str | bool) -> None:
         return
     if name in CHOICES:
         _value({name: value}, name, one_of(CHOICES[name]), None)
-    proxy = {"proxy-host": "any", "proxy-port": "1"} if name.startswith("proxy-") else {}
-    apply(Profile(remotes=(Remote("any", proto="tcp"),)), {**proxy, name: value})
+    apply(Profile(remotes=(Remote("any", proto="tcp"),)), {**_COMPANIONS.get(name, {}), name: value})
+
+
+def _check_place(profile: Profile) -> None:
+    if profile.netns and profile.route_table:
+        raise ProfileError("excludes route-table", option="netns", hint="unset one of them")
+    for option, chosen in (("route-fwmark", profile.route_fwmark), ("route-uids", profile.route_uids)):
+        if chosen and not profile.route_table:
+            raise ProfileError("needs route-table too", option=option, hint="set both")
 
 
 def _check_type(name: str, value: str | bool) -> None:
@@ -149,6 +172,48 @@ def _to_log_level(text: str) -> int:
 
 def _to_data_threads(text: str) -> int:
     return _DATA_THREADS[one_of(tuple(_DATA_THREADS))(text)]
+
+
+def _to_netns(text: str) -> str:
+    if not _NETNS.fullmatch(text):
+        raise ValueError("needs the name of a network namespace, as `ip netns` lists them")
+    return text
+
+
+def _to_route_table(text: str) -> int:
+    number = to_number(text, 1, 2**32 - 1)
+    if number in (253, 254, 255):
+        raise ValueError("needs a number of its own, not that of the table default, main or local")
+    return number
+
+
+def _to_fwmark(text: str) -> Fwmark:
+    """MARK or MARK/MASK, decimal or 0x…"""
+    mark, slash, mask = text.partition("/")
+    try:
+        wanted = Fwmark(int(mark, 0), int(mask, 0) if slash else 0xFFFF_FFFF)
+    except ValueError:
+        wanted = Fwmark(0, 0)
+    if not 0 < wanted.mask < 2**32 or wanted.mark < 0 or wanted.mark & ~wanted.mask:
+        raise ValueError("needs MARK or MARK/MASK, as 0x20/0xff; no bit of MARK is outside of MASK")
+    return wanted
+
+
+def _to_uids(text: str) -> tuple[tuple[int, int], ...]:
+    """Single ones and FIRST-LAST, with commas between them."""
+    ranges = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            pair = to_number(first, 0, _LAST_UID), to_number(last if dash else first, 0, _LAST_UID)
+        except ValueError:
+            pair = (1, 0)
+        if pair[0] > pair[1]:
+            raise ValueError("needs user ids and ranges of them with commas between, as 33,1000-1009")
+        ranges.append(pair)
+    if len(ranges) > _MAX_UID_RANGES:
+        raise ValueError(f"takes {_MAX_UID_RANGES} ranges at most")
+    return tuple(dict.fromkeys(ranges))
 
 
 def _to_offloads(text: str) -> tuple[str, ...]:

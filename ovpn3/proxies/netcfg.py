@@ -25,6 +25,16 @@ class Network:
     metric: int = NO_METRIC
 
 
+@dataclass(frozen=True)
+class RouteRule:
+    """Packets with that mark under a mask, or with a mask of 0 those of users from the first id to the last."""
+
+    mark: int
+    mask: int
+    first_uid: int = 0
+    last_uid: int = 2**32 - 2
+
+
 class Device(Proxy):
     """One virtual interface. Setters only collect; `establish` makes it real."""
 
@@ -39,6 +49,9 @@ class Device(Proxy):
     async def add_networks(self, networks: list[Network]) -> None:
         rows = [[n.address, n.prefix, n.metric, n.ipv6, n.exclude] for n in networks]
         await self.call("AddNetworks", "a(suibb)", rows)
+
+    async def add_route_rule(self, rule: RouteRule) -> None:
+        await self.call("AddRouteRule", "uuuu", rule.mark, rule.mask, rule.first_uid, rule.last_uid)
 
     async def add_dns(self, servers: list[str]) -> None:
         await self.call("AddDNS", "as", servers)
@@ -108,6 +121,14 @@ class NetworkConfiguration(Proxy):
     async def release_guards(self, session: str = "") -> None:
         """End the kill switch of a session, by the name of its device's object; without a name all of them."""
         await self.call("ReleaseGuards", "s", session)
+
+    async def subscribe(self, mask: int) -> None:
+        """Be sent NetworkChange signals of these kinds, bits of that enumeration."""
+        await self.call("NotificationSubscribe", "u", int(mask))
+
+    async def interfaces(self) -> list[str]:
+        """Paths of the devices' objects."""
+        return list((await self.call("FetchInterfaceList"))[0])
 
     async def subscribers(self) -> list[tuple[str, int]]:
         """Unique bus names, and masks of NetworkChange."""

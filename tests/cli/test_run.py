@@ -17,7 +17,7 @@ from ovpn3.cli.privatebus import PREFIX, RUNTIME
 from tests.support import schema
 from tests.support.account import ALICE
 from tests.support.bus import BIN
-from tests.support.netns import NamespacePair
+from tests.support.netns import Namespace, NamespacePair
 from tests.support.pki import Pki
 from tests.support.server import OpenVpnServer, password_script
 from tests.support.totp import SECRET, credentials, totp_script
@@ -92,6 +92,31 @@ def test_until_told_to_stop(pair: NamespacePair, profile: Path, number: signal.S
         assert process.wait(20) == 0
         assert not mine[0].exists()
     assert set(pair.client.pids()) <= others
+    assert pair.client.state() == before
+
+
+def test_in_a_namespace(pair: NamespacePair, profile: Path) -> None:
+    """What root asks for is allowed by that, without any settings."""
+    login = ("--auth-user-pass", profile.parent / "right")
+    with Namespace(f"{pair.client.name}-in") as inner:
+        before, before_inside = pair.client.state(), inner.state()
+        with running(pair, profile, *login, "--netns", inner.name) as process:
+            read_until(process, CONNECTED)
+            inner.run(["ping", "-c", "1", "-W", "5", OpenVpnServer.TUNNEL_V4])
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert (pair.client.state(), inner.state()) == (before, before_inside)
+
+
+def test_for_one_user(pair: NamespacePair, profile: Path) -> None:
+    before = pair.client.state()
+    login = ("--auth-user-pass", profile.parent / "right")
+    with running(pair, profile, *login, "--route-table", "7", "--route-uids", "33") as process:
+        read_until(process, CONNECTED)
+        for uid, by in (("33", "tun0"), ("34", "eth0")):
+            assert f"dev {by} " in pair.client.run(["ip", "route", "get", OpenVpnServer.TUNNEL_V4, "uid", uid]).stdout
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
     assert pair.client.state() == before
 
 

@@ -266,6 +266,7 @@ CALLS: dict[str, dict[str, Answer]] = {
     "netcfg.device": {
         "AddIPAddress": does("10.8.0.2", 24, "10.8.0.1", False),
         "SetRemoteAddress": does("198.51.100.1", False),
+        "AddRouteRule": does(0x20, 0xFF, 33, 34),
         "AddNetworks": does([["172.16.0.0", 12, -1, False, False]]),
         "AddDNS": does(["10.8.0.53"]),
         "AddDNSSearch": does(["corp.example"]),
@@ -298,12 +299,24 @@ NEW_VALUES = {
     "layer": 3,
     "txqueuelen": 100,
     "dns_scope": "tunnel",
+    "interface_name": "tun-x",
+    "route_table": 100,
 }
-WRONG_VALUES = {"log_level": 7, "log_verbosity": 7, "name": "", "mtu": 67, "layer": 1, "dns_scope": "moon"}
+WRONG_VALUES = {
+    "log_level": 7,
+    "log_verbosity": 7,
+    "name": "",
+    "mtu": 67,
+    "layer": 1,
+    "dns_scope": "moon",
+    "interface_name": "eth0",
+}
 # Those that can be written, but to no other value.
 FIXED = {
     ("sessions.session", "dco"): (True, "data channel offload to the kernel is not available"),
     ("client.session", "dco"): (True, "data channel offload to the kernel is not available"),
+    ("netcfg.device", "network_namespace"): ("vpn", "the network namespace 'vpn' is not open to tunnels"),
+    ("netcfg.device", "route_table"): (100, "the routing table 100 is not open to tunnels"),
 }
 
 # -- signals --------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ async def test_super_packets_hold_what_one_send_takes(net: Namespace, ipr: Async
 
 
 async def test_without_offloads_the_link_stays_as_it_is(net: Namespace, ipr: AsyncIPRoute) -> None:
-    def plain(*, offloads: int) -> Tun:
+    def plain(name: str, *, offloads: int) -> Tun:
         return open_tun()
 
     device = Device(ipr, Bypasses(ipr), plain)
@@ -235,7 +235,7 @@ async def test_a_failed_step_undoes_those_done(net: Namespace, ipr: AsyncIPRoute
     before = net.state()
     opened: list[Tun] = []
 
-    def opener(*, offloads: int) -> Tun:
+    def opener(name: str, *, offloads: int) -> Tun:
         opened.append(open_tun())
         return opened[0]
 
@@ -408,7 +408,7 @@ async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
 async def test_the_opener_s_failure_is_ours(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
 
-    def refuse(*, offloads: int) -> Tun:
+    def refuse(name: str, *, offloads: int) -> Tun:
         return open_tun("lo")
 
     with pytest.raises(NetworkError, match="can't create device lo"):

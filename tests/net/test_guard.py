@@ -11,7 +11,8 @@ import pytest
 from ovpn3.net import nftables
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
-from ovpn3.net.guard import OUTSIDE_DNS, Guarded, Guards
+from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Guard, Guards
+from ovpn3.net.namespace import Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, WantedRoute, guarded
 from ovpn3.net.route import best_hop, remove_ours
@@ -30,13 +31,13 @@ def reachable(net: Namespace, to: str) -> str:
 
 async def test_nothing_leaves_beside(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
-    noted: dict[str, Collection[Guarded]] = {}
-    guards = Guards(ipr, lambda holder, networks: noted.update({holder: networks}))
+    noted: dict[str, Collection[Guard]] = {}
+    guards = Guards(ipr, Namespaces(ipr), lambda holder, guards: noted.update({holder: guards}))
     assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("wan", "wan")
-    await guards.hold("a", [ONE, TWO])
-    assert noted == {"a": {ONE, TWO}}
+    await guards.hold("a", [Barrier(ONE), Barrier(TWO)])
+    assert noted == {"a": {Barrier(ONE), Barrier(TWO)}}
     assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("", "")
-    await guards.hold("b", [ONE])
+    await guards.hold("b", [Barrier(ONE)])
     await guards.hold("a", [])
     assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("", "wan")
     assert await remove_ours(ipr) == 0  # they aren't a crashed predecessor's
@@ -48,10 +49,10 @@ async def test_nothing_leaves_beside(net: Namespace, ipr: AsyncIPRoute) -> None:
 
 async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
-    guards, bypasses = Guards(ipr), Bypasses(ipr)
+    guards, bypasses = Guards(ipr, Namespaces(ipr)), Bypasses(ipr)
     wanted = Wanted(ADDRESSES[:1], remote=ip_address("203.0.113.1"), reroute_ipv4=True)
     assert guarded(wanted) == {*EVERYTHING_IPV4, *EVERYTHING_IPV6}
-    await guards.hold("session", guarded(wanted))
+    await guards.hold("session", [Barrier(network) for network in guarded(wanted)])
     device = Device(ipr, bypasses)
     tun = await device.establish(wanted)
     assert reachable(net, "8.8.8.8") == tun.name
@@ -71,10 +72,10 @@ async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, ipr: AsyncIPRo
 async def test_names_are_guarded_for_several(net: Namespace, ipr: AsyncIPRoute) -> None:
     before = net.state()
     nftables.check()
-    noted: dict[str, Collection[Guarded]] = {}
-    guards = Guards(ipr, lambda holder, what: noted.update({holder: what}))
-    await guards.hold("a", [ONE, OUTSIDE_DNS])
-    assert noted == {"a": {ONE, OUTSIDE_DNS}}
+    noted: dict[str, Collection[Guard]] = {}
+    guards = Guards(ipr, Namespaces(ipr), lambda holder, what: noted.update({holder: what}))
+    await guards.hold("a", [Barrier(ONE), OUTSIDE_DNS])
+    assert noted == {"a": {Barrier(ONE), OUTSIDE_DNS}}
     table = net.state()["nftables"]
     assert len(table) == 1 + 1 + (4 if os.geteuid() else 2)  # itself, its chain, rules for UDP and TCP
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

@@ -593,6 +593,9 @@ async def test_properties(client: Bus, options: Options) -> None:
         "block_ipv6": False,
         "block_local": False,
         "block_outside_dns": False,
+        "interface_name": "",
+        "network_namespace": "",
+        "route_table": 0,
         "dnssec_mode": "unset",
     }
     netcfg = NetworkConfiguration(client)

@@ -96,12 +96,8 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Put the calling thread inside: sockets and children made meanwhile belong to the namespace."""
-        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.name}") as here:
-            _set_namespace(here.fileno())
-            try:
-                yield
-            finally:
-                _set_namespace(home.fileno())
+        with entered(f"/run/netns/{self.name}"):
+            yield
 
     def pids(self) -> list[int]:
         return [int(pid) for pid in run(["ip", "netns", "pids", self.name]).stdout.split()]
@@ -174,6 +170,17 @@ class NamespacePair:
         client.ip("-6", "route", "add", "default", "via", self.SERVER_V6)
         server.ip("address", "add", f"{self.FAR_V4}/32", "dev", "lo")
         server.ip("address", "add", f"{self.FAR_V6}/128", "dev", "lo", "nodad")
+
+
+@contextmanager
+def entered(path: str) -> Iterator[None]:
+    """Put the calling thread into the namespace that the file stands for."""
+    with open("/proc/thread-self/ns/net") as home, open(path) as here:
+        _set_namespace(here.fileno())
+        try:
+            yield
+        finally:
+            _set_namespace(home.fileno())
 
 
 def _set_namespace(fd: int) -> None:

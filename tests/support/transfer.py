@@ -5,15 +5,20 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Protocol
 
-from tests.support.netns import Namespace
+
+class Place(Protocol):
+    """A Namespace, or what else can be entered as one."""
+
+    def entered(self) -> AbstractContextManager[None]: ...
+
 
 _TIMEOUT = 60.0
 
 
-def transfer(
-    source: Namespace, sink: Namespace, address: str, size: int, *, window: int = 0, dull: bool = False
-) -> float:
+def transfer(source: Place, sink: Place, address: str, size: int, *, window: int = 0, dull: bool = False) -> float:
     """Send `size` random bytes over TCP from `source` to `address`, which `sink` has; the seconds it took.
 
     At most `window` bytes are under way at once; 0 leaves that to the kernel. `dull`: lines of text, not random bytes.

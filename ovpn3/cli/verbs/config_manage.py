@@ -45,11 +45,15 @@ _OVERRIDES = {
     "data-threads": ("NUMBER", "Threads that carry packets, one for all or one for each direction"),
     "offloads": ("LIST", f"Offloads that may be used: auto, none, or some of {','.join(OFFLOADS)}"),
     "kill-switch": ("BOOL", "What the tunnel carries is unreachable without it, until the session is ended"),
+    "netns": ("NAME", "Network namespace to put the tunnel into"),
+    "route-table": ("NUMBER", "Routing table for the tunnel alone"),
+    "route-fwmark": ("MARK[/MASK]", "Packets with this mark take that table"),
+    "route-uids": ("UIDS", "Packets of these user ids take that table, as 33,1000-1009"),
 }
 _VALUES = {**CHOICES, "offloads": ("auto", "none", *OFFLOADS)}
 
 
-def _override(name: str) -> Option:
+def override_option(name: str) -> Option:
     argument, text = _OVERRIDES[name]
     if name in CHOICES:
         text += f": {', '.join(CHOICES[name])}"
@@ -61,7 +65,7 @@ OPTIONS = (
     Option("tag", "", "TAG-NAME", "Add a tag; may be repeated"),
     Option("remove-tag", "", "TAG-NAME", "Remove a tag; may be repeated"),
     Option("dco", "", "BOOL", "Kernel data channel offload; not available here", values=BOOLEANS),
-    *map(_override, OVERRIDES),
+    *map(override_option, OVERRIDES),
     Option("unset-override", "", "NAME", "Take an override back; may be repeated", values=tuple(OVERRIDES)),
     Option("show", "s", help="Show what is set, after all changes"),
     Option("exists", help=f"Only tell whether there is such a profile; exit code {NOT_FOUND} if not"),
@@ -79,7 +83,7 @@ async def run(options: Options) -> int:
         raise CommandError("--exists changes and shows nothing: give it without other operations")
     as_json = options.json_of_show(operations)
     # A bad value is to be found before anything is changed.
-    overrides = {name: _value(options, name) for name in OVERRIDES if options.has(name)}
+    overrides = {name: override_value(options, name) for name in OVERRIDES if options.has(name)}
     unset = _to_unset(options, overrides)
     name = check_name(options.get("rename")) if options.has("rename") else ""
     if options.has("dco") and options.flag("dco"):
@@ -110,7 +114,7 @@ async def run(options: Options) -> int:
     return 0
 
 
-def _value(options: Options, name: str) -> str | bool:
+def override_value(options: Options, name: str) -> str | bool:
     """The value of an option that is an override."""
     if OVERRIDES[name] == "b":
         return options.flag(name)

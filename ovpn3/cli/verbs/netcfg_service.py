@@ -21,9 +21,12 @@ FILE = ServiceFile(
         "systemd-resolved": "systemd_resolved",
         "redirect-method": "redirect_method",
         "set-somark": "set_somark",
+        "netns-allowed": "netns_allowed",
+        "route-tables-allowed": "route_tables_allowed",
     },
     ("systemd_resolved",),
     ("resolv_conf_file", "systemd_resolved"),
+    ("netns_allowed", "route_tables_allowed"),
 )
 OPTIONS = (
     Option("list-subscribers", help="List who listens to network changes"),

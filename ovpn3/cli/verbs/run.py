@@ -40,10 +40,12 @@ from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import profile_named, system_bus
 from ovpn3.cli.source import usable_profile
 from ovpn3.cli.text import one_line, status_text
+from ovpn3.cli.verbs.config_manage import override_option, override_value
 from ovpn3.cli.verbs.log import event_content, event_text
 from ovpn3.constants import OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, Ovpn3Error, RemoteError
+from ovpn3.profile.override import Overrides
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
 from ovpn3.proxies.watch import Ended, Event, watching
@@ -51,11 +53,15 @@ from ovpn3.proxies.watch import Ended, Event, watching
 NOT_HEALTHY = 1  # exit code of --check
 CHECK_TIMEOUT_S = 10.0
 
+# What root asks for here is allowed by that. The first two are arguments of netcfg as well, which knows what it may do.
+_ALLOWED = {"netns": "--netns-allowed", "route-table": "--route-tables-allowed"}
+PLACES = (*_ALLOWED, "route-fwmark", "route-uids")
 OPTIONS = (
     *answers.OPTIONS,
     Option("json", help="Events as JSON, one a line"),
     Option("check", help="Only say whether the tunnels of a run that goes on are connected; exit code 1 if not"),
     Option("log-level", "", "LEVEL", "Have the session log as much as this, 1 to 6", values=tuple("123456")),
+    *map(override_option, PLACES),
     Option("user", "", "ACCOUNT", f"Account to run the services as; default {SERVICE_ACCOUNT}", values="users"),
 )
 
@@ -87,13 +93,15 @@ async def run(options: Options) -> int:
         raise CommandError("a profile is named twice")
     level = options.log_level()
     values = answers.stored(options)
-    wanted = [await _profile(name) for name in options.arguments]
+    place = {option: override_value(options, option) for option in PLACES if options.has(option)}
+    wanted = [await _profile(name, place) for name in options.arguments]
     account = _account(options)
     show = _notifying(
         _show_json if options.has("json") else partial(_show_text, several=len(wanted) > 1),
         {profile.name for profile in wanted},
     )
-    with private_bus(account) as address:
+    allowed = " ".join(f"{argument} {place[option]}" for option, argument in _ALLOWED.items() if place.get(option))
+    with private_bus(account, allowed) as address:
         bus = await Bus.connect(address)
         try:
             with interruptible(), _signals(bus):
@@ -124,14 +132,14 @@ def _account(options: Options) -> str:
 _ask = partial(ask, to=sys.stderr)
 
 
-async def _profile(name: str) -> Wanted:
+async def _profile(name: str, place: Overrides) -> Wanted:
     """The profile in a file, else the imported one of that name."""
     if source := usable_profile(name):
-        return Wanted(name, source.text, {"persist-tun": True} if source.persist_tun else {})
+        return Wanted(name, source.text, {**({"persist-tun": True} if source.persist_tun else {}), **place})
     try:
         async with system_bus() as bus:
             if profile := await profile_named(bus, name):
-                return Wanted(name, await profile.fetch(), await profile.get("overrides"))
+                return Wanted(name, await profile.fetch(), {**await profile.get("overrides"), **place})
     except NetworkError:
         raise CommandError(f"there is no file {name!r}, and no system bus to ask for a profile of that name") from None
     raise CommandError(f"there is no file and no profile of the name {name!r}")

@@ -11,6 +11,7 @@ from ovpn3.proxies.config import Configuration
 from ovpn3.proxies.session import SessionManager
 
 RULE = "-" * 77
+PLACES = {"netns": "network namespace", "table": "routing table"}
 
 
 async def run(options: Options) -> int:
@@ -62,7 +63,15 @@ def _block(path: str, values: dict[str, Any]) -> list[str]:
         lines.append(f"Connected to: {one_line(protocol)}:{one_line(host)}{f':{port}' if port else ''}")
     elif values["session_name"]:
         lines.append(f"Session name: {one_line(values['session_name'])}")
+    if place := values.get("device_place"):  # the original's session manager knows none
+        lines.append(f"       Place: {_place_text(place)}")
     return [*lines, f"      Status: {status_text(values['status'])}"]
+
+
+def _place_text(place: str) -> str:
+    """What the property device_place says, for people."""
+    kind, _, name = one_line(place).partition(" ")
+    return f"{PLACES.get(kind, kind)} {name}"
 
 
 def _pair(label: str, value: str, second_label: str, second: str) -> str:
@@ -79,6 +88,7 @@ def as_json(values: dict[str, Any]) -> dict[str, object]:
         "connected_to": {"protocol": protocol, "address": address, "port": port},
         "created_tstamp": values["session_created"],
         "device": values["device_name"],
+        "device_place": values.get("device_place", ""),
         "owner": user_name(values["owner"]),
         "pid": values["backend_pid"],
         "session_name": values["session_name"],

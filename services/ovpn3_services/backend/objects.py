@@ -282,6 +282,7 @@ class ClientObject(DBusObject):
                 {
                     "device_name": Variant("s", driver.device.name),
                     "device_path": Variant("o", driver.device.path),
+                    "device_place": Variant("s", self._place()),
                     "session_name": Variant("s", connection[1]),
                     "connection": Variant("(sssu)", connection),
                 }
@@ -378,6 +379,19 @@ class ClientObject(DBusObject):
     def device_name(self, call: Call) -> str:
         """The network interface; empty while there is none."""
         return self._driver.device.name if self._driver else ""
+
+    @prop("device_place", "s", read=session_manager)
+    def device_place(self, call: Call) -> str:
+        """Where the interface is, if not with all others: `netns NAME`, or `table NUMBER` for its routes."""
+        return self._place()
+
+    def _place(self) -> str:
+        profile = self._profile
+        if profile is None or not (self._driver and self._driver.device.name):
+            return ""
+        if profile.route_table:
+            return f"table {profile.route_table}"
+        return f"netns {profile.netns}" if profile.netns else ""
 
     @prop("log_level", "u", read=same_uid, write=session_manager)
     def log_level(self, call: Call) -> int:

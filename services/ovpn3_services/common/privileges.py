@@ -35,6 +35,7 @@ class Cap(IntEnum):
     DAC_OVERRIDE = 1
     NET_ADMIN = 12
     NET_RAW = 13
+    SYS_ADMIN = 21
 
 
 def drop(account: str, keep: Collection[int] = (), permitted_only: Collection[int] = ()) -> None:

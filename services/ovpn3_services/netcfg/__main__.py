@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def become_service(options: Options) -> None:
     """Drop to the service account, then give up the capabilities that turn out not to be needed."""
-    privileges.drop(options.user, keep={Cap.NET_ADMIN, Cap.NET_RAW}, permitted_only={Cap.DAC_OVERRIDE})
+    privileges.drop(options.user, keep={Cap.NET_ADMIN, Cap.NET_RAW}, permitted_only={Cap.DAC_OVERRIDE, Cap.SYS_ADMIN})
     if not privileges.held(Cap.NET_ADMIN):
         raise ConfigurationRefused("CAP_NET_ADMIN is missing: a container has to be given it")
     os.umask(0o077)
@@ -38,10 +38,13 @@ def become_service(options: Options) -> None:
     options.complaints = apply_file(options)
     if options.redirect_method is not RedirectMethod.BIND_DEVICE:
         privileges.forget(Cap.NET_RAW)
+    if not options.netns_allowed:
+        privileges.forget(Cap.SYS_ADMIN)
     # Containers and minimal systems have /dev/net/tun for root only. Then the means to open it anyway is kept, but
     # off. Whether it is needed is easiest told as the account: access lists and all are taken into view. The same for
-    # /etc/resolv.conf, unless systemd-resolved does it all.
-    if os.access(tun.DEVICE, os.R_OK | os.W_OK) and not (options.resolv_conf or options.detect_resolver):
+    # /etc/resolv.conf, unless systemd-resolved does it all; network namespaces have a file of their own.
+    writes = options.resolv_conf or options.detect_resolver or (options.systemd_resolved and options.netns_allowed)
+    if os.access(tun.DEVICE, os.R_OK | os.W_OK) and not writes:
         privileges.forget(Cap.DAC_OVERRIDE)
 
 

@@ -5,11 +5,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.net.plan import Address, Interface, TunnelAddress, WantedRoute
+from ovpn3.net.rule import LAST_UID, Selector
 from ovpn3_services.common.text import stripped
 
 # It becomes part of an object path; session tokens are letters and digits.
 _DEVICE_NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
 _DOMAIN = re.compile(r"(?=.{1,254}\Z)\.?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+_INTERFACE_NAME = re.compile(r"tun[A-Za-z0-9_.-]{1,12}", re.ASCII)
 
 MAX_METRIC = 2**31 - 1
 
@@ -54,6 +57,22 @@ def route(text: str, prefix_size: int, metric: int, ipv6: bool, exclude: bool) -
         raise ConfigurationRefused(f"not a route metric: {metric}")
     network = _interface(address(text, ipv6), prefix_size).network
     return WantedRoute(network, None if metric < 0 else metric, exclude)
+
+
+def interface_name(text: str) -> str:
+    """A name for the kernel's device, or empty. Firewalls trust some names, so a profile can't have just any."""
+    if text and not _INTERFACE_NAME.fullmatch(text):
+        raise ConfigurationRefused(f"a device's name begins with tun and has 15 characters at most, not {text[:40]!r}")
+    return text
+
+
+def selector(mark: int, mask: int, first_uid: int, last_uid: int) -> Selector:
+    """One of AddRouteRule; a mask of 0 is any mark."""
+    if mark & ~mask:
+        raise ConfigurationRefused(f"the mark {mark:#x} has bits that its mask {mask:#x} hasn't")
+    if not first_uid <= last_uid <= LAST_UID:
+        raise ConfigurationRefused(f"not a range of user ids: {first_uid}-{last_uid}")
+    return Selector(mark, mask, (first_uid, last_uid))
 
 
 def domain(text: str) -> str:

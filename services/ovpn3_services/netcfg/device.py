@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from typing import Any
 
 from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, NetworkChange, TunOffload
@@ -11,31 +11,44 @@ from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net import nftables
 from ovpn3.net.device import Device
-from ovpn3.net.guard import OUTSIDE_DNS
-from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, guarded, unreachable
+from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit, Guard
+from ovpn3.net.namespace import Home
+from ovpn3.net.plan import (
+    COMMON,
+    EVERYTHING_IPV4,
+    EVERYTHING_IPV6,
+    MAIN_TABLE,
+    Place,
+    Wanted,
+    excluded,
+    guarded,
+    unreachable,
+)
 from ovpn3.net.route import local_networks
+from ovpn3.net.rule import Selector, rules
 from ovpn3.net.tun import Tun, open_tun
 from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller
 from ovpn3_services.netcfg.dns import DnsSettings, TunnelDns
 from ovpn3_services.netcfg.journal import pack_steps, pack_wanted, unpack_steps, unpack_wanted
-from ovpn3_services.netcfg.settings import RedirectMethod
+from ovpn3_services.netcfg.settings import RedirectMethod, is_table
 from ovpn3_services.netcfg.tools import Tools
 
 # Bounds of what a caller can make us keep.
 MAX_ADDRESSES = 64
 MAX_ROUTES = 65_536
+MAX_RULES = 64
 
 MIN_MTU = 68  # RFC 791
 TAP = 2
 LAYERS = (0, TAP, 3)  # 0 is unset, 3 is TUN
 
 
-def open_privileged(*, offloads: int) -> Tun:
+def open_privileged(name: str, *, offloads: int) -> Tun:
     """Where /dev/net/tun is root's alone, opening it takes the capability kept for this moment."""
     with raised(Cap.DAC_OVERRIDE):
-        return open_tun(offloads=offloads)
+        return open_tun(name, offloads=offloads)
 
 
 class NetDevice(DBusObject):
@@ -59,7 +72,8 @@ class NetDevice(DBusObject):
         self._session = name  # whose kill switch it is
         self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
         self._block_local = self._block_outside_dns = False
-        self._device = Device(tools.ipr, tools.bypasses, open_privileged, holder=path)
+        self._selectors: list[Selector] = []
+        self._device = Device(tools.ipr, tools.bypasses, open_privileged, path, tools.namespaces)
 
     @property
     def session(self) -> str:
@@ -73,8 +87,8 @@ class NetDevice(DBusObject):
 
     @property
     def index(self) -> int:
-        """Of the kernel device, 0 while there is none."""
-        return self._device.index
+        """Of the kernel device, 0 while there is none in our network namespace."""
+        return 0 if self._device.home.name else self._device.index
 
     # -- methods ----------------------------------------------------------------------------------
     @method("AddIPAddress", "ip_address:s prefix_size:u gateway:s ipv6:b", rule=same_uid)
@@ -97,6 +111,15 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"more than {MAX_ROUTES} networks")
         routes = [checked.route(*network) for network in networks]
         self._wanted = replace(self._wanted, routes=(*self._wanted.routes, *routes))
+
+    @method("AddRouteRule", "mark:u mask:u first_uid:u last_uid:u", rule=same_uid)
+    async def add_route_rule(self, call: Call, mark: int, mask: int, first_uid: int, last_uid: int) -> None:
+        """Packets that take the device's routing table: those with the mark under the mask, unless that is 0, and of
+        users in the range; never those of the caller's user."""
+        selector = checked.selector(mark, mask, first_uid, last_uid)
+        if len(self._selectors) >= MAX_RULES:
+            raise ConfigurationRefused(f"more than {MAX_RULES} rules")
+        self._selectors.append(selector)
 
     @method("AddDNS", "server_list:as", rule=same_uid)
     async def add_dns(self, call: Call, servers: list[str]) -> None:
@@ -144,6 +167,7 @@ class NetDevice(DBusObject):
         self._wanted, self._dns = Wanted(), DnsSettings()
         self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
         self._block_local = self._block_outside_dns = False
+        self._selectors = []
 
     @method("Reconfigure", rule=same_uid)
     async def reconfigure(self, call: Call) -> None:
@@ -267,6 +291,46 @@ class NetDevice(DBusObject):
     def set_block_outside_dns(self, call: Call, value: bool) -> None:
         self._block_outside_dns = value
 
+    @prop("interface_name", "s", read=administrator, write=administrator)
+    def interface_name(self, call: Call) -> str:
+        """What the kernel's device is to be called, something that begins with tun; empty is the next number, which it
+        also gets if there is such a device."""
+        return self._wanted.name
+
+    @interface_name.setter
+    def set_interface_name(self, call: Call, value: str) -> None:
+        self._wanted = replace(self._wanted, name=checked.interface_name(value))
+
+    @prop("network_namespace", "s", read=administrator, write=administrator)
+    def network_namespace(self, call: Call) -> str:
+        """Where the device is to be, by the name that it has with ip netns; empty is our own. One that root allows."""
+        return self._wanted.place.netns
+
+    @network_namespace.setter
+    def set_network_namespace(self, call: Call, value: str) -> None:
+        if value and value not in self._tools.options.netns_allowed:
+            how = 'openvpn3-admin netcfg-service --config-set netns-allowed "NAME,..."'
+            raise ConfigurationRefused(f"the network namespace {value[:64]!r} is not open to tunnels; root: {how}")
+        self._put(replace(self._wanted.place, netns=value))
+
+    @prop("route_table", "u", read=administrator, write=administrator)
+    def route_table(self, call: Call) -> int:
+        """Number of the routing table for the device's routes; 0 is the main one. One that root allows."""
+        return 0 if self._wanted.place.table == MAIN_TABLE else self._wanted.place.table
+
+    @route_table.setter
+    def set_route_table(self, call: Call, value: int) -> None:
+        allowed: tuple[range, ...] = self._tools.options.route_tables_allowed
+        if value and not (is_table(value) and any(value in numbers for numbers in allowed)):
+            how = 'openvpn3-admin netcfg-service --config-set route-tables-allowed "NUMBER,..."'
+            raise ConfigurationRefused(f"the routing table {value} is not open to tunnels; root: {how}")
+        self._put(replace(self._wanted.place, table=value or MAIN_TABLE))
+
+    def _put(self, place: Place) -> None:
+        if place.netns and place.table != MAIN_TABLE:
+            raise ConfigurationRefused("a network namespace and a routing table exclude each other")
+        self._wanted = replace(self._wanted, place=place)
+
     @prop("owner", "u", read=administrator)
     def owner(self, call: Call) -> int:
         """uid of whom it was made for."""
@@ -325,6 +389,7 @@ class NetDevice(DBusObject):
             # Before the caller has the descriptor: until then the device goes with us, and needs no entry.
             await self._in_force()
         self._tools.log.verb1(f"{tun.name} is up", path=self.path)
+        self._say_what_is_left_out()
         return tun
 
     async def follow(self) -> None:
@@ -344,30 +409,51 @@ class NetDevice(DBusObject):
         await self._in_force()
 
     async def _look_around(self) -> None:
-        networks, routers = await local_networks(self._tools.ipr) if self._block_local else ((), ())
+        around = self._block_local and self._wanted.place == COMMON
+        networks, routers = await local_networks(self._tools.ipr) if around else ((), ())
         self._wanted = replace(self._wanted, local=networks, local_routers=routers)
+
+    def _say_what_is_left_out(self) -> None:
+        place = self._wanted.place
+        if place.netns and any(route.exclude for route in self._wanted.routes):
+            text = f"{self._name}: from a network namespace no way leads around the tunnel, networks are not excluded"
+            self._tools.log.warn(text, path=self.path)
+        if place.table != MAIN_TABLE and (self._dns.servers or self._block_outside_dns):
+            text = f"{self._name}: DNS settings are left out, they would be for all programs of this machine"
+            self._tools.log.info(text, path=self.path)
 
     async def _in_force(self) -> None:
         """What was set is what there is: for a successor, and for the resolver."""
         self._tools.journal.put("device", self.path, **self._packed())
-        self._dns_in_force = self._dns.of_tunnel(self.index, self._name)
+        self._dns_in_force = self._tunnel_dns()
         await self._tools.resolver.update()
+
+    def _tunnel_dns(self) -> TunnelDns | None:
+        """None in a table of its own: the whole machine would ask servers that few of its programs can reach."""
+        place = self._wanted.place
+        return self._dns.of_tunnel(self.index, self._name, place.netns) if place.table == MAIN_TABLE else None
 
     async def _guard(self) -> None:
         """Before a route leads into the tunnel: what must not leave beside it, even once it is gone."""
-        guards = self._tools.guards
-        wanted = self._applicable()
-        dns = frozenset({OUTSIDE_DNS} if self._block_outside_dns and self._can_block_dns() else ())
-        if self._kill_switch:
-            await guards.hold(self._session, guarded(wanted) | dns)
+        wanted, place = self._applicable(), self._wanted.place
         blocked = {
-            *dns,
             *(EVERYTHING_IPV4 if self._block_ipv4 else ()),
             *(EVERYTHING_IPV6 if self._block_ipv6 else ()),
             *unreachable(wanted),
         }
-        if blocked:
-            await guards.hold(self.path, blocked)
+        lasting: set[Guard] = {Barrier(network, place) for network in guarded(wanted)}
+        passing: set[Guard] = {Barrier(network, place) for network in blocked}
+        passing.update(Exit(network, place.table) for network in excluded(wanted))
+        if self._block_outside_dns and place == COMMON and self._can_block_dns():
+            lasting.add(OUTSIDE_DNS)
+            passing.add(OUTSIDE_DNS)
+        if place.table != MAIN_TABLE:
+            ways = rules(place.table, self._selectors, self.caller.peer.uid)
+            (lasting if self._kill_switch else passing).update(ways)
+        if self._kill_switch:
+            await self._tools.guards.hold(self._session, lasting)
+        if passing:
+            await self._tools.guards.hold(self.path, passing)
         else:
             await self._unblock()
 
@@ -427,6 +513,7 @@ class NetDevice(DBusObject):
             "owner": [self.caller.peer.name, self.caller.peer.uid, self.caller.peer.pid],
             "name": self._name,
             "index": self._device.index,
+            "home": list(astuple(self._device.home)),
             "layer": self._layer,
             "wanted": pack_wanted(self._wanted),
             "applied": pack_steps(self._device.applied),
@@ -444,13 +531,16 @@ class NetDevice(DBusObject):
         self._dns.add_search_domains(dns.search_domains)
         self._dns.dnssec, self._dns.transport = str(dns.dnssec), str(dns.transport)
         self._dns.set_scope(dns.scope)
-        self._device.take_over(int(packed["index"]), unpack_steps(packed["applied"]))
-        self._dns_in_force = self._dns.of_tunnel(self.index, self._name)
+        home = Home(*map(str, packed["home"]))
+        self._device.take_over(int(packed["index"]), self._name, home, unpack_steps(packed["applied"]))
+        self._dns_in_force = self._tunnel_dns()
 
     def _applicable(self) -> Wanted:
         """What is wanted, as far as the redirect method has netcfg do it."""
         method: RedirectMethod = self._tools.options.redirect_method
         wanted = self._wanted
+        if wanted.place != COMMON:
+            return wanted
         if method is not RedirectMethod.HOST_ROUTE:
             wanted = replace(wanted, remote=None)
         if method is RedirectMethod.NONE:

@@ -30,6 +30,7 @@ class TunnelDns:
     scope: Scope = Scope.GLOBAL
     dnssec: str = "unset"
     transport: str = ""
+    netns: str = ""  # its network namespace; empty: ours
 
 
 @dataclass(slots=True)
@@ -54,9 +55,10 @@ class DnsSettings:
     def set_scope(self, scope: str) -> None:
         self.scope = _one_of(tuple(Scope), scope, "DNS scope")
 
-    def of_tunnel(self, index: int, name: str) -> TunnelDns:
+    def of_tunnel(self, index: int, name: str, netns: str) -> TunnelDns:
         servers, domains = tuple(self.servers), tuple(self.search_domains)
-        return TunnelDns(index, name, servers, domains, Scope(self.scope), self.dnssec, self.transport)
+        scope = Scope.GLOBAL if netns else Scope(self.scope)  # nobody else can be asked there
+        return TunnelDns(index, name, servers, domains, scope, self.dnssec, self.transport, netns)
 
     def set_transport(self, mode: str) -> None:
         self.transport = _one_of(TRANSPORTS, mode, "DNS transport")

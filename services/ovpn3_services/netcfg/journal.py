@@ -7,14 +7,17 @@ the kernel. Whoever can write it, the account, can have us do as much by calling
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
 from ovpn3.files import write_atomically
-from ovpn3.net.plan import AddAddress, Address, AddRoute, Step, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit, Guard
+from ovpn3.net.namespace import is_name
+from ovpn3.net.plan import AddAddress, Address, AddRoute, Place, Step, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.rule import Rule
 
 FILE_NAME = "netcfg.journal"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -99,6 +102,8 @@ def pack_wanted(wanted: Wanted) -> dict[str, Any]:
         "mtu": wanted.mtu,
         "txqueuelen": wanted.txqueuelen,
         "reroute": [wanted.reroute_ipv4, wanted.reroute_ipv6],
+        "name": wanted.name,
+        "place": [wanted.place.netns, wanted.place.table],
     }
 
 
@@ -112,6 +117,8 @@ def unpack_wanted(packed: dict[str, Any]) -> Wanted:
         txqueuelen=int(packed["txqueuelen"]),
         reroute_ipv4=bool(reroute_ipv4),
         reroute_ipv6=bool(reroute_ipv6),
+        name=str(packed["name"]),
+        place=_place(*packed["place"]),
     )
 
 
@@ -120,21 +127,59 @@ def pack_steps(steps: list[Step]) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for step in steps:
         match step:
-            case AddAddress(interface, peer):
-                rows.append(["address", str(interface), _text(peer), None])
-            case AddRoute(network, gateway, metric):
-                rows.append(["route", str(network), _text(gateway), metric])
+            case AddAddress(interface, peer, routed):
+                rows.append(["address", str(interface), _text(peer), None, routed])
+            case AddRoute(network, gateway, metric, table):
+                rows.append(["route", str(network), _text(gateway), metric, table])
     return rows
 
 
 def unpack_steps(rows: list[list[Any]]) -> list[Step]:
     steps: list[Step] = []
-    for kind, what, by, metric in rows:
+    for kind, what, by, metric, rest in rows:
         if kind == "address":
-            steps.append(AddAddress(ip_interface(what), _address(by)))
+            steps.append(AddAddress(ip_interface(what), _address(by), bool(rest)))
         else:
-            steps.append(AddRoute(ip_network(what), _address(by), _number(metric)))
+            steps.append(AddRoute(ip_network(what), _address(by), _number(metric), int(rest)))
     return steps
+
+
+def pack_guards(guards: Collection[Guard]) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for guard in guards:
+        match guard:
+            case str():
+                rows.append([guard])
+            case Barrier(network, place):
+                rows.append(["barrier", str(network), place.netns, place.table])
+            case Exit(network, table):
+                rows.append(["exit", str(network), table])
+            case Rule(table, ipv6, uids, mark, mask):
+                rows.append(["rule", table, ipv6, list(uids), mark, mask])
+    return sorted(rows, key=str)
+
+
+def unpack_guards(rows: list[list[Any]]) -> list[Guard]:
+    guards: list[Guard] = []
+    for row in rows:
+        match row:
+            case [name] if name == OUTSIDE_DNS:
+                guards.append(OUTSIDE_DNS)
+            case ["barrier", network, netns, table]:
+                guards.append(Barrier(ip_network(network), _place(netns, table)))
+            case ["exit", network, table]:
+                guards.append(Exit(ip_network(network), int(table)))
+            case ["rule", table, ipv6, [first, last], mark, mask]:
+                guards.append(Rule(int(table), bool(ipv6), (int(first), int(last)), int(mark), int(mask)))
+            case _:
+                raise ValueError("no guard")
+    return guards
+
+
+def _place(netns: Any, table: Any) -> Place:
+    if netns and not is_name(str(netns)):
+        raise ValueError("no name of a network namespace")
+    return Place(str(netns), int(table))
 
 
 def _text(address: Address | None) -> str:

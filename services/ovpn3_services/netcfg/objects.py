@@ -134,12 +134,12 @@ class NetCfg(DBusObject):
     @prop("global_dns_servers", "as", read=anyone)
     def global_dns_servers(self, call: Call) -> list[str]:
         """Name servers of devices with global scope."""
-        return [server for dns in self._dns_of_tunnels() if dns.scope is Scope.GLOBAL for server in dns.servers]
+        return [server for dns in self._dns_of_tunnels() if _is_global(dns) for server in dns.servers]
 
     @prop("global_dns_search", "as", read=anyone)
     def global_dns_search(self, call: Call) -> list[str]:
         """Search domains of devices with global scope."""
-        return [domain for dns in self._dns_of_tunnels() if dns.scope is Scope.GLOBAL for domain in dns.domains]
+        return [domain for dns in self._dns_of_tunnels() if _is_global(dns) for domain in dns.domains]
 
     @prop("log_level", "u", read=anyone, write=administrator)
     def log_level(self, call: Call) -> int:
@@ -219,3 +219,7 @@ class NetCfg(DBusObject):
     async def _on_caller_left(self, caller: Caller) -> None:
         self._tools.subscribers.forget(caller.peer.name)
         await self._clear(caller)
+
+
+def _is_global(dns: TunnelDns) -> bool:
+    return dns.scope is Scope.GLOBAL and not dns.netns

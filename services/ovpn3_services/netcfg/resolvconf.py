@@ -30,11 +30,16 @@ class ResolvConf:
 
     name = "resolv.conf"
 
-    def __init__(self, path: Path, overwritten: Callable[[], None] = lambda: None) -> None:
-        """`overwritten` is called when somebody else has put another file in place of ours; `apply` is due then."""
-        self._path, self._overwritten = path, overwritten
+    def __init__(
+        self, path: Path, overwritten: Callable[[], None] = lambda: None, *, backup: Path | None = None
+    ) -> None:
+        """`overwritten` is called when somebody else has put another file in place of ours; `apply` is due then.
+
+        With a `backup` elsewhere the file is written over, not replaced: others have it mounted over their own.
+        """
+        self._path, self._in_place, self._overwritten = path, backup is not None, overwritten
         self._watch: FileWatch | None = None
-        self._backup = path.with_name(f"{path.name}.ovpn3bak")
+        self._backup = backup or path.with_name(f"{path.name}.ovpn3bak")
 
     async def apply(self, tunnels: Sequence[TunnelDns]) -> None:
         """Have the file say what these tunnels want, the later ones first. NetworkError if it can't be written."""
@@ -67,6 +72,8 @@ class ResolvConf:
         text = render(_read(self._backup) if ours else present, wanted, self._backup)
         if text == present:
             return
+        if self._in_place and not self._path.is_symlink():
+            return self._overwrite(text, None if ours else present)
         temporary = self._path.with_name(f"{self._path.name}.ovpn3new")
         _store(temporary, text)
         temporary.chmod(0o644)
@@ -80,6 +87,17 @@ class ResolvConf:
             _store(self._path, text)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _overwrite(self, text: str, others: str | None) -> None:
+        """`others` is what is to be restored, None if that is saved already."""
+        new = not self._path.exists()
+        if new:
+            self._backup.unlink(missing_ok=True)
+        elif others is not None:
+            _store(self._backup, others)
+        _store(self._path, text)
+        if new:
+            self._path.chmod(0o644)
 
     def _save(self) -> None:
         """Another's file, or none at all, becomes what is to be restored."""
@@ -102,6 +120,8 @@ class ResolvConf:
             self._path.unlink(missing_ok=True)  # there was none
         else:
             try:
+                if self._in_place and not self._backup.is_symlink():
+                    raise OSError(EBUSY, "others have it in view")
                 os.replace(self._backup, self._path)
             except OSError as e:
                 if e.errno not in MOUNTED:

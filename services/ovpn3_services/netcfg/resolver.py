@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -19,6 +20,7 @@ from ovpn3_services.netcfg.resolved import Resolved
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 MAX_OVERWRITTEN: Final = 5  # times within QUARREL_S, then the other one has its way
 QUARREL_S: Final = 60.0
+NAMESPACES: Final = Path("/etc/netns")  # what `ip netns exec NAME` shows in place of /etc is in NAME there
 PATIENCE_S: Final = 5.0  # a resolver that hangs holds no tunnel up for longer
 
 Tell = Callable[[str, NetworkChange, dict[str, str]], None]
@@ -50,6 +52,7 @@ class Resolver:
             self._backend = ResolvConf(Path(options.resolv_conf), self._on_overwritten)
         self._fixed = self._backend is not None
         self._overwritten: deque[float] = deque(maxlen=MAX_OVERWRITTEN)
+        self._elsewhere: dict[str, ResolvConf] = {}  # by network namespace
         self._told: list[tuple[str, NetworkChange, str]] = []
         self._begun = False  # the first time, what a predecessor has left is dealt with
         self._lock = asyncio.Lock()
@@ -80,20 +83,42 @@ class Resolver:
             tunnels = [t for t in self.tunnels() if t.servers or t.domains]
             if not tunnels and not self._told and self._begun:
                 return
+            if not self._begun:
+                self._elsewhere = {name: _file_of(name) for name in _left_behind()}
             self._begun = True
+            done = await self._tell_elsewhere([t for t in tunnels if t.netns])
+            if await self._tell_backend([t for t in tunnels if not t.netns]) and done:
+                self._announce(tunnels)
+
+    async def _tell_backend(self, tunnels: Sequence[TunnelDns]) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                backend = await self._choose()
+                await backend.apply(tunnels)
+        except TimeoutError:
+            self._log.error(f"DNS settings: no answer within {PATIENCE_S:g} s")
+            return False
+        except (NetworkError, RemoteError) as e:
+            self._log.error(f"DNS settings: {e}")
+            return False
+        if isinstance(backend, ResolvConf) and any(t.scope is Scope.TUNNEL for t in tunnels):
+            self._log.warn("a DNS scope of tunnel takes systemd-resolved: these servers are not used")
+        return True
+
+    async def _tell_elsewhere(self, tunnels: Sequence[TunnelDns]) -> bool:
+        """In network namespaces: there is no resolver but the servers themselves."""
+        done = True
+        for name in {t.netns for t in tunnels} | set(self._elsewhere):
+            here = [t for t in tunnels if t.netns == name]
+            file = self._elsewhere.setdefault(name, _file_of(name))
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    backend = await self._choose()
-                    await backend.apply(tunnels)
-            except TimeoutError:
-                self._log.error(f"DNS settings: no answer within {PATIENCE_S:g} s")
-                return
-            except (NetworkError, RemoteError) as e:
+                await file.apply(here)
+            except NetworkError as e:
                 self._log.error(f"DNS settings: {e}")
-                return
-            if isinstance(backend, ResolvConf) and any(t.scope is Scope.TUNNEL for t in tunnels):
-                self._log.warn("a DNS scope of tunnel takes systemd-resolved: these servers are not used")
-            self._announce(tunnels)
+                done = False
+            if not here:
+                del self._elsewhere[name]
+        return done
 
     async def _choose(self) -> Backend:
         """What was set up in the one before is taken back there."""
@@ -158,6 +183,22 @@ REMOVED: Final = {
     NetworkChange.DNS_SEARCH_ADDED: NetworkChange.DNS_SEARCH_REMOVED,
 }
 DETAIL: Final = {NetworkChange.DNS_SERVER_ADDED: "dns_server", NetworkChange.DNS_SEARCH_ADDED: "search_domain"}
+
+
+def _file_of(netns: str) -> ResolvConf:
+    # Whatever is in the folder `ip netns exec` puts over its like in /etc, and complains when there is none.
+    backup = NAMESPACES / f"{netns}.{RESOLV_CONF.name}.ovpn3bak"
+    return ResolvConf(NAMESPACES / netns / RESOLV_CONF.name, backup=backup)
+
+
+def _left_behind() -> list[str]:
+    """Network namespaces in which a predecessor has left its file."""
+    found = []
+    for path in NAMESPACES.glob(f"*/{RESOLV_CONF.name}"):
+        with suppress(OSError):
+            if is_ours(path.read_text(errors="replace")):
+                found.append(path.parent.name)
+    return found
 
 
 def _names_stub(path: Path) -> bool:

@@ -9,11 +9,13 @@ from pathlib import Path
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup, NetworkChange
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
 from ovpn3.net.bypass import Bypasses, Holders
-from ovpn3.net.guard import Guarded, Guards
+from ovpn3.net.guard import Guard, Guards
+from ovpn3.net.namespace import Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, remove_ours
 from ovpn3_services.common.commandline import Options
+from ovpn3_services.common.privileges import Cap, raised
 from ovpn3_services.common.service import Service
 from ovpn3_services.netcfg import journal
 from ovpn3_services.netcfg.journal import Journal
@@ -34,10 +36,12 @@ class NetCfgService(Service):
         self._ipr = AsyncIPRoute()
         path = Path(options.state_dir, journal.FILE_NAME) if options.state_dir else None
         self._journal = Journal(path, self.log.error)
+        namespaces = Namespaces(self._ipr, lambda: raised(Cap.SYS_ADMIN))
         self._tools = Tools(
             ipr=self._ipr,
+            namespaces=namespaces,
             bypasses=Bypasses(self._ipr, self._note_bypass),
-            guards=Guards(self._ipr, self._note_guard),
+            guards=Guards(self._ipr, namespaces, self._note_guard),
             dispatcher=self.dispatcher,
             subscribers=Subscribers(bus, self._journal),
             journal=self._journal,
@@ -65,9 +69,9 @@ class NetCfgService(Service):
         if not self.busy() and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
 
-    def _note_guard(self, holder: str, networks: Collection[Guarded]) -> None:
-        if networks:
-            self._journal.put("guard", holder, networks=sorted(map(str, networks)))
+    def _note_guard(self, holder: str, guards: Collection[Guard]) -> None:
+        if guards:
+            self._journal.put("guard", holder, guards=journal.pack_guards(guards))
         else:
             self._journal.drop("guard", holder)
 

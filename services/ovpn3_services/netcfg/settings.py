@@ -1,17 +1,21 @@
 """Settings of netcfg: the command line, and <state-dir>/netcfg.json which overrides it."""
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from ovpn3.errors import ConfigurationRefused
-from ovpn3.settingsfile import flag, read
+from ovpn3.net.namespace import is_name
+from ovpn3.net.plan import MAIN_TABLE
+from ovpn3.settingsfile import flag, read_with_owner
 from ovpn3_services.common.commandline import BadArgument, Options
 from ovpn3_services.common.service import command_line, duration, log_level
 
 PROG = "openvpn3-service-netcfg"
 FILE_NAME = "netcfg.json"
+_TABLES = re.compile(r"\d{1,10}(-\d{1,10})?", re.ASCII)
 
 
 class RedirectMethod(Enum):
@@ -30,6 +34,35 @@ def mark(text: str) -> int:
     return value
 
 
+def netns_names(text: str) -> frozenset[str]:
+    """Names of network namespaces, with commas between them."""
+    names = _words(text)
+    for name in names:
+        if not is_name(name):
+            raise BadArgument(f"not the name of a network namespace: {name[:60]!r}")
+    return frozenset(names)
+
+
+def table_ranges(text: str) -> tuple[range, ...]:
+    """Numbers of routing tables, single ones and FIRST-LAST, with commas between them."""
+    ranges = []
+    for word in _words(text):
+        if not _TABLES.fullmatch(word):
+            raise BadArgument(f"not a number of a routing table, nor a range of them: {word[:60]!r}")
+        first, _, last = word.partition("-")
+        ranges.append(range(int(first), int(last or first) + 1))
+    return tuple(ranges)
+
+
+def is_table(number: int) -> bool:
+    """Whether a routing table can be a tunnel's own: not those that every machine has, nor what is no number of one."""
+    return 0 < number < 2**32 and number not in range(MAIN_TABLE - 1, MAIN_TABLE + 2)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
 def parse(argv: list[str] | None) -> Options:
     line = command_line(PROG, level=4, idle_exit=5)
     line.value("--resolv-conf", "FILE", "put DNS settings into this file")
@@ -43,6 +76,20 @@ def parse(argv: list[str] | None) -> Options:
         read=RedirectMethod,
     )
     line.value("--set-somark", "MARK", "mark of VPN sockets", default=-1, read=mark)
+    line.value(
+        "--netns-allowed",
+        "NAMES",
+        "network namespaces that users' tunnels may be put into",
+        default=frozenset(),
+        read=netns_names,
+    )
+    line.value(
+        "--route-tables-allowed",
+        "NUMBERS",
+        "routing tables that users' tunnels may have for themselves, as 100,200-209",
+        default=(),
+        read=table_ranges,
+    )
     line.value("--state-dir", "DIR", f"read {FILE_NAME} there")
     options = line.parse(argv)
     if sum(map(bool, (options.resolv_conf, options.systemd_resolved, options.detect_resolver))) > 1:
@@ -64,22 +111,31 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "systemd_resolved": ("systemd_resolved", flag),
     "redirect_method": ("redirect_method", RedirectMethod),
     "set_somark": ("set_somark", lambda value: mark(str(value))),
+    "netns_allowed": ("netns_allowed", lambda value: netns_names(str(value))),
+    "route_tables_allowed": ("route_tables_allowed", lambda value: table_ranges(str(value))),
 }
+# What these allow, nobody else may: the account owns the directory and could put there what it likes.
+_ROOTS_OWN = ("netns_allowed", "route_tables_allowed")
 
 
 def apply_file(options: Options) -> list[str]:
     """Override the options by the settings file. What is wrong there is left out; the complaints are returned."""
     path = config_file(options)
     complaints = []
+    settings, is_roots = None, False
     try:
-        settings = (path and read(Path(path))) or {}
+        if path:
+            settings, is_roots = read_with_owner(Path(path))
     except ConfigurationRefused as e:
         complaints.append(str(e))
-        settings = {}
+    settings = settings or {}
     if settings.get("resolv_conf_file") or flag(settings.get("systemd_resolved")):
         options.resolv_conf, options.systemd_resolved, options.detect_resolver = "", False, False
     for field, value in settings.items():
         if field not in _FIELDS:
+            continue
+        if field in _ROOTS_OWN and not is_roots:
+            complaints.append(f"{path}: {field} is ignored: only root may have written the file")
             continue
         option, value_of = _FIELDS[field]
         try:

@@ -10,11 +10,11 @@ from ipaddress import ip_address, ip_network
 from ovpn3.constants import NETCFG_PATH
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import AccessDenied, NetworkError, Ovpn3Error
-from ovpn3.net.guard import OUTSIDE_DNS
 from ovpn3.net.link import remove_link, tun_indexes, tun_name
+from ovpn3.net.namespace import OURS, Home, is_name
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, our_routes, remove_route
-from ovpn3_services.netcfg.journal import Entry
+from ovpn3_services.netcfg.journal import Entry, unpack_guards
 from ovpn3_services.netcfg.objects import NetCfg
 from ovpn3_services.netcfg.tools import Tools
 
@@ -46,16 +46,20 @@ class Succession:
     async def _device(self, entry: Entry) -> None:
         values = entry.values
         owner, uid, pid = values["owner"]
-        index = int(values["index"])
-        if not _DEVICE_PATH.fullmatch(entry.key) or await tun_name(self._tools.ipr, index) != values["name"]:
-            raise NetworkError("there is no such device any more")
+        index, home = int(values["index"]), Home(*map(str, values["home"]))
+        if not _DEVICE_PATH.fullmatch(entry.key) or not (home == OURS or is_name(home.name)):
+            raise NetworkError("no device of ours")
+        async with self._tools.namespaces.inside(home) as ipr:
+            if await tun_name(ipr, index) != values["name"]:
+                raise NetworkError("there is no such device any more")
         try:
             peer = await self._tools.dispatcher.peers.peer(owner)
             if peer != Peer(owner, uid, pid):
                 raise AccessDenied(f"{owner} is another process")
             await self._root.take_over_device(entry.key, peer, values)
         except DAMAGED:
-            await remove_link(self._tools.ipr, index)
+            async with self._tools.namespaces.inside(home) as ipr:
+                await remove_link(ipr, index)
             raise
         self._tools.log.info(f"{values['name']} taken over from an earlier run", path=entry.key)
 
@@ -94,8 +98,7 @@ class Succession:
 
     async def _guard(self, entry: Entry) -> None:
         """A kill switch outlives its session unless that ended in order; what a device blocked goes with it."""
-        networks = [n if n == OUTSIDE_DNS else ip_network(n) for n in entry.values["networks"]]
-        self._tools.guards.take_over(entry.key, networks)
+        self._tools.guards.take_over(entry.key, unpack_guards(entry.values["guards"]))
         if entry.key.startswith("/") and not self._root.has_device(entry.key):
             await self._tools.guards.release(entry.key)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.guard import Guards
+from ovpn3.net.namespace import Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.log import Log
@@ -18,6 +19,7 @@ class Tools:
     """What all devices share."""
 
     ipr: AsyncIPRoute
+    namespaces: Namespaces
     bypasses: Bypasses
     guards: Guards
     dispatcher: Dispatcher

@@ -38,6 +38,7 @@ CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED
 KEPT = {
     "device_name": ("s", "device_name"),
     "device_path": ("o", "device_path"),
+    "device_place": ("s", "device_place"),
     "session_name": ("s", "session_name"),
     "connection": ("(sssu)", "connection"),
     "log_service": ("s", "log_service"),
@@ -141,7 +142,7 @@ class SessionObject(DBusObject, Governed):
         """A client process has registered."""
         self.backend, self.pid = backend, pid
         # As pushed by it, in its own spelling.
-        self.device_name, self.device_path, self.session_name = "", "/", ""
+        self.device_name, self.device_path, self.device_place, self.session_name = "", "/", "", ""
         self.connection: tuple[str, str, str, int] = ("", "", "", 0)
         self.log_service = ""  # unique name of the one that knows the session
 
@@ -490,6 +491,11 @@ class SessionObject(DBusObject, Governed):
     def device(self, call: Call) -> str:
         """The network interface; empty while there is none."""
         return self.device_name
+
+    @prop("device_place", "s", read=insider)
+    def place_of_device(self, call: Call) -> str:
+        """Where the interface is, if not with all others: `netns NAME`, or `table NUMBER` for its routes."""
+        return self.device_place
 
     @prop("config_path", "o", read=insider)
     def config(self, call: Call) -> str:

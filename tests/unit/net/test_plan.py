@@ -14,12 +14,15 @@ from ovpn3.net.plan import (
     AddRoute,
     Bypass,
     LimitSegments,
+    LooseReturn,
     Network,
+    Place,
     SetLink,
     Step,
     TunnelAddress,
     Wanted,
     WantedRoute,
+    excluded,
     guarded,
     plan,
     unreachable,
@@ -153,3 +156,33 @@ def test_every_plan_is_sound(routes: list[tuple[Network, bool]], remote: Address
     for network in inside:
         if remote in network:
             assert ip_network(remote) in outside
+
+
+ELSEWHERE = Wanted(
+    addresses=(SUBNET, SUBNET_6),
+    routes=(route("192.0.2.0/24", metric=7), route("10.1.0.0/16", exclude=True)),
+    remote=SERVER,
+    reroute_ipv4=True,
+)
+
+
+def test_in_a_network_namespace_nothing_leads_around() -> None:
+    wanted = replace(ELSEWHERE, place=Place(netns="vpn"))
+    assert plan(wanted) == tuple(step for step in plan(ELSEWHERE) if not isinstance(step, Bypass))
+    assert excluded(wanted) == frozenset()
+
+
+def test_a_table_of_its_own() -> None:
+    """Has the tunnel's own networks too, which the kernel puts into the main table; a gateway couldn't be checked."""
+    wanted = replace(ELSEWHERE, place=Place(table=100))
+    assert plan(wanted)[3:] == (
+        LooseReturn(),
+        AddRoute(ip_network("10.8.0.0/24"), None, None, 100),
+        AddRoute(ip_network("fd08::/64"), None, None, 100),
+        AddRoute(ip_network("192.0.2.0/24"), None, 7, 100),
+        AddRoute(ip_network("0.0.0.0/1"), None, None, 100),
+        AddRoute(ip_network("128.0.0.0/1"), None, None, 100),
+    )
+    assert not steps(Bypass, wanted)
+    assert excluded(wanted) == {ip_network("10.1.0.0/16")}
+    assert excluded(ELSEWHERE) == frozenset()

@@ -1,17 +1,22 @@
 """netcfg's journal: what is put in is found by a successor in the same circumstances, and by no other."""
 
+import json
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
 
-from ovpn3.net.plan import AddAddress, AddRoute, Bypass, SetLink, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit
+from ovpn3.net.plan import AddAddress, AddRoute, Bypass, Place, SetLink, TunnelAddress, Wanted, WantedRoute
+from ovpn3.net.rule import Rule
 from ovpn3_services.netcfg.journal import (
     FILE_NAME,
     Entry,
     Journal,
+    pack_guards,
     pack_steps,
     pack_wanted,
+    unpack_guards,
     unpack_steps,
     unpack_wanted,
 )
@@ -92,12 +97,34 @@ def test_plans_come_back_as_they_were() -> None:
         mtu=1400,
         txqueuelen=55,
         reroute_ipv4=True,
+        name="tun-work",
+        place=Place(table=100),
     )
     assert unpack_wanted(pack_wanted(wanted)) == wanted
     assert unpack_wanted(pack_wanted(Wanted())) == Wanted()
     told = [
         AddAddress(ip_interface("10.8.0.2/32"), ip_address("10.8.0.1")),
         AddRoute(ip_network("::/1"), None, None),
-        AddRoute(ip_network("172.16.0.0/12"), ip_address("10.8.0.1"), 50),
+        AddRoute(ip_network("172.16.0.0/12"), ip_address("10.8.0.1"), 50, 100),
     ]
     assert unpack_steps(pack_steps([Bypass(ip_network("192.0.2.1/32")), SetLink(1400, 0), *told])) == told
+
+
+def test_guards_come_back_as_they_were() -> None:
+    guards = [
+        Barrier(ip_network("0.0.0.0/1")),
+        Barrier(ip_network("::/1"), Place(netns="vpn")),
+        Barrier(ip_network("::/1"), Place(table=100)),
+        Exit(ip_network("192.0.2.0/24"), 100),
+        Rule(100, True, (33, 34), 0x20, 0xFF),
+        OUTSIDE_DNS,
+    ]
+    assert set(unpack_guards(json.loads(json.dumps(pack_guards(guards))))) == set(guards)
+
+
+@pytest.mark.parametrize(
+    "row", [[], ["gate", "::/1"], ["barrier", "::/1", "../vpn", 254], ["rule", 1, True, [1], 0, 0]]
+)
+def test_what_is_no_guard(row: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"no guard|no name"):
+        unpack_guards([row])

@@ -1,13 +1,14 @@
 """netcfg.json over the command line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ovpn3_services.netcfg.settings import FILE_NAME, RedirectMethod, apply_file, config_file, parse
+from ovpn3_services.netcfg.settings import FILE_NAME, RedirectMethod, apply_file, config_file, is_table, parse
 
 
 def test_defaults() -> None:
@@ -77,3 +78,35 @@ def test_any_file_does_no_harm(tmp_path_factory: pytest.TempPathFactory, text: s
     before = dict(vars(options))
     apply_file(options)
     assert vars(options) == before
+
+
+ALLOWANCES = '{"netns_allowed": "vpn, dmz", "route_tables_allowed": "7,100-199"}'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the file has to be root's")
+def test_what_tunnels_may_have_is_root_s_to_say(tmp_path: Path) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_text(ALLOWANCES)
+    file.chmod(0o644)
+    options = parse(["--state-dir", str(tmp_path)])
+    assert apply_file(options) == []
+    assert options.netns_allowed == {"vpn", "dmz"}
+    assert options.route_tables_allowed == (range(7, 8), range(100, 200))
+    for spoil in (lambda: file.chmod(0o664), lambda: file.chmod(0o646), lambda: os.chown(file, 1, 0)):
+        file.chmod(0o644)
+        spoil()
+        options = parse(["--state-dir", str(tmp_path)])
+        assert [complaint.split()[1] for complaint in apply_file(options)] == ["netns_allowed", "route_tables_allowed"]
+        assert (options.netns_allowed, options.route_tables_allowed) == (frozenset(), ())
+
+
+@pytest.mark.parametrize(("number", "is_one"), [(0, False), (1, True), (252, True), (2**32 - 1, True), (2**32, False)])
+def test_tables(number: int, is_one: bool) -> None:
+    assert is_table(number) is is_one
+    assert not any(map(is_table, (253, 254, 255)))
+
+
+@pytest.mark.parametrize("wrong", [["--netns-allowed", "a,../b"], ["--route-tables-allowed", "1-x"]])
+def test_wrong_arguments(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(wrong)

@@ -10,7 +10,6 @@ TESTS = Path(__file__).parents[2]
 WITHOUT_EFFECT = {
     "allow-password-save": "for front-ends that can save passwords",
     "become-primary": "new keys are used when they are ready",
-    "dev": "the device's name is the network service's",
     "remote-cache-lifetime": "names are resolved for every attempt",
 }
 

@@ -5,7 +5,7 @@ import pytest
 from ovpn3.constants import OFFLOADS, OVERRIDES
 from ovpn3.errors import ProfileError
 from ovpn3.profile import Profile, Remote, apply
-from ovpn3.profile.model import HttpProxy
+from ovpn3.profile.model import Fwmark, HttpProxy
 from ovpn3.profile.override import CHOICES, check_override
 
 PROFILE = Profile(remotes=(Remote("a", 1, "udp4"), Remote("b", 2, "tcp")))
@@ -115,6 +115,13 @@ def test_credentials_for_the_profiles_own_proxy() -> None:
         ({"offloads": "tso,lro"}, "offloads"),
         ({"offloads": "none,tso"}, "offloads"),
         ({"offloads": "tso,"}, "offloads"),
+        ({"netns": "../x"}, "netns"),
+        ({"netns": ".."}, "netns"),
+        ({"route-table": "254"}, "route-table"),
+        ({"route-table": "0"}, "route-table"),
+        ({"route-uids": "33"}, "route-uids"),
+        ({"route-fwmark": "1"}, "route-fwmark"),
+        ({"netns": "vpn", "route-table": "100"}, "netns"),
         ({"proxy-host": "p"}, "proxy-host"),
         ({"proxy-host": "p", "proxy-port": "x"}, "proxy-port"),
         ({"proxy-host": "p", "proxy-port": "1", "proto-override": "udp"}, "http-proxy"),
@@ -146,7 +153,14 @@ def test_refusal_says_what_is_allowed() -> None:
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_each_can_be_checked_alone(name: str) -> None:
-    good: dict[str, str] = {"port-override": "1194", "proxy-port": "3128", "offloads": "gso,gro"}
+    good: dict[str, str] = {
+        "port-override": "1194",
+        "proxy-port": "3128",
+        "offloads": "gso,gro",
+        "route-table": "100",
+        "route-fwmark": "0x20",
+        "route-uids": "33",
+    }
     values = CHOICES.get(name, (good.get(name, "x"), "")) if OVERRIDES[name] == "s" else (True, False)
     for value in values:
         check_override(name, value)
@@ -168,3 +182,39 @@ def test_value_for_no_profile(name: str, value: str) -> None:
     with pytest.raises(ProfileError) as refusal:
         check_override(name, value)
     assert refusal.value.option == name
+
+
+@pytest.mark.parametrize(
+    ("text", "uids"),
+    [
+        ("0", ((0, 0),)),
+        ("33, 1000-1009,33", ((33, 33), (1000, 1009))),
+        ("0-4294967294", ((0, 2**32 - 2),)),
+        *((text, None) for text in ("", "-", "1-", "-1", "2-1", "4294967295", "1,", "root", "1-2-3", "1," * 40 + "1")),
+    ],
+)
+def test_uids(text: str, uids: tuple[tuple[int, int], ...] | None) -> None:
+    overrides = {"route-table": "100", "route-uids": text}
+    if uids or not text:
+        assert apply(PROFILE, overrides).route_uids == (uids or ())
+    else:
+        with pytest.raises(ProfileError, match="route-uids"):
+            apply(PROFILE, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("32", Fwmark(32, 0xFFFF_FFFF)),
+        ("0x20/0xf0", Fwmark(0x20, 0xF0)),
+        ("0/1", Fwmark(0, 1)),
+        *((text, None) for text in ("x", "1/0", "0x21/0xf0", "-1", "1/-1", "0x100000000", "1/", "/1")),
+    ],
+)
+def test_marks(text: str, mark: Fwmark | None) -> None:
+    overrides = {"route-table": "100", "route-fwmark": text}
+    if mark:
+        assert apply(PROFILE, overrides).route_fwmark == mark
+    else:
+        with pytest.raises(ProfileError, match="route-fwmark"):
+            apply(PROFILE, overrides)

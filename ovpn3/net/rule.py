@@ -1,0 +1,86 @@
+"""Rules of policy routing: whose packets look for their way in a table of a tunnel's own."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ovpn3.net.link import asking
+from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.route import ROUTE_PROTOCOL, family
+
+PRIORITY: Final = 1194  # before the main table, 32766, and behind the addresses of this machine, 0
+LAST_UID: Final = 2**32 - 2
+
+_FR_ACT_TO_TBL = 1  # linux/fib_rules.h
+
+Uids = tuple[int, int]  # first and last
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """For packets of these users; with a mask, only for those with that mark under it."""
+
+    table: int
+    ipv6: bool
+    uids: Uids
+    mark: int = 0
+    mask: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Packets with a mark, of whatever user, or with a mask of 0 those of some users."""
+
+    mark: int = 0
+    mask: int = 0
+    uids: Uids = (0, LAST_UID)
+
+
+def rules(table: int, selectors: Collection[Selector], client: int) -> Iterator[Rule]:
+    """For both families, and for no packet of the user `client`: it sends the tunnel's own, which must not enter it.
+
+    What has no user, such as packets that are forwarded, counts as root's with the kernel.
+    """
+    for selector in selectors:
+        for uids in _without(selector.uids, client):
+            for ipv6 in (False, True):
+                yield Rule(table, ipv6, uids, selector.mark, selector.mask)
+
+
+def _without(uids: Uids, one: int) -> Iterator[Uids]:
+    first, last = uids
+    if not first <= one <= last:
+        yield uids
+        return
+    if first < one:
+        yield first, one - 1
+    if one < last:
+        yield one + 1, last
+
+
+async def add_rule(ipr: AsyncIPRoute, rule: Rule) -> None:
+    """NetworkError with EEXIST if it is there."""
+    with asking(f"add a rule for table {rule.table}"):
+        await ipr.rule("add", **_spec(rule))
+
+
+async def remove_rule(ipr: AsyncIPRoute, rule: Rule) -> None:
+    """NetworkError with ENOENT if there is none."""
+    with asking(f"remove a rule for table {rule.table}"):
+        await ipr.rule("del", **_spec(rule))
+
+
+def _spec(rule: Rule) -> dict[str, Any]:
+    """Arguments for pyroute2."""
+    spec: dict[str, Any] = {
+        "family": family(6 if rule.ipv6 else 4),
+        "priority": PRIORITY,
+        "table": rule.table,
+        "action": _FR_ACT_TO_TBL,
+        "protocol": ROUTE_PROTOCOL,
+    }
+    if rule.mask:
+        spec |= {"fwmark": rule.mark, "fwmask": rule.mask}
+    if rule.uids != (0, LAST_UID):
+        spec["uid_range"] = "{}:{}".format(*rule.uids)
+    return spec
