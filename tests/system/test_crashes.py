@@ -492,7 +492,7 @@ def test_run_with_a_wrong_password(machine: Machine, start_server: StartServer) 
     before = machine.pair.client.state()
     path = machine.write("vpn.ovpn", server.profile(), Account("root", 0))
     done = machine.sandbox.run(["openvpn3", "run", path], check=False, input="alice\nwrong\n")
-    assert done.returncode == 8
+    assert done.returncode == 77
     assert "authentication failed" in (done.stdout + done.stderr).lower()
     assert machine.clients() == []
     assert machine.pair.client.state() == before
