@@ -7,7 +7,6 @@ news from the data path or a timer -> tell the control channel -> carry out its 
 import asyncio
 import errno
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -116,7 +115,7 @@ class Attempt:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._config, self._owner, self._endpoint, self._data_path = config, owner, endpoint, data_path
-        self._session = Session(config, random=secrets.token_bytes, wall=int(time.time()), now=self._loop.time())
+        self._session = Session(config, random=os.urandom, wall=int(time.time()), now=self._loop.time())
         self.pump = Pump(
             sock.fileno(),
             stream=endpoint.stream,

@@ -14,6 +14,7 @@ MAX_HOST_CHARS = 256
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
+_ALGORITHM = re.compile(r"[A-Za-z0-9/_-]{1,64}")
 _HOST = re.compile(r"[\w.:%-]+")
 _PROTO = re.compile(r"(udp|tcp)(?:v?([46]))?(?:-client)?", re.IGNORECASE)
 _PROTOS: dict[str, Proto] = {"udp": "udp", "udp4": "udp4", "udp6": "udp6", "tcp": "tcp", "tcp4": "tcp4", "tcp6": "tcp6"}
@@ -63,7 +64,7 @@ def one_of(allowed: tuple[_T, ...]) -> Callable[[str], _T]:
 
 def to_algorithm(text: str) -> str:
     """A cipher's or digest's name in upper case."""
-    if not re.fullmatch(r"[A-Za-z0-9/_-]{1,64}", text):
+    if not _ALGORITHM.fullmatch(text):
         raise ValueError("needs the name of an algorithm")
     return text.upper()
 

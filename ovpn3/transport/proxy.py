@@ -8,8 +8,8 @@ import base64
 import contextlib
 import hashlib
 import ipaddress
+import os
 import re
-import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -226,7 +226,7 @@ def digest(proxy: HttpProxy, target: str, challenge: Challenge, client_nonce: st
     def hashed(*parts: bytes) -> bytes:
         return hashlib.new(name, b":".join(parts), usedforsecurity=False).hexdigest().encode()
 
-    client_nonce = client_nonce or secrets.token_hex(8)
+    client_nonce = client_nonce or os.urandom(8).hex()
     password = proxy.password.reveal() if proxy.password else b""
     user = hashed(proxy.username.encode(), realm.encode(*OCTETS), password)
     if algorithm.endswith("-SESS"):

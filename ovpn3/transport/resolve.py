@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-import secrets
+import os
 import socket
 import threading
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def with_random_label(host: str) -> str:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return f"{secrets.token_hex(6)}.{host}"
+        return f"{os.urandom(6).hex()}.{host}"
     return host
 
 
