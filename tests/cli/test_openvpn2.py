@@ -3,12 +3,15 @@
 import re
 import signal
 import subprocess
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ovpn3.cli.command import CommandError
-from ovpn3.cli.openvpn2args import understand
+from ovpn3.cli.openvpn2args import OWN, understand
+from ovpn3.profile.options import Status, table
 from tests.support.account import ALICE
 from tests.support.bus import SystemBusSandbox
 from tests.support.netns import NamespacePair
@@ -137,3 +140,12 @@ def test_words() -> None:
     assert understand(["--remote-random-h"]).lines == ["remote-random-hostname"]
     with pytest.raises(CommandError, match="begin with --"):
         understand(["client", "--daemon"])
+
+
+def test_every_option_of_the_original_is_known() -> None:
+    rows = tomllib.loads((Path(__file__).parents[1] / "data/cli/options.toml").read_text())["openvpn2"]
+    usable = {*OWN, *(name for name, row in table().items() if row.status is not Status.REFUSED)}
+    assert set(rows["accepted"].split()) <= usable
+    refused = set(rows["refused"].split())
+    assert refused <= table().keys()
+    assert not refused & usable
