@@ -5,15 +5,22 @@ import textwrap
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from ovpn3.cli import openvpn2args, systemd
+from ovpn3.cli import accessserver, autoload, openvpn2args, systemd
 from ovpn3.cli.admin import ADMIN
-from ovpn3.cli.command import HELP, Option
+from ovpn3.cli.command import HELP, Command, Option
 from ovpn3.cli.completion import NAME as HIDDEN
 from ovpn3.cli.openvpn3 import OPENVPN3
 from ovpn3.cli.program import Program
 
 DATE = "November 25, 2026"
-SECTIONS = {OPENVPN3.name: 1, ADMIN.name: 8, "openvpn2": 1, systemd.PROGRAM: 8}
+SECTIONS = {
+    OPENVPN3.name: 1,
+    ADMIN.name: 8,
+    "openvpn2": 1,
+    accessserver.PROGRAM: 1,
+    autoload.PROGRAM: 8,
+    systemd.PROGRAM: 8,
+}
 
 _ABOUT = {
     OPENVPN3.name: (
@@ -66,6 +73,25 @@ credentials of the unit, named as the files of `--credentials`, else by whoever 
     systemctl start openvpn3-session@office.service
 """,
     ),
+    accessserver.PROGRAM: (
+        "imports a profile from an OpenVPN Access Server",
+        """\
+Asks for user name and password, and for what the server wants to know beyond them, fetches the profile over HTTPS and
+imports it. With `--owner` it belongs to another user; with `--systemd-start` systemd starts it at every boot.
+
+    openvpn3-as --name office https://vpn.example.com
+""",
+    ),
+    autoload.PROGRAM: (
+        "imports and starts the profiles of a directory",
+        """\
+Imports each profile in the directory that has a file of the same name ending in `.autoload` beside it, which says how,
+and starts those whose file asks for it. It is kept for old set-ups: a unit `openvpn3-session@PROFILE.service` for each
+profile is better.
+
+    openvpn3-autoload --directory /etc/openvpn3/autoload
+""",
+    ),
 }
 _COMMAND_EXITS = {
     "0": "It is done; or it was not confirmed, and nothing was done.",
@@ -95,6 +121,18 @@ _EXITS = {
         "77": "The log-in was refused, or there is no answer to a question.",
         "78": "There is no such profile, or it can't be used.",
     },
+    accessserver.PROGRAM: {
+        "0": "The profile is imported.",
+        "1": "Only root can use these options.",
+        "2": "The arguments or the services are at fault.",
+        "3": "The server gave no profile.",
+    },
+    autoload.PROGRAM: {
+        "0": "All is imported, and started where that was asked for.",
+        "1": "A session could not be started.",
+        "2": "The arguments, a profile or the services are at fault.",
+        "8": "It was interrupted.",
+    },
 }
 _ENVIRONMENT = {
     OPENVPN3.name: {
@@ -118,7 +156,9 @@ _FILES = {
 
 def pages() -> dict[str, str]:
     """All pages, by the names of their files."""
-    made = {"openvpn2.1": _openvpn2(), f"{systemd.PROGRAM}.{SECTIONS[systemd.PROGRAM]}": _systemd()}
+    made = {"openvpn2.1": _openvpn2()}
+    for module in (accessserver, autoload, systemd):
+        made[f"{module.PROGRAM}.{SECTIONS[module.PROGRAM]}"] = _alone(module.PROGRAM, module.COMMAND)
     for program in (OPENVPN3, ADMIN):
         section = SECTIONS[program.name]
         made[f"{program.name}.{section}"] = _program(program)
@@ -143,9 +183,10 @@ def _openvpn2() -> str:
     return _page("openvpn2", synopsis, _options(openvpn2args.OPTIONS))
 
 
-def _systemd() -> str:
-    synopsis = f".Nm\n.Op Ar OPTIONS\n.Ar {_word(systemd.COMMAND.argument)}"
-    return _page(systemd.PROGRAM, synopsis, _options((*systemd.COMMAND.options, HELP)))
+def _alone(name: str, command: Command) -> str:
+    """A program that is one command."""
+    argument = f"\n.Ar {_word(command.argument)}" if command.argument else ""
+    return _page(name, f".Nm\n.Op Ar OPTIONS{argument}", _options((*command.options, HELP)))
 
 
 def _page(name: str, synopsis: str, more: list[str]) -> str:
@@ -219,7 +260,7 @@ def _list(items: Iterable[str]) -> list[str]:
 
 
 def _see_also(others: list[str]) -> list[str]:
-    references = [f".Xr {other}" for other in sorted(others)]
+    references = [f".Xr {other}" for other in sorted(others, key=lambda other: other.split()[::-1])]
     return [".Sh SEE ALSO", " ,\n".join(references)]
 
 
