@@ -40,8 +40,8 @@ class Bypasses:
         """Keep `network` on the best way not through devices `avoid`; that way, or None for ourselves.
 
         A route of ours which is there already moves to the present best way that suits all its holders, but not into
-        a tunnel that has come since unless there is no other. One of somebody else stays as it is. NetworkError if
-        there is no way.
+        a tunnel that has come since, unless that is another program's and there is no other way. A route of somebody
+        else stays as it is. NetworkError if there is no way.
         """
         async with self._lock:
             if not self._held:
@@ -69,6 +69,8 @@ class Bypasses:
             if held.hop.index not in tunnels:
                 with suppress(NetworkError):
                     return await best_hop(self._ipr, network, avoid=around | tunnels, moving=True)
+                # Another program's tunnel may be the way now. One of ours lost its own way with us.
+                around = around.union(*(own for each in self._held.values() for own in each.holders.values()))
         return await best_hop(self._ipr, network, avoid=around, moving=held is not None)
 
     def _carried(self, devices: frozenset[int]) -> frozenset[int]:

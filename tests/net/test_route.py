@@ -265,6 +265,23 @@ async def test_many_may_ask_at_once(net: Namespace, ipr: AsyncIPRoute) -> None:
     assert set(hops) == {Hop(index(net, "wan"), ip_address("192.0.2.1"))}
 
 
+async def test_a_way_that_is_lost_is_not_sought_in_a_tunnel_of_ours(net: Namespace, ipr: AsyncIPRoute) -> None:
+    """That one has lost it too, and would keep us when it is back; another program's may be all that there is."""
+    one, two = open_tun(), open_tun()
+    bypasses = Bypasses(ipr)
+    for tun, server in ((one, "203.0.113.1"), (two, "203.0.113.200")):
+        await set_link(ipr, tun.index, 1500)
+        assert await bypasses.hold(tun.name, host(server), [tun.index])
+    await add_route(ipr, ip_network("203.0.113.0/25"), Hop(two.index))
+    net.ip("route", "del", "default")
+    with pytest.raises(NetworkError, match="no route"):
+        await bypasses.hold(one.name, host("203.0.113.1"), [one.index])
+    await bypasses.release(two.name)
+    assert await bypasses.hold(one.name, host("203.0.113.1"), [one.index]) == Hop(two.index)
+    os.close(one.fd)
+    os.close(two.fd)
+
+
 async def test_tunnels_do_not_carry_each_other(net: Namespace, ipr: AsyncIPRoute) -> None:
     """Each has routes that the other's server is in; the one that was there first is outside, and stays there."""
     first, second = open_tun(), open_tun()
