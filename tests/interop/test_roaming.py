@@ -48,11 +48,7 @@ def test_datagrams_follow_at_once(machine: Machine, start_server: StartServer, r
     received = re.search(r"(\d+) received", text)
     assert received
     assert int(received[1]) >= 75, text
-<<<<<<< HEAD
-    machine.pair.client.run(["ping", "-i", "0.2", "-c", "1", "-w", "5", server.TUNNEL_V4])  # the move may have come late
-=======
     machine.pair.client.run(["ping", "-i", "0.2", "-c", "1", "-w", "5", server.TUNNEL_V4])  # at the latest
->>>>>>> leaks
     assert reconnects(machine) == 0
     server.command("status 2")
     server.wait_for(f"{MOVED}:")  # by which it knows us now
