@@ -12,6 +12,7 @@ ADMIN = Program(
         "log-service": "Show and change how the log service logs",
         "netcfg-service": "Show and change the network service's settings",
         "sessionmgr-service": "List the sessions of all users",
+        "variables": "Show what is told to servers about this machine",
         "journal": "Show what the services wrote to the systemd journal",
         "doctor": "Check what on this machine stands in the way of tunnels",
         "hooks": "Run root's programs when tunnels come up and go down",

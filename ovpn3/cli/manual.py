@@ -5,15 +5,24 @@ import textwrap
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from ovpn3.cli import openvpn2args, systemd
+from ovpn3.cli import accessserver, autoload, openvpn2args, systemd
 from ovpn3.cli.admin import ADMIN
-from ovpn3.cli.command import HELP, Option
+from ovpn3.cli.command import HELP, Command, Option
 from ovpn3.cli.completion import NAME as HIDDEN
 from ovpn3.cli.openvpn3 import OPENVPN3
 from ovpn3.cli.program import Program
 
 DATE = "November 25, 2026"
-SECTIONS = {OPENVPN3.name: 1, ADMIN.name: 8, "openvpn2": 1, systemd.PROGRAM: 8}
+SECTIONS = {
+    OPENVPN3.name: 1,
+    ADMIN.name: 8,
+    "openvpn2": 1,
+    systemd.PROGRAM: 8,
+    autoload.PROGRAM: 8,
+    accessserver.PROGRAM: 1,
+}
+# Programs without commands.
+_SINGLE = {module.PROGRAM: module.COMMAND for module in (systemd, autoload, accessserver)}
 
 _ABOUT = {
     OPENVPN3.name: (
@@ -66,6 +75,31 @@ credentials of the unit, named as the files of `--credentials`, else by whoever 
     systemctl start openvpn3-session@office.service
 """,
     ),
+    autoload.PROGRAM: (
+        "imports and starts the profiles of a directory",
+        """\
+Takes every `*.conf` and `*.ovpn` in the directory that has a file beside it with the ending `.autoload`: one JSON
+object with what is to be done with the profile. It is for set-ups of old; what is new is better a systemd unit for each
+profile. The keys, all of which may be missing, with dots where one object is in another:
+
+`autostart`, `name`; `acl.public`, `acl.locked-down`, `acl.set-owner`; `remote.proto-override`, `remote.port-override`,
+`remote.compression`, `remote.timeout`, `remote.proxy.host`, `.port`, `.username`, `.password`, `.allow-plain-text`;
+`crypto.tls-params.cert-profile`, `crypto.tls-params.min-version`, `crypto.private-key-passphrase`; `tunnel.persist`,
+`tunnel.ipv6`, `tunnel.dns-fallback`, `tunnel.dns-scope`, `tunnel.dns-setup-disabled`; `user-auth`, with an answer by
+the name of each question, and `totp`.
+
+    openvpn3-autoload --directory /etc/openvpn3/autoload
+""",
+    ),
+    accessserver.PROGRAM: (
+        "imports a profile from an OpenVPN Access Server",
+        """\
+Downloads the user's profile over HTTPS and imports it. The log-in is answered from stored credentials, named as the
+files of `--credentials`, else on the terminal; so is what the server asks beyond it.
+
+    openvpn3-as --username ann https://vpn.example.com
+""",
+    ),
 }
 _COMMAND_EXITS = {
     "0": "It is done; or it was not confirmed, and nothing was done.",
@@ -95,6 +129,18 @@ _EXITS = {
         "77": "The log-in was refused, or there is no answer to a question.",
         "78": "There is no such profile, or it can't be used.",
     },
+    autoload.PROGRAM: {
+        "0": "All that was to be started has been; what has a bad `.autoload` is left out.",
+        "1": "A session could not be started.",
+        "2": "A profile could not be imported.",
+        "8": "It was interrupted.",
+    },
+    accessserver.PROGRAM: {
+        "0": "The profile is imported.",
+        "1": "Only root can do this.",
+        "2": "The arguments, the profile or the services are at fault.",
+        "3": "The server gives no profile.",
+    },
 }
 _ENVIRONMENT = {
     OPENVPN3.name: {
@@ -118,7 +164,8 @@ _FILES = {
 
 def pages() -> dict[str, str]:
     """All pages, by the names of their files."""
-    made = {"openvpn2.1": _openvpn2(), f"{systemd.PROGRAM}.{SECTIONS[systemd.PROGRAM]}": _systemd()}
+    made = {"openvpn2.1": _openvpn2()}
+    made |= {f"{name}.{SECTIONS[name]}": _single(name, command) for name, command in _SINGLE.items()}
     for program in (OPENVPN3, ADMIN):
         section = SECTIONS[program.name]
         made[f"{program.name}.{section}"] = _program(program)
@@ -143,9 +190,9 @@ def _openvpn2() -> str:
     return _page("openvpn2", synopsis, _options(openvpn2args.OPTIONS))
 
 
-def _systemd() -> str:
-    synopsis = f".Nm\n.Op Ar OPTIONS\n.Ar {_word(systemd.COMMAND.argument)}"
-    return _page(systemd.PROGRAM, synopsis, _options((*systemd.COMMAND.options, HELP)))
+def _single(name: str, command: Command) -> str:
+    argument = f"\n.Ar {_word(command.argument)}" if command.argument else ""
+    return _page(name, f".Nm\n.Op Ar OPTIONS{argument}", _options((*command.options, HELP)))
 
 
 def _page(name: str, synopsis: str, more: list[str]) -> str:
@@ -219,7 +266,7 @@ def _list(items: Iterable[str]) -> list[str]:
 
 
 def _see_also(others: list[str]) -> list[str]:
-    references = [f".Xr {other}" for other in sorted(others)]
+    references = [f".Xr {other}" for other in sorted(others, key=lambda other: other.split()[::-1])]
     return [".Sh SEE ALSO", " ,\n".join(references)]
 
 

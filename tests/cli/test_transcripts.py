@@ -89,6 +89,7 @@ def runner(machine: SystemBusSandbox, network: NamespacePair, pki: Pki) -> Itera
             machine.write(f"{ALICE.home}/{name}.ovpn", text, account=ALICE)
         machine.run(["sh", "-c", f"mkdir {transcript.PROGRAMS}; cat > {transcript.PROGRAMS}/journalctl"], input=JOURNAL)
         machine.run(["chmod", "755", f"{transcript.PROGRAMS}/journalctl"])
+        machine.run(["sh", "-c", "rm -f /etc/machine-id; echo 0123456789abcdef0123456789abcdef > /etc/machine-id"])
         runner = Runner(machine.pid, machine.address)
         yield runner
         runner.close()

@@ -15,6 +15,7 @@ from tests.support.transfer import transfer
 pytestmark = [pytest.mark.interop, pytest.mark.system]
 StartServer = Callable[..., OpenVpnServer]
 
+MACHINE_ID = "0123456789abcdef0123456789abcdef"
 PUSHED = ["route 172.16.0.0 255.240.0.0", "route-ipv6 fd16::/32", "dhcp-option DNS 10.8.0.1"]
 
 
@@ -142,9 +143,15 @@ def test_inactive_ends_the_session(machine: Machine, start_server: StartServer) 
 @pytest.mark.option("push-peer-info", "setenv")
 def test_push_peer_info(machine: Machine, start_server: StartServer) -> None:
     server = start_server()
+    machine.sandbox.run(["sh", "-c", f"rm -f /etc/machine-id; echo {MACHINE_ID} > /etc/machine-id"])
     machine.connect(server.profile("push-peer-info", "setenv UV_SITE north", "setenv OTHER south"))
-    assert "peer info: UV_SITE=north" in server.log()
-    assert "south" not in server.log()
+    log = server.log()
+    assert "peer info: UV_SITE=north" in log
+    [told] = re.findall(r"peer info: IV_HWADDR=([0-9a-f]{64})$", log, re.MULTILINE)
+    shown = machine.sandbox.run(["openvpn3-admin", "variables", "--machine-id"]).stdout
+    assert shown == f"Machine-ID (IV_HWADDR): {told}\nSource: System\n"
+    assert MACHINE_ID not in log
+    assert "south" not in log
 
 
 @pytest.mark.option("persist-tun")

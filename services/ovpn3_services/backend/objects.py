@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ovpn3.client.driver import Driver
+from ovpn3.client.machine import machine_info
 from ovpn3.client.settings import unheeded_in
 from ovpn3.constants import (
     BACKENDS_INTERFACE,
@@ -172,6 +173,7 @@ class ClientObject(DBusObject):
             self,
             name=self._token,
             key_password=self._login.key_password(),
+            peer_info=machine_info() if self._profile.push_peer_info else None,
             configure_dns=not self._overrides.get("dns-setup-disabled", False),
             protect_socket=self._protect_socket,
         )
