@@ -34,10 +34,12 @@ def access_server(pair: NamespacePair, folder: Path, profile: str) -> Iterator[t
     arguments = [address, str(folder / "site"), str(folder / "profile")]
     command = [sys.executable, "-m", "tests.support.accessserver", *arguments]
     with pair.server.popen(["env", f"--chdir={PROJECT}", *command], stdout=subprocess.PIPE) as server:
-        assert server.stdout
-        assert server.stdout.readline() == "ready\n"
-        yield f"https://{address}:{PORT}", authority.certificate
-        server.kill()
+        try:
+            assert server.stdout
+            assert server.stdout.readline() == "ready\n"
+            yield f"https://{address}:{PORT}", authority.certificate
+        finally:
+            server.kill()
 
 
 class Handler(BaseHTTPRequestHandler):
