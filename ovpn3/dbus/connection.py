@@ -215,7 +215,7 @@ async def _authenticate(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, b"\0")
     for command, expected in (
-        (f"AUTH EXTERNAL {str(os.getuid()).encode().hex()}", "OK"),
+        (f"AUTH EXTERNAL {str(os.geteuid()).encode().hex()}", "OK"),
         ("NEGOTIATE_UNIX_FD", "AGREE_UNIX_FD"),
     ):
         await loop.sock_sendall(sock, f"{command}\r\n".encode())
