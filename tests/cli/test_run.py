@@ -256,7 +256,8 @@ def test_a_stored_password_is_tried_once(pair: NamespacePair, start_server: Star
 
 def test_several_as_process_1(pair: NamespacePair, pki: Pki, tmp_path: Path) -> None:
     """Events name their profile, --check and signals are about all, and orphans of others do not pile up."""
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    # With a /run of its own: others may be running on this machine, which --check would see.
+    unshare = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
     with ExitStack() as stack:
         first = stack.enter_context(OpenVpnServer(pair, pki))
         second = stack.enter_context(OpenVpnServer(pair, pki, port=1195, subnet=9))
@@ -265,28 +266,32 @@ def test_several_as_process_1(pair: NamespacePair, pki: Pki, tmp_path: Path) -> 
         files = [str(tmp_path / name) for name in ("one", "two")]
         systemd = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         systemd.bind(f"{tmp_path}/notify")
-        command = [*unshare, "env", f"NOTIFY_SOCKET={tmp_path}/notify", BIN / "openvpn3", "run", "--json", *files]
-        with pair.client.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
-            assert connected == set(files)
-            told = ""
-            while "READY=1" not in (text := systemd.recv(1000).decode()):
-                told += text
-            assert told.count("Client connected") == 1
-            healthy = pair.client.run([BIN / "openvpn3", "run", "--check"])
-            assert healthy.stdout.splitlines() == [f"{name}: Connection, Client connected" for name in ("one", "two")]
-            [pid] = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-            # An orphan of somebody else's, as a shell in a container leaves it.
-            inside = ["nsenter", "--target", str(pid), "--pid", "--", "sh", "-c", "sh -c true & exit"]
-            pair.client.run(inside)
-            os.kill(pid, signal.SIGUSR1)
-            connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
-            assert connected == set(files)
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            assert not [c for c in children if "Z (zombie)" in Path(f"/proc/{c}/status").read_text()]
-            os.kill(pid, signal.SIGTERM)
-            ends = {next_event(process, "stopped")["profile"] for _ in files}
-            assert ends == set(files)
-            assert process.wait(20) == 0
-    gone = pair.client.run([BIN / "openvpn3", "run", "--check", "one"], check=False)
+        program = [BIN / "openvpn3", "run", "--json", *files]
+        inside = ["sh", "-c", 'mount -t tmpfs tmpfs /run; exec "$@"', "sh"]
+        environment = ["env", f"NOTIFY_SOCKET={tmp_path}/notify"]
+        command = [*unshare, *inside, *environment, *program]
+        process = stack.enter_context(pair.client.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        stack.callback(process.kill)
+        connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
+        assert connected == set(files)
+        told = ""
+        while "READY=1" not in (text := systemd.recv(1000).decode()):
+            told += text
+        assert told.count("Client connected") == 1
+        [pid] = [int(p) for p in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        enter = ["nsenter", "--target", str(pid), "--mount", "--pid", "--"]
+        healthy = pair.client.run([*enter, BIN / "openvpn3", "run", "--check"])
+        assert healthy.stdout.splitlines() == [f"{name}: Connection, Client connected" for name in ("one", "two")]
+        # An orphan of somebody else's, as a shell in a container leaves it.
+        pair.client.run([*enter, "sh", "-c", "sh -c true & exit"])
+        os.kill(pid, signal.SIGUSR1)
+        connected = {next_event(process, "Connection, Client connected")["profile"] for _ in files}
+        assert connected == set(files)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert not [c for c in children if "Z (zombie)" in Path(f"/proc/{c}/status").read_text()]
+        os.kill(pid, signal.SIGTERM)
+        ends = {next_event(process, "stopped")["profile"] for _ in files}
+        assert ends == set(files)
+        assert process.wait(20) == 0
+    gone = pair.client.run(["unshare", "--mount", *inside, BIN / "openvpn3", "run", "--check", "one"], check=False)
     assert (gone.returncode, gone.stdout) == (1, "one: not running\n")

@@ -155,7 +155,7 @@ async def test_a_flood_of_descriptors(machine: Machine) -> None:
             calls = [("NewTunnel", "o", ["/none"])] if name == SESSIONS_NAME else [("LookupConfigName", "s", ["none"])]
             for member, signature, body in calls * 250:
                 how = {"flags": MessageFlag.NO_REPLY_EXPECTED, "signature": signature, "body": body, "unix_fds": fds}
-                alice._send(Message(name, path, interface, member, **how))
+                alice._connection.send(Message(name, path, interface, member, **how))
             await outcomes([version(alice, name, path, interface)])
     os.close(fds[0])
 
@@ -183,9 +183,9 @@ async def test_calls_without_reply_and_a_caller_that_never_reads(machine: Machin
             connection._loop.remove_reader(connection._fd)
             for _ in range(3000):
                 for name, path, interface in ROOTS:
-                    alice._send(Message(name, path, PROPERTIES, "GetAll", signature="s", body=[interface]))
+                    alice._connection.send(Message(name, path, PROPERTIES, "GetAll", signature="s", body=[interface]))
             await asyncio.sleep(1)  # nothing is to happen: it is BOB's answers meanwhile that count
-            connection._finalize()  # it will not see that the bus hangs up
+            connection._end()  # it will not see that the bus hangs up
 
 
 async def test_a_flood_of_signals(machine: Machine) -> None:
