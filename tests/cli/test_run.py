@@ -120,6 +120,15 @@ def test_for_one_user(pair: NamespacePair, profile: Path) -> None:
     assert pair.client.state() == before
 
 
+def test_with_the_mark_of_the_profile(pair: NamespacePair, profile: Path) -> None:
+    profile.write_text(f"mark 32\n{profile.read_text()}")
+    with running(pair, profile, "--auth-user-pass", profile.parent / "right") as process:
+        read_until(process, CONNECTED)
+        assert "fwmark:0x20" in pair.client.run(["ss", "-Hune"]).stdout
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
 def test_json(pair: NamespacePair, profile: Path) -> None:
     with running(pair, "--json", profile, "--auth-user-pass", profile.parent / "right") as process:
         assert process.stdout
