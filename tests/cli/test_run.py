@@ -32,8 +32,10 @@ StartServer = Callable[..., OpenVpnServer]
 def running(pair: NamespacePair, *arguments: str | Path) -> "Iterator[subprocess.Popen[str]]":
     command = [BIN / "openvpn3", "run", *arguments]
     with pair.client.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that fails is not to wait for it
 
 
 def read_until(process: "subprocess.Popen[str]", text: str) -> None:
