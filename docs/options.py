@@ -35,6 +35,7 @@ NOTES = {
     "become-primary": "new keys are used 2 s after they are ready",
     "block-outside-dns": "takes a kernel with nf_tables; this machine's own addresses may always be asked",
     "explicit-exit-notify": "always done over UDP; so many good-byes, or seconds for the answer to one, 5 at most",
+    "mark": "of the socket to the server; root has to allow it: [network.md](network.md)",
     "redirect-gateway": "every occurrence counts; what each flag does is in [network.md](network.md)",
     "remote-cache-lifetime": "a name is resolved for every attempt",
     "socks-proxy": "SOCKS 5, for TCP and UDP; the name of a UDP server is looked up here",

@@ -29,6 +29,7 @@ _COMMENTS = {
     "set_somark": "Mark of VPN sockets",
     "netns_allowed": "Network namespaces that users' tunnels may be put into; counts in a file of root's only",
     "route_tables_allowed": "Routing tables that users' tunnels may have; counts in a file of root's only",
+    "marks_allowed": "Marks that profiles may give the socket to the server; counts in a file of root's only",
 }
 _COMMENT_LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
 

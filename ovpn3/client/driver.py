@@ -107,6 +107,7 @@ class Driver:
         self.device = TunDevice(network, name, tun_offloads(profile.offloads))
         self.endpoint: Endpoint | None = None  # of the connection that is up
         self._trying: Endpoint | None = None
+        self._led_by_mark = False  # to the server, by the machine's own rules
         self._attempt: Attempt | None = None
         self._is_up = self._was_up = False  # this attempt, any attempt
         self._wish = Wish.UP
@@ -341,11 +342,7 @@ class Driver:
     async def _dial(self, endpoint: Endpoint) -> socket.socket:
         sock = open_socket(endpoint, self._profile.local)
         try:
-            if self._protect_socket:
-                protection = self._network.protect_socket(
-                    sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
-                )
-                await unbroken(protection)  # else its route might come after the cleanup
+            await self._protect(sock, endpoint)
             set_buffers(sock, self._profile.sndbuf, self._profile.rcvbuf)  # the network service may have set them
             if endpoint.stream or endpoint.server or not self._profile.float_:
                 await connect(sock, endpoint, self._profile.server_poll_timeout)
@@ -353,6 +350,20 @@ class Driver:
             sock.close()
             raise
         return sock
+
+    async def _protect(self, sock: socket.socket, endpoint: Endpoint) -> None:
+        """Keep the socket's packets out of the tunnel, and give them the profile's mark: without it they might go
+        another way than is wanted, so then it is done in any case."""
+        if not self._protect_socket and not self._profile.mark:
+            return
+        protection = self._network.protect_socket(
+            sock.fileno(),
+            endpoint.address,
+            ipv6=endpoint.ipv6,
+            device_path=self.device.path,
+            mark=self._profile.mark,
+        )
+        self._led_by_mark = await unbroken(protection)  # else its route might come after the cleanup
 
     async def _leave(self, attempt: Attempt) -> None:
         await attempt.leave()
@@ -376,11 +387,7 @@ class Driver:
             return
         sock = attempt.copied_socket()  # our own copy: the attempt may end meanwhile
         try:
-            if self._protect_socket:
-                protection = self._network.protect_socket(
-                    sock.fileno(), endpoint.address, ipv6=endpoint.ipv6, device_path=self.device.path
-                )
-                await unbroken(protection)
+            await self._protect(sock, endpoint)
         except Ovpn3Error:
             return  # there is no way at all
         finally:
@@ -520,6 +527,8 @@ class Driver:
         settings = tun_settings(
             self._profile, pushed.options, lambda text: self.log(LogCategory.WARN, text), pushed.replaced
         )
+        if self._led_by_mark:
+            settings = replace(settings, bypass_server=False)
         outcome = await unbroken(self.device.build(settings, server, configure_dns=self._configure_dns))
         self.log(LogCategory.INFO, f"tunnel device {self.device.name} {outcome}")
         mss = mss_limit(

@@ -18,6 +18,7 @@ ROUTE_PROTOCOL = 1194 % 256
 # linux/rtnetlink.h
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
 _REFUSALS = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
+_RTM_F_LOOKUP_TABLE = 0x1000  # tell the table, too
 _RTM_F_FIB_MATCH = 0x2000  # answer with the route itself, not with what it means for one address
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
 
@@ -98,6 +99,18 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     if best is None or best[1] is None:
         raise refusal or NetworkError(f"no route to {to}", ENETUNREACH)
     return best[1]
+
+
+async def table_for(ipr: AsyncIPRoute, to: Network, mark: int) -> int:
+    """The routing table by which the kernel sends packets with that mark; the main one if it has no way for them."""
+    flags = _RTM_F_FIB_MATCH | _RTM_F_LOOKUP_TABLE
+    try:
+        with asking(f"find a route to {to}"):
+            (match,) = await ipr.route("get", dst=str(to.network_address), mark=mark, flags=flags)
+    except NetworkError:
+        return MAIN_TABLE
+    drop_strays(ipr)
+    return int(match.get_attr("RTA_TABLE") or match["table"])
 
 
 async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[Address, ...]]:

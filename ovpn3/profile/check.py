@@ -64,6 +64,7 @@ def build(directives: Iterable[Directive], *, source: str = "") -> Profile:
         socks_proxy=read_socks_proxy(values),
         sndbuf=values.number("sndbuf", 0, 2**31 - 1, None),
         rcvbuf=values.number("rcvbuf", 0, 2**31 - 1, None),
+        mark=values.number("mark", 0, 2**32 - 1, 0),
         ca=values.text("ca"),
         cert=values.last_text("cert"),
         key=read_secret(values, "key"),

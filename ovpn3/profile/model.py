@@ -132,6 +132,7 @@ class Profile:
     socks_proxy: SocksProxy | None = None
     sndbuf: int | None = None
     rcvbuf: int | None = None
+    mark: int = 0  # of the socket, for this machine's rules of routing; 0 is none
 
     # Certificates and TLS
     ca: str = ""

@@ -104,11 +104,20 @@ class NetworkConfiguration(Proxy):
     async def create_interface(self, name: str) -> Device:
         return Device(self.bus, (await self.call("CreateVirtualInterface", "s", name))[0])
 
-    async def protect_socket(self, fd: int, remote: str, *, ipv6: bool, device_path: str = NO_DEVICE) -> None:
-        """Keep the way to `remote` outside the tunnel, for the socket `fd`."""
+    async def protect_socket(
+        self, fd: int, remote: str, *, ipv6: bool, device_path: str = NO_DEVICE, mark: int = 0
+    ) -> bool:
+        """Keep the way to `remote` outside the tunnel, for the socket `fd`, and give it that mark unless 0.
+
+        True if the mark does it, by the machine's rules of routing, and no route to `remote` is needed.
+        """
+        if mark:
+            call = await self.call("ProtectMarkedSocket", "sbou", remote, ipv6, device_path, mark, fds=[fd])
+            return bool(call[0])
         body = await self.call("ProtectSocket", "sbo", remote, ipv6, device_path, fds=[fd])
         if not body[0]:
             raise NetworkError(f"the way to {remote} could not be kept outside the tunnel")
+        return False
 
     async def on_loss(self, lost: Callable[[], None]) -> Subscription:
         """Call `lost` whenever the service ends."""

@@ -32,8 +32,10 @@ StartServer = Callable[..., OpenVpnServer]
 def running(pair: NamespacePair, *arguments: str | Path) -> "Iterator[subprocess.Popen[str]]":
     command = [BIN / "openvpn3", "run", *arguments]
     with pair.client.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that fails is not to wait for it
 
 
 def read_until(process: "subprocess.Popen[str]", text: str) -> None:
@@ -118,6 +120,15 @@ def test_for_one_user(pair: NamespacePair, profile: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert pair.client.state() == before
+
+
+def test_with_the_mark_of_the_profile(pair: NamespacePair, profile: Path) -> None:
+    profile.write_text(f"mark 32\n{profile.read_text()}")
+    with running(pair, profile, "--auth-user-pass", profile.parent / "right") as process:
+        read_until(process, CONNECTED)
+        assert "fwmark:0x20" in pair.client.run(["ss", "-Hune"]).stdout
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_json(pair: NamespacePair, profile: Path) -> None:

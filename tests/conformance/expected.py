@@ -256,6 +256,9 @@ CALLS: dict[str, dict[str, Answer]] = {
         "CreateVirtualInterface": fails(DOMAIN_NETCFG, "not a usable device name", "a/b"),
         "FetchInterfaceList": does(gives=[]),
         "ProtectSocket": does("198.51.100.1", False, "/", gives=True, with_fd=True),
+        "ProtectMarkedSocket": fails(
+            DOMAIN_NETCFG, "the mark 32 is not open to profiles", "198.51.100.1", False, "/", 32
+        ),
         "DcoAvailable": does(gives=False),
         "Cleanup": does(),
         "ReleaseGuards": does("nobody"),

@@ -413,10 +413,10 @@ async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> N
     with socket.socket(type=socket.SOCK_DGRAM) as s:
         await netcfg.protect_socket(s.fileno(), SERVER, ipv6=False)
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 77
-        options.set_somark = 78
+        options.set_somark = 2**32 - 1
         named = ("ProtectSocket", "sboh", SERVER, False, "/", 0)
         assert await client.call(NETCFG_NAME, NETCFG_PATH, NETCFG_NAME, *named, fds=[s.fileno()]) == [True]
-        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 78
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == -1  # Python takes it as signed
         assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0") == b"wan"
     assert "no socket was passed" in await refused(client, NETCFG_PATH, "ProtectSocket", "sbo", SERVER, False, "/")
     read, write = os.pipe()
@@ -430,6 +430,42 @@ async def test_mark_and_bind(net: Namespace, client: Bus, options: Options) -> N
     fd = await full_tunnel(device)
     assert way(net, SERVER) == ("tun0", "10.8.0.1")  # the socket is bound, its address has no route
     os.close(fd)
+
+
+@pytest.mark.parametrize(("server", "ipv6"), [(SERVER, False), (SERVER_6, True)])
+async def test_a_profile_s_own_mark(net: Namespace, client: Bus, options: Options, server: str, ipv6: bool) -> None:
+    family = "-6" if ipv6 else "-4"
+    netcfg = NetworkConfiguration(client)
+    options.set_somark, options.marks_allowed = 77, (range(0x20, 0x30), range(1, 2))
+    with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
+
+        async def led_by_rules(mark: int) -> bool:
+            led = await netcfg.protect_socket(s.fileno(), server, ipv6=ipv6, mark=mark)
+            assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == mark
+            return led
+
+        def around() -> bool:
+            return server in net.run(["ip", family, "route", "show", "proto", "170"]).stdout
+
+        # For a firewall: the way is that of all packets.
+        assert not await led_by_rules(0x21)
+        assert around()
+        net.ip(family, "rule", "add", "fwmark", "0x20/0xf0", "lookup", "300")
+        assert not await led_by_rules(0x21)  # there is nothing in that table
+        net.ip(family, "route", "add", "default", "dev", "alt", "table", "300")
+        assert await led_by_rules(0x21)
+        assert not around()
+        options.redirect_method = RedirectMethod.BIND_DEVICE
+        assert await led_by_rules(0x2F)
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b""
+        options.redirect_method = RedirectMethod.HOST_ROUTE
+        assert not await led_by_rules(1)
+        assert around()
+        with pytest.raises(RemoteError, match=r"the mark 48 is not open to profiles; root: .* marks-allowed"):
+            await netcfg.protect_socket(s.fileno(), server, ipv6=ipv6, mark=0x30)
+        assert s.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 1
+        net.ip(family, "route", "del", "default", "dev", "alt", "table", "300")
+        net.ip(family, "rule", "del", "fwmark", "0x20/0xf0", "lookup", "300")
 
 
 @pytest.mark.parametrize("method", RedirectMethod)

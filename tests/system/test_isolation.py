@@ -257,6 +257,43 @@ def test_not_by_leave_of_the_account(machine: Machine, start_server: StartServer
     assert machine.pair.client.state() == before
 
 
+# -- a mark on the way to the server ---------------------------------------------------------------
+@pytest.mark.option("mark")
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+async def test_a_server_that_only_marked_packets_reach(machine: Machine, start_server: StartServer, proto: str) -> None:
+    server = start_server(proto=proto, push=PUSHED, extra=["multihome"] if proto == "udp" else [])
+    for what in (
+        ["route", "del", "default"],
+        ["route", "add", "default", "via", machine.pair.SERVER_V4, "table", "77"],
+        ["rule", "add", "fwmark", "0x20/0xf0", "lookup", "77"],
+    ):
+        machine.pair.client.ip(*what)
+    before = machine.pair.client.state()
+    profile = server.profile("mark 33", remote=machine.pair.FAR_V4)
+    machine.bring_in(profile, "refused")
+    done = machine.openvpn3("session-start", "--config", "refused", check=False)
+    assert done.returncode != 0
+    assert "netcfg-service --config-set marks-allowed" in done.stdout + done.stderr
+
+    def works() -> None:
+        machine.sandbox.run(["ping", "-c", "1", "-W", "5", server.TUNNEL_V4])
+        assert "fwmark:0x21" in machine.pair.client.run(["ss", "-Htune"]).stdout
+        assert machine.pair.FAR_V4 not in machine.pair.client.run(["ip", "route"]).stdout
+
+    allow(machine, "marks-allowed", "32-47")
+    os.kill(machine.service("netcfg"), signal.SIGKILL)
+    wake_netcfg(machine)
+    async with bus_of(machine) as bus:
+        life = await new_session(bus, profile)
+        await life.connect()
+        works()
+        await life.session.restart()
+        await life.until(StatusMinor.CONN_CONNECTED)
+        works()
+        await life.session.disconnect()
+    assert machine.pair.client.state() == before
+
+
 # -- a routing table --------------------------------------------------------------------------------
 def send(machine: Machine, account: Account = ROOT, mark: int = 0) -> None:
     """A datagram to OUTSIDE from one of a user's programs."""

@@ -23,10 +23,11 @@ FILE = ServiceFile(
         "set-somark": "set_somark",
         "netns-allowed": "netns_allowed",
         "route-tables-allowed": "route_tables_allowed",
+        "marks-allowed": "marks_allowed",
     },
     ("systemd_resolved",),
     ("resolv_conf_file", "systemd_resolved"),
-    ("netns_allowed", "route_tables_allowed"),
+    ("netns_allowed", "route_tables_allowed", "marks_allowed"),
 )
 OPTIONS = (
     Option("list-subscribers", help="List who listens to network changes"),

@@ -45,6 +45,7 @@ from ovpn3.cli.verbs.log import event_content, event_text
 from ovpn3.constants import OVERRIDES, SERVICE_ACCOUNT
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import NetworkError, Ovpn3Error, RemoteError
+from ovpn3.profile import build, parse
 from ovpn3.profile.override import Overrides
 from ovpn3.proxies.config import ConfigurationManager
 from ovpn3.proxies.session import Session, SessionManager, Status
@@ -53,7 +54,8 @@ from ovpn3.proxies.watch import Ended, Event, watching
 NOT_HEALTHY = 1  # exit code of --check
 CHECK_TIMEOUT_S = 10.0
 
-# What root asks for here is allowed by that. The first two are arguments of netcfg as well, which knows what it may do.
+# What root asks for here is allowed by that, and so are marks of the profiles. The first two are arguments of netcfg as
+# well, which knows what it may do.
 _ALLOWED = {"netns": "--netns-allowed", "route-table": "--route-tables-allowed"}
 PLACES = (*_ALLOWED, "route-fwmark", "route-uids")
 OPTIONS = (
@@ -101,6 +103,8 @@ async def run(options: Options) -> int:
         {profile.name for profile in wanted},
     )
     allowed = " ".join(f"{argument} {place[option]}" for option, argument in _ALLOWED.items() if place.get(option))
+    if marks := {build(parse(profile.text)).mark for profile in wanted} - {0}:
+        allowed += f" --marks-allowed {','.join(map(str, marks))}"
     with private_bus(account, allowed) as address:
         bus = await Bus.connect(address)
         try:

@@ -11,13 +11,13 @@ from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import ConfigurationRefused, NetworkError
 from ovpn3.net.plan import Network
-from ovpn3.net.route import best_hop
+from ovpn3.net.route import best_hop, table_for
 from ovpn3_services.netcfg import checked, notify
 from ovpn3_services.netcfg.callers import Caller, Callers
 from ovpn3_services.netcfg.device import NetDevice
 from ovpn3_services.netcfg.dns import Scope, TunnelDns
 from ovpn3_services.netcfg.protect import protect_socket
-from ovpn3_services.netcfg.settings import RedirectMethod, config_file
+from ovpn3_services.netcfg.settings import RedirectMethod, config_file, is_table
 from ovpn3_services.netcfg.tools import Tools
 
 MAX_DEVICES = 1024
@@ -63,25 +63,43 @@ class NetCfg(DBusObject):
     @method("ProtectSocket", "remote:s ipv6:b device_path:o", "succeeded:b", rule=same_uid, fd="in")
     async def protect_socket(self, call: Call, remote: str, ipv6: bool, device_path: str) -> bool:
         """Keep packets to the server out of the tunnels, in the way netcfg was told. The socket comes along."""
+        await self._protect(call, ip_network(checked.host(remote, ipv6)), device_path, self._tools.options.set_somark)
+        return True
+
+    @method("ProtectMarkedSocket", "remote:s ipv6:b device_path:o mark:u", "led_by_rules:b", rule=same_uid, fd="in")
+    async def protect_marked_socket(self, call: Call, remote: str, ipv6: bool, device_path: str, mark: int) -> bool:
+        """As ProtectSocket, with this mark, which root must allow. True if rules lead packets with the mark to the
+        server by a table of their own: nothing else has to keep them out of the tunnels."""
         server = ip_network(checked.host(remote, ipv6))
+        allowed: tuple[range, ...] = self._tools.options.marks_allowed
+        if not any(mark in marks for marks in allowed):
+            how = 'openvpn3-admin netcfg-service --config-set marks-allowed "NUMBER,..."'
+            raise ConfigurationRefused(f"the mark {mark} is not open to profiles; root: {how}")
+        led = is_table(await table_for(self._tools.ipr, server, mark))
+        await self._protect(call, server, device_path, mark, led=led)
+        return led
+
+    async def _protect(self, call: Call, server: Network, device_path: str, mark: int, *, led: bool = False) -> None:
+        """`led`: the socket's packets are out of the tunnels already."""
         caller = await self.callers.of(call)
         async with caller.working():
             # A caller that doesn't know its device any more still must not be sent through it.
             avoid = {d.index for d in self._devices.values() if d.caller is caller or d.path == device_path}
             if device_path != "/" and device_path not in self._devices:
                 raise ConfigurationRefused(f"there is no device {device_path}")
-            method: RedirectMethod = self._tools.options.redirect_method
+            method: RedirectMethod = RedirectMethod.NONE if led else self._tools.options.redirect_method
             bind_to = 0
             if method is RedirectMethod.BIND_DEVICE:
                 hop = await best_hop(self._tools.ipr, server, avoid=avoid)
                 bind_to = hop.index if hop else 0
-            protect_socket(call.fds[0] if call.fds else None, self._tools.options.set_somark, bind_to)
+            protect_socket(call.fds[0] if call.fds else None, mark, bind_to)
             if method is RedirectMethod.HOST_ROUTE:
                 await self._route_around(caller, server, avoid)
+            elif led:  # perhaps only now
+                await self._tools.bypasses.release(caller.peer.name)
             for device in self._devices.values():
                 if device.caller is caller:
                     await device.follow()
-        return True
 
     @method("DcoAvailable", "", "available:b", rule=same_uid)
     async def dco_available(self, call: Call) -> bool:

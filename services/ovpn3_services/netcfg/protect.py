@@ -1,6 +1,7 @@
 """Keep a VPN socket's packets out of the tunnel, and give them room."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -35,7 +36,7 @@ def protect_socket(fd: int | None, mark: int = -1, device: int = 0) -> None:
 def _lead_out(fd: int, mark: int, device: int) -> None:
     with _borrowed(fd) as s:
         if mark >= 0:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark.to_bytes(4, sys.byteorder))
         if device:
             name = socket.if_indextoname(device)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode())

@@ -15,7 +15,8 @@ from ovpn3_services.common.service import command_line, duration, log_level
 
 PROG = "openvpn3-service-netcfg"
 FILE_NAME = "netcfg.json"
-_TABLES = re.compile(r"\d{1,10}(-\d{1,10})?", re.ASCII)
+_NUMBER = r"(\d{1,10}|0x[0-9a-fA-F]{1,8})"
+_NUMBERS = re.compile(f"{_NUMBER}(-{_NUMBER})?", re.ASCII)
 
 
 class RedirectMethod(Enum):
@@ -43,15 +44,20 @@ def netns_names(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def table_ranges(text: str) -> tuple[range, ...]:
-    """Numbers of routing tables, single ones and FIRST-LAST, with commas between them."""
-    ranges = []
+def ranges(text: str) -> tuple[range, ...]:
+    """Numbers, decimal or 0x…, single ones and FIRST-LAST, with commas between them."""
+    found = []
     for word in _words(text):
-        if not _TABLES.fullmatch(word):
-            raise BadArgument(f"not a number of a routing table, nor a range of them: {word[:60]!r}")
-        first, _, last = word.partition("-")
-        ranges.append(range(int(first), int(last or first) + 1))
-    return tuple(ranges)
+        match = _NUMBERS.fullmatch(word)
+        if not match:
+            raise BadArgument(f"not a number, nor a range FIRST-LAST of them: {word[:60]!r}")
+        first, _, last = match.groups()
+        found.append(range(_number(first), _number(last or first) + 1))
+    return tuple(found)
+
+
+def _number(text: str) -> int:
+    return int(text, 16 if text.startswith("0x") else 10)
 
 
 def is_table(number: int) -> bool:
@@ -88,7 +94,14 @@ def parse(argv: list[str] | None) -> Options:
         "NUMBERS",
         "routing tables that users' tunnels may have for themselves, as 100,200-209",
         default=(),
-        read=table_ranges,
+        read=ranges,
+    )
+    line.value(
+        "--marks-allowed",
+        "NUMBERS",
+        "marks that profiles may give the socket to the server, as 32,0x100-0x1ff",
+        default=(),
+        read=ranges,
     )
     line.value("--state-dir", "DIR", f"read {FILE_NAME} there")
     options = line.parse(argv)
@@ -112,10 +125,11 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "redirect_method": ("redirect_method", RedirectMethod),
     "set_somark": ("set_somark", lambda value: mark(str(value))),
     "netns_allowed": ("netns_allowed", lambda value: netns_names(str(value))),
-    "route_tables_allowed": ("route_tables_allowed", lambda value: table_ranges(str(value))),
+    "route_tables_allowed": ("route_tables_allowed", lambda value: ranges(str(value))),
+    "marks_allowed": ("marks_allowed", lambda value: ranges(str(value))),
 }
 # What these allow, nobody else may: the account owns the directory and could put there what it likes.
-_ROOTS_OWN = ("netns_allowed", "route_tables_allowed")
+_ROOTS_OWN = ("netns_allowed", "route_tables_allowed", "marks_allowed")
 
 
 def apply_file(options: Options) -> list[str]:

@@ -35,12 +35,13 @@ class Network:
     async def on_loss(self, lost: Any) -> Watch:
         return Watch()
 
-    async def protect_socket(self, fd: int, remote: str, *, ipv6: bool, device_path: str) -> None:
+    async def protect_socket(self, fd: int, remote: str, *, ipv6: bool, device_path: str, mark: int) -> bool:
         self.asked.set()
         await self.may_protect.wait()
         if self.error:
             raise self.error
         self.done.append("protect")
+        return False
 
     async def cleanup(self) -> None:
         self.done.append("cleanup")

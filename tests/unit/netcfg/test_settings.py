@@ -80,7 +80,7 @@ def test_any_file_does_no_harm(tmp_path_factory: pytest.TempPathFactory, text: s
     assert vars(options) == before
 
 
-ALLOWANCES = '{"netns_allowed": "vpn, dmz", "route_tables_allowed": "7,100-199"}'
+ALLOWANCES = '{"netns_allowed": "vpn, dmz", "route_tables_allowed": "7,100-199", "marks_allowed": "0x20-0x2F"}'
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the file has to be root's")
@@ -92,12 +92,13 @@ def test_what_tunnels_may_have_is_root_s_to_say(tmp_path: Path) -> None:
     assert apply_file(options) == []
     assert options.netns_allowed == {"vpn", "dmz"}
     assert options.route_tables_allowed == (range(7, 8), range(100, 200))
+    assert options.marks_allowed == (range(0x20, 0x30),)
     for spoil in (lambda: file.chmod(0o664), lambda: file.chmod(0o646), lambda: os.chown(file, 1, 0)):
         file.chmod(0o644)
         spoil()
         options = parse(["--state-dir", str(tmp_path)])
-        assert [complaint.split()[1] for complaint in apply_file(options)] == ["netns_allowed", "route_tables_allowed"]
-        assert (options.netns_allowed, options.route_tables_allowed) == (frozenset(), ())
+        assert {complaint.split()[1] for complaint in apply_file(options)} == set(json.loads(ALLOWANCES))
+        assert not any((options.netns_allowed, options.route_tables_allowed, options.marks_allowed))
 
 
 @pytest.mark.parametrize(("number", "is_one"), [(0, False), (1, True), (252, True), (2**32 - 1, True), (2**32, False)])
@@ -106,7 +107,9 @@ def test_tables(number: int, is_one: bool) -> None:
     assert not any(map(is_table, (253, 254, 255)))
 
 
-@pytest.mark.parametrize("wrong", [["--netns-allowed", "a,../b"], ["--route-tables-allowed", "1-x"]])
+@pytest.mark.parametrize(
+    "wrong", [["--netns-allowed", "a,../b"], ["--route-tables-allowed", "1-x"], ["--marks-allowed", "0x"]]
+)
 def test_wrong_arguments(wrong: list[str]) -> None:
     with pytest.raises(SystemExit):
         parse(wrong)

@@ -34,6 +34,7 @@ HONOURED = {
     "explicit-exit-notify",
     "local",
     "lport",
+    "mark",
     "ncp-ciphers",
     "persist-tun",
     "pkcs12",
