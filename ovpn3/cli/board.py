@@ -102,7 +102,7 @@ class Board:
 
     @property
     def rows(self) -> list[Row]:
-        return sorted(self._rows.values(), key=lambda row: (row.created, row.session.path))
+        return sorted(self._rows.values(), key=lambda row: (row.created, row.name, row.session.path))
 
     async def look(self) -> None:
         """Bring all rows to what is now. No service is started for it."""

@@ -50,7 +50,7 @@ def profile(data: bytes) -> None:
         directives = parse(data.decode(errors="replace"))
         missing(directives)
         made = build(directives)
-        unheeded_in(made, {})
+        unheeded_in({})
         session_config(made, Credentials(), stream=False)
 
 

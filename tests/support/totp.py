@@ -1,6 +1,7 @@
 """A server that wants a password and a one-time code, and takes no code twice. The codes are the test's own making."""
 
 import sys
+import time
 from pathlib import Path
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -27,6 +28,11 @@ def totp_script() -> str:
     """Body of an `auth` script. It notes each log-in in the file `logins`."""
     quoted = _SCRIPT.replace("'", "'\\''")
     return f"exec {sys.executable} -c '{quoted}' \"$1\""
+
+
+def wait_for_another_code() -> None:
+    """For a second program: none knows which codes others have used up."""
+    time.sleep(PERIOD - time.time() % PERIOD)
 
 
 def credentials(folder: Path, password: str = "right") -> Path:

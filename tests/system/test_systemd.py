@@ -13,7 +13,7 @@ from tests.support.booted import PACKAGES, SYSTEMD, BootedMachine, drop_in
 from tests.support.bus import BIN
 from tests.support.netns import NamespacePair
 from tests.support.server import OpenVpnServer, password_script
-from tests.support.totp import ADDRESS, SECRET, totp_script
+from tests.support.totp import ADDRESS, SECRET, totp_script, wait_for_another_code
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
 StartServer = Callable[..., OpenVpnServer]
@@ -88,11 +88,13 @@ def test_password_and_codes(machine: BootedMachine, pair: NamespacePair, start_s
     assert SECRET in make_files
     machine.shell(make_files.replace(SECRET, f"'{ADDRESS}'"), HOME)  # of codes that change while a test can wait for it
     machine.shell(start, HOME)
+    wait_for_another_code()
     with machine.popen(["sh", "-c", f"cd {HOME}; exec {run}"]) as process:
         assert process.stdout
         assert any(CONNECTED in line for line in process.stdout)
         machine.run(["pkill", "--full", "openvpn3 run"])
         assert process.wait(20) == 0
+    wait_for_another_code()
     with following(machine) as wait_for:
         machine.shell(enable, HOME)
         state, text = machine.show(UNIT, "ActiveState", "StatusText")

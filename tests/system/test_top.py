@@ -88,7 +88,7 @@ def shows(*texts: str) -> Callable[[list[str]], bool]:
 def test_a_terminal(machine: Machine, start_server: Callable[..., OpenVpnServer]) -> None:
     server = start_server(extra=["duplicate-cn"])
     machine.connect(server.profile(), "office")
-    machine.connect(server.profile(), "bobs", BOB)
+    machine.connect(server.profile(), "private", BOB)
     with top(machine, 80, 24) as mine:
         mine.until(shows("1 session, 1 connected", "> office", "tso uso gso gro"))
         machine.pair.client.run(["ping", "-I", "tun0", "-q", "-c", "100", "-i", "0.01", server.TUNNEL_V4])
@@ -114,10 +114,10 @@ def test_a_terminal(machine: Machine, start_server: Callable[..., OpenVpnServer]
         mine.press("\x1b")
         mine.until(lambda screen: "y/n" not in screen[-1])
         with top(machine, 80, 24, "NO_COLOR=1", account=ROOT) as roots:
-            screen = roots.until(shows("2 sessions", "> office", "  bobs", "alice", "bob "))
+            screen = roots.until(shows("2 sessions", "> office", "  private", "alice", "bob "))
             assert not re.search("\x1b\\[[0-9;]*m", roots.output)
             roots.press("j")
-            roots.until(shows("> bobs", "bobs, of bob"))
+            roots.until(shows("> private", "private, of bob"))
             roots.process.terminate()
             assert roots.end().endswith(LEFT)
         mine.press("dy")
@@ -126,7 +126,7 @@ def test_a_terminal(machine: Machine, start_server: Callable[..., OpenVpnServer]
         assert mine.end().endswith(LEFT)
 
     with top(machine, 40, 8, account=BOB) as tiny:
-        tiny.until(lambda screen: len(screen) == 8 and shows("> bobs")(screen))
+        tiny.until(lambda screen: len(screen) == 8 and shows("> private")(screen))
         tiny.press("\x1b[B\x1b[A")
         tiny.process.send_signal(signal.SIGTSTP)
         os.waitid(os.P_PID, tiny.process.pid, os.WSTOPPED)
@@ -139,12 +139,12 @@ def test_a_terminal(machine: Machine, start_server: Callable[..., OpenVpnServer]
     heading, row = piped.splitlines()
     assert "\x1b" not in piped
     assert heading.split()[-1] == "SERVER"
-    assert row.split()[0] == "bobs"
+    assert row.split()[0] == "private"
     assert row.endswith(f"{machine.pair.SERVER_V4}:1194 udp")
     (as_json,) = json.loads(machine.openvpn3("top", "--json", account=BOB).stdout).values()
-    assert (as_json["config_name"], as_json["state"], as_json["lost"]) == ("bobs", "connected", {})
+    assert (as_json["config_name"], as_json["state"], as_json["lost"]) == ("private", "connected", {})
     assert as_json["statistics"]["BYTES_IN"] > 0
-    machine.disconnect("bobs", BOB)
+    machine.disconnect("private", BOB)
     assert machine.openvpn3("top", "--once").stdout == "No sessions available\n"
     assert machine.openvpn3("top", "--interval", "0", check=False).returncode == 9
 
