@@ -138,4 +138,5 @@ class BootedMachine:
 
 def drop_in(text: str) -> str:
     """Of a unit of ours; the environment the tests run in may lie where the unit would not see it."""
-    return f"[Service]\n{'PrivateTmp=no' if PROJECT.is_relative_to('/tmp') else ''}\n{text}\n"
+    hidden = any(PROJECT.is_relative_to(folder) for folder in ("/tmp", "/var/tmp"))
+    return f"[Service]\n{'PrivateTmp=no' if hidden else ''}\n{text}\n"
