@@ -34,6 +34,8 @@ extensions = [
     )
     for source in sorted(Path("ovpn3/_fast").glob("*.pyx"))
 ]
+if not extensions:
+    raise SystemExit("ovpn3/_fast has no *.pyx: this source tree is not complete")
 
 setup(
     ext_modules=cythonize(

@@ -1,8 +1,9 @@
-"""The Debian package on a machine of its own: a fresh tree of the distribution, with a bus, in the client namespace."""
+"""What is given out: the Debian package on a fresh tree of the distribution, the sdist in a clean environment."""
 
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,12 +14,7 @@ from tests.support.bus import PROJECT
 from tests.support.netns import NamespacePair, end, run
 from tests.support.server import OpenVpnServer
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.interop,
-    pytest.mark.full,
-    pytest.mark.skipif(not shutil.which("debootstrap"), reason="debootstrap is not installed"),
-]
+pytestmark = [pytest.mark.system, pytest.mark.interop, pytest.mark.full]
 LONG_S = 900.0
 _MOUNTS = 'mount -t proc proc "$1/proc"; mount --rbind /dev "$1/dev"; echo ready; exec cat'
 # What every use of dpkg and of accounts changes.
@@ -81,6 +77,17 @@ def package() -> Path:
     return package
 
 
+def test_from_an_sdist(tmp_path: Path) -> None:
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+    shutil.copytree(PROJECT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "*.c", "*.so"))
+    made = subprocess.run([sys.executable, "-c", build, tmp_path], cwd=tmp_path / "source", stdout=-1, text=True)
+    environment = tmp_path / "environment"
+    run(["/usr/bin/python3", "-m", "venv", environment])
+    run([environment / "bin/pip", "install", tmp_path / made.stdout.split()[-1]], timeout=LONG_S)
+    run([environment / "bin/python", "-c", "import ovpn3._fast.pump, ovpn3_services.netcfg"])
+    assert "openvpn3" in run([environment / "bin/openvpn3", "version"]).stdout
+
+
 @pytest.fixture
 def tree(pair: NamespacePair, tmp_path: Path) -> Iterator[Tree]:
     tmp_path.chmod(0o755)
@@ -90,6 +97,7 @@ def tree(pair: NamespacePair, tmp_path: Path) -> Iterator[Tree]:
     shutil.rmtree(tree.directory)  # pytest keeps the others
 
 
+@pytest.mark.skipif(not shutil.which("debootstrap"), reason="debootstrap is not installed")
 def test_installed_used_upgraded_and_purged(
     tree: Tree, package: Path, pair: NamespacePair, start_server: Callable[..., OpenVpnServer]
 ) -> None:
