@@ -24,12 +24,12 @@ from ovpn3.cli import answers
 from ovpn3.cli.accounts import uid_of
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import BadOption, Command, CommandError, Option, Options
-from ovpn3.cli.program import guarded
+from ovpn3.cli.program import run_alone
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.source import Source, from_text
 from ovpn3.cli.systemd import unit_of
-from ovpn3.cli.text import many_lines, one_line
+from ovpn3.cli.text import one_line
 from ovpn3.constants import AttentionGroup, AttentionType
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error
@@ -216,17 +216,8 @@ COMMAND = Command(run, OPTIONS, argument="https://HOST")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _main(arguments), f"{PROGRAM}: ", ERROR)
+    return run_alone(PROGRAM, COMMAND, argv, _exit_code, unwritable=ERROR)
 
 
-def _main(argv: Sequence[str]) -> int:
-    try:
-        options = COMMAND.parse(argv)
-        if options.has("help"):
-            print(COMMAND.help(PROGRAM))
-            return 0
-        return asyncio.run(run(options))
-    except (BadOption, Ovpn3Error) as e:
-        print(f"{PROGRAM}: ** ERROR ** {many_lines(str(e))}", file=sys.stderr)
-        return NOT_DOWNLOADED if isinstance(e, NotDownloaded) else ERROR
+def _exit_code(error: BadOption | Ovpn3Error) -> int:
+    return NOT_DOWNLOADED if isinstance(error, NotDownloaded) else ERROR

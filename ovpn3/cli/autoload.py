@@ -11,15 +11,15 @@ from pathlib import Path
 
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.autoloadfile import Autoload, read
-from ovpn3.cli.command import BadOption, Command, CommandError, Option, Options
+from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import Interrupted, connect, end, interruptible, outcome
-from ovpn3.cli.program import guarded
+from ovpn3.cli.program import run_alone
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.source import read_profile
 from ovpn3.cli.text import many_lines
 from ovpn3.cli.verbs.session_start import new_session
 from ovpn3.dbus.bus import Bus
-from ovpn3.errors import Ovpn3Error, ProfileError, RemoteError
+from ovpn3.errors import Ovpn3Error, ProfileError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.watch import watching
 from ovpn3.secret import hide_memory
@@ -37,6 +37,14 @@ OPTIONS = (
 
 
 async def run(options: Options) -> int:
+    say(NOTICE)
+    try:
+        return await _load(options)
+    except Interrupted:
+        return INTERRUPTED
+
+
+async def _load(options: Options) -> int:
     found = _profiles(options.get("directory"))
     hide_memory()
     failed, starts = 0, []
@@ -132,20 +140,4 @@ COMMAND = Command(run, OPTIONS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _main(arguments), f"{PROGRAM}: ", ERROR, INTERRUPTED)
-
-
-def _main(argv: Sequence[str]) -> int:
-    try:
-        options = COMMAND.parse(argv)
-        if options.has("help"):
-            print(COMMAND.help(PROGRAM))
-            return 0
-        say(NOTICE)
-        return asyncio.run(run(options))
-    except Interrupted:
-        return INTERRUPTED
-    except (BadOption, Ovpn3Error, RemoteError) as e:
-        say(f"** ERROR ** {e}")
-        return ERROR
+    return run_alone(PROGRAM, COMMAND, argv, lambda _: ERROR, unwritable=ERROR, interrupted=INTERRUPTED)

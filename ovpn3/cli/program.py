@@ -73,6 +73,32 @@ class Program:
         return "\n".join([f"Usage: {self.name} COMMAND [OPTIONS]", "", *lines])
 
 
+def run_alone(
+    program: str,
+    command: Command,
+    argv: Sequence[str] | None,
+    exit_code: Callable[[BadOption | Ovpn3Error], int],
+    *,
+    unwritable: int,
+    interrupted: int = INTERRUPTED,
+    mark: str = "",
+) -> int:
+    """Main of a program without commands. An error is told after `mark`; `exit_code` says with what it ends."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def run() -> int:
+        try:
+            options = command.parse(arguments)
+            if options.has("help"):
+                print(command.help(program))
+                return 0
+            return asyncio.run(command.run(options))
+        except (BadOption, Ovpn3Error) as e:
+            return _complain(f"{mark}{program}: ** ERROR ** {e}", exit_code(e))
+
+    return guarded(run, f"{program}: ", unwritable, interrupted)
+
+
 def guarded(run: Callable[[], int], program: str, unwritable: int, interrupted: int = INTERRUPTED) -> int:
     """The exit code of `run`, or one that says why its output or the user ended it; no traceback."""
     _fill_standard_files()

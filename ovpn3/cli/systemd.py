@@ -37,10 +37,10 @@ from ovpn3.cli.connect import (
     stay,
 )
 from ovpn3.cli.notify import Notifier
-from ovpn3.cli.program import guarded
+from ovpn3.cli.program import run_alone
 from ovpn3.cli.prompt import NoAnswer
 from ovpn3.cli.selection import profile_named, system_bus
-from ovpn3.cli.text import log_text, many_lines, one_line, status_text
+from ovpn3.cli.text import log_text, one_line, status_text
 from ovpn3.cli.verbs.log import event_text
 from ovpn3.cli.verbs.session_start import check_usable, new_session
 from ovpn3.constants import LogCategory, StatusMajor, StatusMinor
@@ -274,7 +274,9 @@ def say(event: Event) -> None:
     print("\n".join(f"<{priority}>{line}" for line in text.split("\n")), flush=True)
 
 
-def exit_code(error: Ovpn3Error) -> int:
+def exit_code(error: BadOption | Ovpn3Error) -> int:
+    if isinstance(error, BadOption):
+        return UNUSABLE
     if login_refused(error):
         return LOGIN_REFUSED
     return UNUSABLE if isinstance(error, CommandError) and not isinstance(error, Failed) else TRY_AGAIN
@@ -284,24 +286,5 @@ COMMAND = Command(run, OPTIONS, "CONFIG_PROFILE", "config-names")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _main(arguments), f"{PROGRAM}: ", TRY_AGAIN)
-
-
-def _main(argv: Sequence[str]) -> int:
-    try:
-        options = COMMAND.parse(argv)
-        if options.has("help"):
-            print(COMMAND.help(PROGRAM))
-            return 0
-        return asyncio.run(run(options))
-    except BadOption as e:
-        return complain(str(e), UNUSABLE)
-    except Ovpn3Error as e:
-        return complain(str(e), exit_code(e))
-
-
-def complain(text: str, code: int) -> int:
-    prefix = f"<{_ERROR}>" if "JOURNAL_STREAM" in os.environ else ""
-    print(f"{prefix}{PROGRAM}: ** ERROR ** {many_lines(text)}", file=sys.stderr)
-    return code
+    mark = f"<{_ERROR}>" if "JOURNAL_STREAM" in os.environ else ""
+    return run_alone(PROGRAM, COMMAND, argv, exit_code, unwritable=TRY_AGAIN, mark=mark)
