@@ -48,7 +48,7 @@ OPTIONS = (
     Option("systemd-start", help="Have systemd start it, now and at every boot (root)"),
     Option("impersistent", help="Don't keep it when the configuration manager ends"),
     Option("name", "", "NAME", "Name of the profile; default AS:HOST"),
-    Option("owner", "", "USER", "Whose the profile is to be (root)"),
+    Option("owner", "", "USER", "Whose the profile is to be (root)", values="users"),
     Option("username", "", "NAME", "User name at the server"),
     Option("insecure-certs", help="Talk to a server whose certificate nobody vouches for"),
     *answers.OPTIONS,

@@ -31,7 +31,7 @@ TIMEOUT_S = 30.0  # for a session to be connected; it is left connecting then
 NOTICE = f"{PROGRAM} is for old set-ups; better is a systemd unit for each profile: openvpn3-session@PROFILE.service"
 
 OPTIONS = (
-    Option("directory", "", "DIR", "Where the profiles are, with a .autoload file beside each"),
+    Option("directory", "", "DIR", "Where the profiles are, with a .autoload file beside each", values="folders"),
     Option("ignore-autostart", help="Only import them"),
 )
 
