@@ -7,7 +7,6 @@ server asks beyond it.
 import asyncio
 import base64
 import binascii
-import html
 import os
 import re
 import shutil
@@ -16,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,7 +26,6 @@ from ovpn3.cli.program import run_alone
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.source import Source, from_text
-from ovpn3.cli.systemd import unit_of
 from ovpn3.cli.text import one_line
 from ovpn3.constants import AttentionGroup, AttentionType
 from ovpn3.dbus.bus import Bus
@@ -81,6 +78,8 @@ class Server:
 
     def get(self, path: str, user: str, password: str) -> tuple[int, str]:
         """Status and text of a page. NotDownloaded if the server can't be had."""
+        from http.client import HTTPException, HTTPSConnection  # not for completion and help: loading takes time
+
         context = ssl.create_default_context()
         if self.insecure:
             context.check_hostname = False
@@ -172,6 +171,8 @@ def _checked(text: str, host: str) -> Source:
 
 def _message(status: int, text: str) -> str:
     """What the server says of a failure, made harmless."""
+    import html
+
     found = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
     return one_line(html.unescape(found[1]).strip()) if found else f"HTTP status {status}"
 
@@ -199,6 +200,8 @@ async def _import(bus: Bus, name: str, source: Source, *, persistent: bool) -> s
 
 
 def _start(name: str, owner: str) -> None:
+    from ovpn3.cli.systemd import unit_of
+
     unit, systemctl = unit_of(name), shutil.which("systemctl")
     if not systemctl:
         raise CommandError("there is no systemctl: the profile is imported, but not started")

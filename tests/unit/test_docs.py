@@ -101,6 +101,12 @@ def test_commands_that_are_named_exist(page: str) -> None:
             assert {word.partition("=")[0] for word in words if word.startswith("--")} <= spellings, words
 
 
+def test_make_has_what_is_named() -> None:
+    [targets] = re.findall(r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    named = {target for page in PAGES for span in spans(page) for target in re.findall(r"^(?:sudo )?make (\S+)", span)}
+    assert named <= set(targets.split())
+
+
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_help(program: Program) -> None:
     """`openvpn3 help`, and `--help` of each command."""
