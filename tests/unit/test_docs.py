@@ -47,6 +47,18 @@ def test_everything_is_explained() -> None:
         assert all(each.__doc__ for each in (what, *(getattr(what, name) for name in methods))), what
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    folder = (PROJECT / page).parent
+    for target in re.findall(r"\]\((?!https?:)([^)]*)\)", (PROJECT / page).read_text()):
+        path, _, anchor = target.partition("#")
+        file = folder / path if path else PROJECT / page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall("^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings], target
+
+
 # -- commands --------------------------------------------------------------------------------------
 def typed() -> Iterator[tuple[str, str]]:
     """Page and beginning of the commands that tests ask for."""
