@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ovpn3.cli import answers
@@ -25,14 +26,15 @@ from ovpn3.cli.command import BadOption, Command, CommandError, Option, Options
 from ovpn3.cli.program import run_alone
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.source import Source, from_text
 from ovpn3.cli.text import one_line
 from ovpn3.constants import AttentionGroup, AttentionType
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error
-from ovpn3.profile.lexer import MAX_PROFILE_BYTES
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.config import ConfigurationManager
+
+if TYPE_CHECKING:
+    from ovpn3.cli.source import Source
 
 PROGRAM = "openvpn3-as"
 NEEDS_ROOT, ERROR, NOT_DOWNLOADED = 1, 2, 3  # exit codes
@@ -79,6 +81,8 @@ class Server:
     def get(self, path: str, user: str, password: str) -> tuple[int, str]:
         """Status and text of a page. NotDownloaded if the server can't be had."""
         from http.client import HTTPException, HTTPSConnection  # not for completion and help: loading takes time
+
+        from ovpn3.profile.lexer import MAX_PROFILE_BYTES
 
         context = ssl.create_default_context()
         if self.insecure:
@@ -136,7 +140,7 @@ def _server(options: Options) -> Server:
     return Server(parts.hostname, port, parts.path.rstrip("/"), options.has("insecure-certs"))
 
 
-async def _download(server: Server, options: Options, answering: Answers) -> Source:
+async def _download(server: Server, options: Options, answering: Answers) -> "Source":
     group = AttentionGroup.USER_PASSWORD
     credentials = AttentionType.CREDENTIALS
     user = options.get("username") or await answering(Slot(credentials, group, 0, "username", "User name", False))
@@ -162,7 +166,9 @@ async def _download(server: Server, options: Options, answering: Answers) -> Sou
     raise NotDownloaded(f"{server.host} asks for more and more")
 
 
-def _checked(text: str, host: str) -> Source:
+def _checked(text: str, host: str) -> "Source":
+    from ovpn3.cli.source import from_text
+
     source = from_text(text, host)
     if source.missing:
         raise NotDownloaded(f"what {host} sends is no profile: {'; '.join(source.missing)}")
@@ -190,7 +196,7 @@ def _challenge(text: str) -> Challenge | None:
     return Challenge(state, question, "E" in flags.split(","))
 
 
-async def _import(bus: Bus, name: str, source: Source, *, persistent: bool) -> str:
+async def _import(bus: Bus, name: str, source: "Source", *, persistent: bool) -> str:
     profile = await ConfigurationManager(bus).import_profile(name, source.text, persistent=persistent)
     if source.persist_tun:
         await profile.set_override("persist-tun", True)
