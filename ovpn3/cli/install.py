@@ -23,8 +23,8 @@ from ovpn3.cli.environment import render, templates
 from ovpn3.files import write_atomically
 
 DATA = "usr/share"
-UNITS = "usr/lib/systemd/system"
-_UNIT_TEMPLATES = "systemd/system/"
+LIBRARIES = "usr/lib"
+_OF_LIBRARIES = ("systemd/", "udev/")  # data files that belong there
 MANIFEST = "usr/share/openvpn3/manifest.json"
 STATE = "var/lib/openvpn3"
 CONFIGS = "configs"
@@ -121,13 +121,16 @@ class Installation:
         return python_module()
 
     def files(self) -> dict[str, str]:
-        """Content by path below the root. Units only for a package, or where there is systemd."""
+        """Content by path below the root. What is for systemd or udev only for a package, or where they are."""
         from ovpn3.cli.manual import pages  # loads every command, and other commands load this module
 
         wanted = {_place(path): render(text, self.account, f"/{STATE}") for path, text in templates()}
-        if self.live and not (self.root / UNITS).is_dir():
-            wanted = {path: text for path, text in wanted.items() if not path.startswith(UNITS)}
+        if self.live:
+            wanted = {path: text for path, text in wanted.items() if self._has_use_for(path)}
         return wanted | {f"{DATA}/man/man{name[-1]}/{name}": text for name, text in pages().items()}
+
+    def _has_use_for(self, path: str) -> bool:
+        return not path.startswith(f"{LIBRARIES}/") or (self.root / path).parent.is_dir()
 
     def differences(self) -> list[Path]:
         """What is not as this version wants it, whoever has put it there. Manual pages don't matter."""
@@ -232,7 +235,7 @@ class Installation:
 def _place(template: str) -> str:
     """Below the root, of a data file."""
     path = template.removesuffix(".in")
-    return f"{UNITS}/{path.removeprefix(_UNIT_TEMPLATES)}" if path.startswith(_UNIT_TEMPLATES) else f"{DATA}/{path}"
+    return f"{LIBRARIES if path.startswith(_OF_LIBRARIES) else DATA}/{path}"
 
 
 def _content(path: Path) -> str | None:

@@ -1,10 +1,11 @@
 """One tunnel device in the kernel: a plan applied to it, and all of it undone."""
 
 import os
+import socket
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from errno import EACCES, EAFNOSUPPORT, EBUSY, ECANCELED, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, ENOENT, EOPNOTSUPP
+from errno import EACCES, EAFNOSUPPORT, ECANCELED, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, ENOENT, EOPNOTSUPP
 from typing import Protocol, assert_never
 
 from ovpn3.constants import TunOffload
@@ -28,6 +29,9 @@ from ovpn3.net.tun import Tun, open_tun
 # No route at all, and how unreachable, prohibit and blackhole routes answer.
 NO_WAY = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL)
 
+# Devices are made by this name, and called otherwise before anything else is done. By it udev knows that they are ours,
+# from the first event on: what decides, there and in NetworkManager, whose devices they are.
+AT_BIRTH = "openvpn3-%d"
 NUMBERED = "tun%d"  # by the kernel
 MAX_NUMBER = 1024
 # The kernel's, for routes that are given none.
@@ -88,9 +92,11 @@ class Device:
         NetworkError too.
         """
         await self.remove()
-        tun = self._open(wanted)
-        self._index, self._name = tun.index, tun.name
+        tun = self._opener(AT_BIRTH, offloads=wanted.offloads)
+        self._index = tun.index
         try:
+            await self._rename(wanted.name)
+            tun = replace(tun, name=self._name)
             if wanted.place.netns:
                 tun = await self._settle(tun, Home(wanted.place.netns))
             await self._take(plan(replace(wanted, offloads=tun.offloads)), go_on)
@@ -144,16 +150,19 @@ class Device:
         finally:
             await self._bypasses.release(self._holder)
 
-    def _open(self, wanted: Wanted) -> Tun:
-        """By the name that is wanted, or else by a number."""
-        if wanted.name:
-            try:
-                return self._opener(wanted.name, offloads=wanted.offloads)
-            except NetworkError as e:
-                if e.errno != EBUSY:
-                    raise
-            self.problems.append(NetworkError(f"there is a device {wanted.name} already", EEXIST))
-        return self._opener(NUMBERED, offloads=wanted.offloads)
+    async def _rename(self, name: str) -> None:
+        """Call the device by the name that is wanted, or else by a number."""
+        try:
+            await rename_link(self._ipr, self._index, name or NUMBERED)
+        except NetworkError as e:
+            if not name or e.errno != EEXIST:
+                raise
+            self.problems.append(NetworkError(f"there is a device {name} already", EEXIST))
+            await rename_link(self._ipr, self._index, NUMBERED)
+        try:
+            self._name = socket.if_indextoname(self._index)
+        except OSError as e:
+            raise NetworkError(f"device {self._index} is gone", e.errno or 0) from e
 
     async def _settle(self, tun: Tun, home: Home) -> Tun:
         """Move the device, by its name or else by the lowest number that is free here and there."""

@@ -17,6 +17,8 @@ from ovpn3.constants import BACKENDS_NAME, CONFIG_NAME, LOG_NAME, NETCFG_NAME, S
 
 ACTIVATION = "usr/share/dbus-1/system-services"
 POLICY = "usr/share/dbus-1/system.d"
+RULES = "usr/lib/udev/rules.d/85-openvpn3.rules"
+NETWORK = "usr/lib/systemd/network/00-openvpn3.network"
 UNIT = "usr/lib/systemd/system/openvpn3-session@.service"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root installs")
@@ -47,6 +49,8 @@ def test_files(tmp_path: Path) -> None:
     assert f"ExecStart={BIN}/openvpn3-systemd --start %i\n" in (tmp_path / UNIT).read_text()
     assert f'"{BIN}/openvpn3" shell-completion' in (tmp_path / "usr/share/zsh/vendor-completions/_openvpn3").read_text()
     assert ".Nd start a session" in (tmp_path / "usr/share/man/man1/openvpn3-session-start.1").read_text()
+    assert "NM_UNMANAGED" in (tmp_path / RULES).read_text()
+    assert "Unmanaged=yes" in (tmp_path / NETWORK).read_text()
     assert 'user="vpn"' in (tmp_path / POLICY / f"{NETCFG_NAME}.conf").read_text()
     assert not [
         path for path, (_, text) in tree(tmp_path).items() if re.search("@[A-Z]+@", text) or path.endswith(".in")
@@ -82,6 +86,14 @@ def test_what_was_spoilt_is_put_right(tmp_path: Path) -> None:
     for step in list(installation.install_steps()):
         step.do()
     assert tree(tmp_path) == before
+
+
+def test_no_files_for_what_is_not_there(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, "openvpn")
+    installation.live = True
+    assert not {RULES, NETWORK, UNIT} & set(installation.files())
+    (tmp_path / RULES).parent.mkdir(parents=True)
+    assert {RULES, NETWORK, UNIT} & set(installation.files()) == {RULES}
 
 
 def test_uninstall_leaves_what_was_there(tmp_path: Path) -> None:

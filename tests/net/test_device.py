@@ -29,6 +29,7 @@ ADDRESSES = (
     TunnelAddress(ip_interface("10.8.0.2/24"), ip_address("10.8.0.1")),
     TunnelAddress(ip_interface("fd08::2/64"), ip_address("fd08::1")),
 )
+KOBJECT_UEVENT = 15  # linux/netlink.h
 FULL = Wanted(
     addresses=ADDRESSES,
     routes=(
@@ -403,6 +404,17 @@ async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
     assert loop.time() - start < 15  # 0.5 on a machine that has nothing else to do
     assert net.state() == before
     os.close(tun.fd)
+
+
+async def test_a_device_is_known_as_ours_from_its_first_event_on(net: Namespace, ipr: AsyncIPRoute) -> None:
+    device = Device(ipr, Bypasses(ipr))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, KOBJECT_UEVENT) as events:
+        events.bind((0, 1))  # of the kernel, not yet of udev
+        tun = await device.establish(Wanted(addresses=ADDRESSES))
+        told = [events.recv(65536).partition(b"\0")[0].decode() for _ in range(4)]
+    os.close(tun.fd)
+    devices = [event for event in told if "/queues/" not in event]
+    assert devices == ["add@/devices/virtual/net/openvpn3-0", f"move@/devices/virtual/net/{tun.name}"]
 
 
 async def test_the_opener_s_failure_is_ours(net: Namespace, ipr: AsyncIPRoute) -> None:

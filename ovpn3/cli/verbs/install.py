@@ -34,6 +34,8 @@ async def run(options: Options) -> int:
     elif installation.live and not dry:
         await reload_bus()
         systemctl("daemon-reload")
+        if systemctl("is-active", "--quiet", "systemd-networkd"):  # udev sees by itself what is new
+            systemctl("reload", "systemd-networkd")
     return 0
 
 
@@ -62,17 +64,19 @@ async def reload_bus() -> None:
         print("The system bus has read the new files.")
 
 
-def systemctl(*arguments: str) -> None:
-    """Tell systemd, if it runs this machine."""
+def systemctl(*arguments: str) -> bool:
+    """Tell systemd, if it runs this machine; whether it says yes."""
     program = shutil.which("systemctl")
-    if program and BOOTED.is_dir():
-        subprocess.run([program, *arguments], check=False)
+    if not program or not BOOTED.is_dir():
+        return False
+    return subprocess.run([program, *arguments], check=False).returncode == 0
 
 
 USER = Option("user", "", "ACCOUNT", f"Account of the services; default {SERVICE_ACCOUNT}", values="users")
 ABOUT = """\
 Makes the account of the services, their state directory, the files by which the system bus starts them and guards
-them, the completion of the shells, and these pages. It does what is still missing, and may be run again at any time.
+them, those by which systemd and udev know of them, the completion of the shells, and these pages. It does what is still
+missing, and may be run again at any time.
 What it has put there is noted in `/usr/share/openvpn3/manifest.json`.
 """
 COMMAND = Command(run, (ROOT, USER, DRY_RUN), about=ABOUT)
