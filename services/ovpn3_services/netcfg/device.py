@@ -44,6 +44,8 @@ MIN_MTU = 68  # RFC 791
 TAP = 2
 LAYERS = (0, TAP, 3)  # 0 is unset, 3 is TUN
 
+_SWITCHES = ("_kill_switch", "_block_ipv4", "_block_ipv6", "_block_local", "_block_outside_dns")
+
 
 def open_privileged(name: str, *, offloads: int) -> Tun:
     """Where /dev/net/tun is root's alone, opening it takes the capability kept for this moment."""
@@ -518,14 +520,19 @@ class NetDevice(DBusObject):
             "wanted": pack_wanted(self._wanted),
             "applied": pack_steps(self._device.applied),
             "dns": asdict(self._dns),
-            "block_local": self._block_local,
+            "session": self._session,
+            "switches": {name: getattr(self, name) for name in _SWITCHES},
+            "selectors": [[s.mark, s.mask, *s.uids] for s in self._selectors],
         }
 
     def take_over(self, packed: dict[str, Any]) -> None:
         """Be as a predecessor's device was; the kernel still has it."""
         self._name, self._layer = str(packed["name"]), int(packed["layer"])
         self._wanted = unpack_wanted(packed["wanted"])
-        self._block_local = bool(packed["block_local"])
+        self._session = checked.device_name(str(packed["session"]))
+        for name in _SWITCHES:
+            setattr(self, name, bool(packed["switches"][name]))
+        self._selectors = [checked.selector(*map(int, selector)) for selector in packed["selectors"]]
         dns = DnsSettings(**packed["dns"])
         self._dns.add_servers(dns.servers)
         self._dns.add_search_domains(dns.search_domains)
