@@ -109,6 +109,10 @@ class Succession:
                     await self._tools.guards.release(holder)
                 except NetworkError as e:
                     self._tools.log.error(f"{holder} of an earlier run: {e}")
+        try:
+            self._tools.guards.resume()
+        except NetworkError as e:
+            self._tools.log.error(str(e))
 
     async def _subscriber(self, entry: Entry) -> None:
         peer = await self._tools.dispatcher.peers.peer(entry.key)
