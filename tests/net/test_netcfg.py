@@ -574,6 +574,8 @@ async def test_arguments_are_checked(client: Bus) -> None:
         ("SetRemoteAddress", "sb", "0.0.0.0", False),
         ("AddNetworks", "a(suibb)", [["10.0.0.0", 8, -2, False, False]]),
         ("AddNetworks", "a(suibb)", [["10.0.0.0", 8, -1, False, False], ["", 8, -1, False, False]]),
+        *(("AddRouteCgroup", "s", path) for path in ("", "/", "..", "a/../b", "/a", "a,b", "ä", "a" * 256)),
+        ("AddRouteCgroup", "s", "no-such/cgroup"),
         ("AddDNS", "as", ["resolver.example"]),
         ("AddDNSSearch", "as", ["a b"]),
         ("AddDNSSearch", "as", ["a" * 300]),

@@ -11,6 +11,8 @@ import pytest
 from tests.support.accessserver import access_server
 from tests.support.booted import PACKAGES, SYSTEMD, BootedMachine, drop_in
 from tests.support.bus import BIN
+from tests.support.capture import capturing
+from tests.support.mirror import mirror
 from tests.support.netns import NamespacePair
 from tests.support.pages import command
 from tests.support.server import OpenVpnServer, password_script
@@ -239,3 +241,36 @@ def test_hooks(machine: BootedMachine, start_server: StartServer) -> None:
         wait_for("up tun0")
         machine.systemctl("stop", UNIT)
         wait_for("down tun0")
+
+
+def test_a_service_by_its_cgroup(machine: BootedMachine, pair: NamespacePair, start_server: StartServer) -> None:
+    """It takes the tunnel, whenever it is started; in a slice that is there already, with its very first packet. The
+    tunnel's own packets come from one of the cgroups too, and stay outside."""
+    allow = ["openvpn3-admin", "netcfg-service", "--config-file-override", "/var/lib/openvpn3/netcfg.json"]
+    machine.run([*allow, "--config-set", "route-tables-allowed", "105"])
+    server = start_server(push=["redirect-gateway def1"], extra=["multihome"])
+    bring_in(machine, server.profile(remote=pair.FAR_V4))
+    chosen = "/lab_vpn.slice,system.slice/lab-probe.service,system.slice/dbus.service"
+    machine.run(["openvpn3", "config-manage", "--config", "office", "--route-table", "105", "--route-cgroups", chosen])
+    before = pair.client.state()
+    with mirror(pair.server) as port, capturing(pair.client) as capture:
+        for unit, text in {
+            # What most services do before they send anything takes as long.
+            "probe": f"""ExecStartPre=python3 -c 'import asyncio'
+                ExecStart=bash -c 'exec 3<>/dev/tcp/{server.TUNNEL_V4}/{port}; head -n 1 <&3'""",
+            "ping": f"""Slice=lab_vpn.slice
+                ExecStart=ping -c 1 -W 5 {server.TUNNEL_V4}""",
+        }.items():
+            service = f"[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutStartSec=20\n{text}\n"
+            machine.write(f"/etc/systemd/system/lab-{unit}.service", service, "644")
+        machine.systemctl("daemon-reload")
+        machine.systemctl("start", UNIT, "lab_vpn.slice")
+        for _ in range(3):
+            machine.systemctl("restart", "lab-ping.service")
+        with following(machine, "lab-probe.service") as wait_for:
+            for _ in range(3):
+                machine.systemctl("restart", "lab-probe.service")
+                wait_for("10.8.0.")
+        assert server.TUNNEL_V4 not in capture.destinations()
+    machine.systemctl("stop", UNIT, "lab_vpn.slice")
+    assert pair.client.state() == before

@@ -41,7 +41,7 @@ class NetCfgService(Service):
             ipr=self._ipr,
             namespaces=namespaces,
             bypasses=Bypasses(self._ipr, self._note_bypass),
-            guards=Guards(self._ipr, namespaces, self._note_guard),
+            guards=Guards(self._ipr, namespaces, self._note_guard, self.log.error),
             dispatcher=self.dispatcher,
             subscribers=Subscribers(bus, self._journal),
             journal=self._journal,
@@ -66,7 +66,7 @@ class NetCfgService(Service):
         self._journal.open(journal.circumstances(bus_id))
         await Succession(self._root, self._tools).begin()
         await self._tools.resolver.update()
-        if not self.busy() and (stale := await remove_ours(self._ipr)):
+        if not self._root.busy() and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
 
     def _note_guard(self, holder: str, guards: Collection[Guard]) -> None:
@@ -87,9 +87,10 @@ class NetCfgService(Service):
             self._journal.drop("bypass", str(network))
 
     def busy(self) -> bool:
-        return self._root.busy()
+        return self._root.busy() or bool(self._tools.guards.cgroups)
 
     async def stop(self) -> None:
         await self._root.callers.forget_all()
         self._tools.resolver.close()
+        self._tools.guards.close()
         self._ipr.close()
