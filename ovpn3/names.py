@@ -1,4 +1,5 @@
-"""What names may look like. Apart from those who have them: not who asks for it loads them too."""
+"""What names of profiles, tags and cgroups may look like. Apart from profiles themselves: not who asks for it reads
+them too."""
 
 import re
 

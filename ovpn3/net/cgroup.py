@@ -94,17 +94,18 @@ class Marks:
             self._failed(str(e))
 
     def _look(self) -> None:
-        numbers = ((cgroup, self._number(cgroup.path)) for cgroup in self._cgroups)
+        root = _root()
+        numbers = ((cgroup, self._number(root, cgroup.path)) for cgroup in self._cgroups)
         markings = [Marking(c.path.count("/") + 1, number, c.mark) for c, number in numbers if number]
         if markings != self._in_force:
             nftables.mark_cgroups(markings)
             self._in_force = markings
 
-    def _number(self, path: str) -> int:
-        """0 if there is none now; then we are told of it."""
+    def _number(self, root: Path, path: str) -> int:
+        """0 if there is none now. Of the next one we are told."""
+        folder = root
         try:
             self._inotify = self._inotify or Inotify(self._on_made)
-            folder = _root()
             for name in path.split("/"):
                 self._inotify.watch(folder, inotify.CREATE)  # before we look, so that none is missed
                 folder /= name
