@@ -14,7 +14,7 @@ from tests.support.bus import BIN
 from tests.support.capture import capturing
 from tests.support.mirror import mirror
 from tests.support.netns import NamespacePair
-from tests.support.pages import command
+from tests.support.pages import blocks, command
 from tests.support.server import OpenVpnServer, password_script
 from tests.support.totp import ADDRESS, SECRET, totp_script, wait_for_another_code
 
@@ -274,3 +274,30 @@ def test_a_service_by_its_cgroup(machine: BootedMachine, pair: NamespacePair, st
         assert server.TUNNEL_V4 not in capture.destinations()
     machine.systemctl("stop", UNIT, "lab_vpn.slice")
     assert pair.client.state() == before
+
+
+def test_a_service_with_a_tunnel_of_its_own(machine: BootedMachine, start_server: StartServer) -> None:
+    """As docs/isolation.md has it."""
+    server = start_server(push=["dhcp-option DNS 10.8.0.1"])
+    units = [text for _, text in blocks("docs/isolation.md") if "netns-vpn.service" in text]
+    assert len(units) == 2
+    for text in units:
+        machine.write(text.splitlines()[0].removeprefix("# "), text, "644")
+    look = f"ping -c 1 -W 5 {server.TUNNEL_V4} && cat /etc/resolv.conf /etc/nsswitch.conf"
+    machine.write(
+        "/etc/systemd/system/crawler.service", f"[Service]\nType=oneshot\nExecStart=/bin/sh -c '{look}'\n", "644"
+    )
+    machine.write("/etc/netns/vpn/resolv.conf", "", "644")
+    machine.write("/etc/netns/vpn/nsswitch.conf", "hosts: files dns\n", "644")
+    machine.as_root(command("docs/isolation.md", "sudo openvpn3-admin netcfg-service --config-set netns-allowed"))
+    machine.as_root(command("docs/isolation.md", "sudo openvpn3-admin stop --services"))
+    bring_in(machine, server.profile())
+    machine.systemctl("start", "netns-vpn.service")
+    machine.run(["openvpn3", "config-manage", "--config", "office", "--netns", "vpn"])
+    machine.run(["openvpn3", "session-start", "--config", "office"])
+    machine.systemctl("start", "crawler.service")
+    said = machine.run(["journalctl", "--unit=crawler.service", "--output=cat"]).stdout
+    assert "nameserver 10.8.0.1" in said
+    assert "hosts: files dns" in said
+    machine.systemctl("stop", "netns-vpn.service")
+    assert "vpn" not in machine.run(["ip", "netns", "list"]).stdout
