@@ -113,7 +113,7 @@ def main(file: str, user: str, password: str) -> None:
     manager = openvpn3.SessionManager(bus)
     manager.SessionManagerCallback(tell)
     session = manager.NewTunnel(config)
-    say("named", str(session.GetStatus()["minor"]), f"{ClientAttentionType.CREDENTIALS}", SessionManagerEventType(1).name)
+    say("named", str(session.GetStatus()["minor"]), f"{ClientAttentionType.CREDENTIALS}")
     say("session", session.GetPath(), list(session.GetStatus()), session.GetStatus()["minor"].name)
     until(session.GetPath(), SessionManagerEventType.SESS_CREATED, os.getuid())
     session.AttentionRequiredCallback(lambda kind, group, text: seen.append((kind, group)))

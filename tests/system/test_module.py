@@ -49,7 +49,7 @@ def test_every_member(machine: Machine, start_server: Callable[..., OpenVpnServe
     assert overrides == {"log-level": "5", "persist-tun": True}
     [[_, keys, minor]] = seen["session"]
     assert (keys, minor) == (["major", "minor", "message"], "CFG_REQUIRE_USER")
-    assert seen["named"] == [["StatusMinor.CFG_REQUIRE_USER", "ClientAttentionType.CREDENTIALS", "SESS_CREATED"]]
+    assert seen["named"] == [["StatusMinor.CFG_REQUIRE_USER", "ClientAttentionType.CREDENTIALS"]]
     assert seen["asked"] == [["username", "Auth User name", False], ["password", "Auth Password", True]] * 2
     assert seen["connected"] == [[True, "tun0", False]]
     assert seen["statistics"] == [[True, "Connection statistics:"]]
