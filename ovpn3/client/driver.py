@@ -179,7 +179,7 @@ class Driver:
     # -- the life of the tunnel -------------------------------------------------------------------
     async def _run(self) -> None:
         loss = await self._network.on_loss(self._network_lost)
-        watch = NetworkWatch(self._machine_changed)
+        watch = NetworkWatch(self._machine_changed, self._address_sought)
         try:
             while self._wish is not Wish.DOWN:
                 self._wish_changed.clear()
@@ -375,6 +375,10 @@ class Driver:
         if self.device.orphaned or not self._profile.persist_tun:
             await self._remove_device()
         self._listener.changed()
+
+    def _address_sought(self) -> str:
+        """The server's, if nothing else of the machine concerns us."""
+        return self._trying.address if self._trying and not self.device.follows_links else ""
 
     def _machine_changed(self) -> None:
         """Links, addresses or routes of this machine: perhaps there is another way to the server, or one again."""

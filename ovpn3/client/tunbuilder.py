@@ -26,6 +26,11 @@ class TunDevice:
         self.name = ""  # the kernel's
         self.path = "/"
 
+    @property
+    def follows_links(self) -> bool:
+        """Whether it has routes to the networks on this machine's links."""
+        return self._state is not None and self._state[0].block_local
+
     async def build(self, settings: TunSettings, server: Endpoint, *, configure_dns: bool = True) -> str:
         """Have a device with these settings; what became of the present one: kept, changed or replaced, or made."""
         if self._device is not None:

@@ -24,12 +24,12 @@ from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETROUTE
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from ovpn3.net.attributes import attributes
 from ovpn3.net.watch import news_socket
 
 __all__ = ["RTM_GETLINK", "RTM_GETROUTE", "AsyncIPRoute", "NetlinkError", "attributes", "ifinfmsg", "rtmsg"]
 
 _HEADER_SIZE: Final = 16
-_ATTRIBUTE_TYPE: Final = 0x3FFF  # without the flags for nested and for big endian, linux/netlink.h
 
 T = TypeVar("T")
 
@@ -94,13 +94,3 @@ class AsyncIPRoute(_library.AsyncIPRoute):  # type: ignore[misc]
             except OSError:  # ENOBUFS: more than the socket could hold
                 pass
             heard = True
-
-
-def attributes(octets: bytes, offset: int) -> dict[int, bytes]:
-    """The attributes of a message, or in one, from `offset` on, by type."""
-    found = {}
-    while offset + 4 <= len(octets):
-        length, kind = struct.unpack_from("=HH", octets, offset)
-        found[kind & _ATTRIBUTE_TYPE] = octets[offset + 4 : offset + length]
-        offset += (max(length, 4) + 3) & ~3
-    return found

@@ -1,23 +1,39 @@
 """News of this machine's links, addresses and routes; listening takes no privilege."""
 
 import asyncio
-import contextlib
+import ipaddress
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from typing import Final, final
+
+from ovpn3.net.attributes import attributes
+
+SETTLE_S: Final = 0.5  # a change comes as many messages, and a router has changes all day
 
 # linux/rtnetlink.h: RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
-SETTLE_S: Final = 0.5  # a change comes as many messages, and a router has changes all day
+_NEW_LINK, _DEL_LINK, _NEW_ADDRESS, _NEW_ROUTE, _DEL_ROUTE = 16, 17, 20, 24, 25
+_HEADER: Final = struct.Struct("=IHHII")
+_LINK: Final = struct.Struct("=BxHiII")  # family, kind of hardware, index, flags, those of them that have changed
+_ADDRESS_INDEX: Final = struct.Struct("=4xi")
+_ROUTE: Final = struct.Struct("=BB10x")  # family, size of the prefix
+_RTA_DST: Final = 1
+_TUNNEL, _UP, _BORN = 0xFFFE, 0x1, 0xFFFF_FFFF  # linux/if_arp.h, linux/if.h; all flags have changed
 
 
 @final
 class NetworkWatch:
-    """Calls `changed` when something has changed, at most every SETTLE_S."""
+    """Calls `changed` when something has changed that may concern the way to `server`, at most every SETTLE_S.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._loop, self._changed = asyncio.get_running_loop(), changed
+    Without a server everything may. What it tells apart are tunnels that come up, and routes to elsewhere: where there
+    are many tunnels, each would have to look whenever one is made.
+    """
+
+    def __init__(self, changed: Callable[[], None], server: Callable[[], str] = lambda: "") -> None:
+        self._loop, self._changed, self._server = asyncio.get_running_loop(), changed, server
         self._timer: asyncio.TimerHandle | None = None
+        self._relevance = Relevance()
         self._sock = news_socket()
         self._loop.add_reader(self._sock, self._on_news)
 
@@ -32,11 +48,60 @@ class NetworkWatch:
         self._timer = self._loop.call_later(SETTLE_S, self._tell)
 
     def _tell(self) -> None:
-        with contextlib.suppress(OSError):  # nothing left, or more than the socket could hold
-            while self._sock.recv(65536):
-                pass
+        server, concerned = self._server(), False
+        try:
+            while True:
+                for message in messages(self._sock.recv(65536)):
+                    concerned |= self._relevance.of(message, server)
+        except BlockingIOError:
+            pass
+        except OSError:  # ENOBUFS: more than the socket could hold
+            concerned = True
         self._loop.add_reader(self._sock, self._on_news)
-        self._changed()
+        if concerned:
+            self._changed()
+
+
+class Relevance:
+    """Which messages of rtnetlink may tell of another way to a server."""
+
+    def __init__(self) -> None:
+        self._tunnels: set[int] = set()
+
+    def of(self, message: bytes, server: str) -> bool:
+        _, kind, *_ = _HEADER.unpack_from(message)
+        body = message[_HEADER.size :]
+        if kind == _NEW_LINK:
+            _, hardware, index, flags, changed = _LINK.unpack_from(body)
+            if hardware == _TUNNEL:
+                self._tunnels.add(index)
+                if flags & _UP or changed == _BORN:
+                    return not server
+        elif kind == _DEL_LINK:
+            self._tunnels.discard(_LINK.unpack_from(body)[2])
+        elif kind == _NEW_ADDRESS:
+            return not server or _ADDRESS_INDEX.unpack_from(body)[0] not in self._tunnels
+        elif kind in (_NEW_ROUTE, _DEL_ROUTE):
+            return not server or _covers(body, server)
+        return True
+
+
+def _covers(route: bytes, server: str) -> bool:
+    family, size = _ROUTE.unpack_from(route)
+    address = ipaddress.ip_address(server)
+    if family != (socket.AF_INET if address.version == 4 else socket.AF_INET6):
+        return False
+    destination = attributes(route, _ROUTE.size).get(_RTA_DST)  # a default route has none
+    return destination is None or address in ipaddress.ip_network((destination, size))
+
+
+def messages(datagram: bytes) -> Iterator[bytes]:
+    """Each with its header."""
+    offset = 0
+    while offset + _HEADER.size <= len(datagram):
+        size, *_ = _HEADER.unpack_from(datagram, offset)
+        yield datagram[offset : offset + size]
+        offset += (max(size, _HEADER.size) + 3) & ~3
 
 
 def news_socket() -> socket.socket:

@@ -1,0 +1,116 @@
+"""Which of the kernel's news concern the way to a server."""
+
+import os
+from collections.abc import Iterator
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from ovpn3.net.link import add_address, remove_link, set_link
+from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.route import Hop, add_route
+from ovpn3.net.tun import open_tun
+from ovpn3.net.watch import Relevance, messages, news_socket
+from tests.support.netns import Namespace
+
+pytestmark = pytest.mark.netns
+
+SERVERS = ["203.0.113.1", "2001:db8:113::1"]
+
+
+class News:
+    def __init__(self) -> None:
+        self._sock, self._relevance = news_socket(), Relevance()
+
+    def concern(self, server: str) -> bool:
+        """Whether any do that have come since the last time; there must be some."""
+        heard = []
+        try:
+            while True:
+                heard += list(messages(self._sock.recv(65536)))
+        except BlockingIOError:
+            pass
+        assert heard
+        concerned = [self._relevance.of(message, server) for message in heard]
+        return any(concerned)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+@pytest.fixture
+def news(net: Namespace) -> Iterator[News]:
+    news = News()
+    yield news
+    news.close()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_other_tunnels_come_without_a_stir(net: Namespace, ipr: AsyncIPRoute, news: News, server: str) -> None:
+    tun = open_tun()
+    await set_link(ipr, tun.index, 1500)
+    await add_address(ipr, tun.index, ip_interface("10.8.0.2/24"))
+    await add_address(ipr, tun.index, ip_interface("fd00:8::2/64"))
+    await add_route(ipr, ip_network("10.77.0.0/16"), Hop(tun.index))
+    await add_route(ipr, ip_network("fd77::/16"), Hop(tun.index))
+    assert not news.concern(server)
+    await add_route(ipr, ip_network("203.0.0.0/8"), Hop(tun.index))
+    await add_route(ipr, ip_network("2001:db8::/32"), Hop(tun.index))
+    assert news.concern(server)
+    await set_link(ipr, tun.index, 1400)
+    assert not news.concern(server)
+    await ipr.link("set", index=tun.index, state="down")  # what leads through it is gone, too
+    assert news.concern(server)
+    await remove_link(ipr, tun.index)
+    assert news.concern(server)
+    os.close(tun.fd)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "address add 198.51.100.7/24 dev alt",
+        "address del 198.51.100.2/24 dev alt",
+        "address add 2001:db8:51::7/64 dev alt nodad",
+        "link set alt mtu 1400",
+        "link set alt-far down",
+        "link del alt",
+    ],
+)
+async def test_other_links_always_concern(net: Namespace, news: News, server: str, change: str) -> None:
+    net.ip(*change.split())
+    assert news.concern(server)
+
+
+@pytest.mark.parametrize(
+    ("server", "change"),
+    [
+        ("203.0.113.1", "route add 203.0.113.0/25 via 198.51.100.1"),
+        ("203.0.113.1", "route del default"),
+        ("203.0.113.1", "route add unreachable default metric 99"),
+        ("203.0.113.1", "route add default via 198.51.100.1 table 77"),
+        ("2001:db8:113::1", "-6 route del default"),
+        ("2001:db8:113::1", "-6 route add 2001:db8:113::/64 via 2001:db8:51::1"),
+    ],
+)
+async def test_routes_to_the_server_concern(net: Namespace, news: News, server: str, change: str) -> None:
+    net.ip(*change.split())
+    assert news.concern(server)
+
+
+@pytest.mark.parametrize(
+    "change", ["route add 203.0.113.128/25 via 198.51.100.1", "-6 route add 2001:db8:114::/64 via 2001:db8:51::1"]
+)
+@pytest.mark.parametrize("server", SERVERS)
+async def test_routes_to_elsewhere_do_not(net: Namespace, news: News, server: str, change: str) -> None:
+    net.ip(*change.split())
+    assert not news.concern(server)
+
+
+async def test_everything_concerns_who_seeks_no_server(net: Namespace, news: News) -> None:
+    tun = open_tun()
+    assert news.concern("")
+    net.ip("route", "add", "10.77.0.0/16", "via", "198.51.100.1")
+    assert news.concern("")
+    os.close(tun.fd)
