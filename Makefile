@@ -4,6 +4,9 @@
 SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 PREFIX := /opt/openvpn3
+# Where shells and sudo find the programs of an installation.
+LINKS := /usr/local/bin
+PROGRAMS := openvpn2 openvpn3 openvpn3-admin openvpn3-as openvpn3-autoload openvpn3-systemd
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -25,7 +28,7 @@ SECONDS ?= 60
 # Tests at a time: most of them wait for servers and timers.
 AT_ONCE ?= 3
 
-.PHONY: help demo test test-all check docs fuzz fuzz-control bench bench-quick run install deb clean packages build-packages profile-named root
+.PHONY: help demo test test-all check docs fuzz fuzz-control bench bench-quick run install uninstall deb clean packages build-packages profile-named root
 
 help:
 	@echo "make demo               two machines, a real server, a user's session, data, figures"
@@ -38,7 +41,7 @@ help:
 	@echo "make bench              figures of the data path, against the openvpn program (root); bench-quick: few rounds"
 	@echo "make run PROFILE=FILE   one tunnel in the foreground, no installation (root)"
 	@echo "make deb                build/ovpn3_*.deb, a package of the same for Debian or Ubuntu (root)"
-	@echo "make install            into PREFIX=$(PREFIX), and the services into the system (root)"
+	@echo "make install            into PREFIX=$(PREFIX), and the services into the system (root); uninstall undoes it"
 
 demo: root $(VENV)/.built
 	$(BIN)/python -m tests.demo
@@ -105,6 +108,13 @@ install: root build-packages
 	$(PREFIX)/bin/pip install --quiet --upgrade pip
 	$(PREFIX)/bin/pip install --quiet --upgrade .
 	$(PREFIX)/bin/openvpn3-admin install
+	@cd $(LINKS) && for p in $(PROGRAMS); do \
+	  if [ -e $$p ] && [ ! -L $$p ]; then echo "$(LINKS)/$$p is not ours, and stays"; else ln -sf $(PREFIX)/bin/$$p; fi; done
+
+uninstall: root
+	$(PREFIX)/bin/openvpn3-admin uninstall
+	@cd $(LINKS) && for p in $(PROGRAMS); do [ "$$(readlink $$p)" != $(PREFIX)/bin/$$p ] || rm $$p; done
+	rm -r $(PREFIX)
 
 deb: root build-packages
 	unshare --mount debian/build

@@ -281,6 +281,7 @@ OVERRIDES = {
     "route-table": "s",
     "route-fwmark": "s",
     "route-uids": "s",
+    "route-cgroups": "s",
 }
 SECRET_OVERRIDES = ("proxy-password",)  # not shown with the others
 

@@ -1,8 +1,14 @@
-"""What names of profiles and tags may look like. Apart from profiles themselves: not who asks for it reads them too."""
+"""What names may look like. Apart from those who have them: not who asks for it loads them too."""
+
+import re
 
 from ovpn3.errors import ProfileError
 
 MAX_NAME_CHARS = 200
+MAX_CGROUP_CHARS = 1000
+
+_CGROUP = r"(?!\.\.?(?:/|\Z))[!-+\-.0-~]{1,255}"  # printable, without commas, which stand between two of them
+_CGROUP_PATH = re.compile(f"{_CGROUP}(?:/{_CGROUP}){{0,31}}", re.ASCII)
 
 
 def check_name(name: str) -> str:
@@ -14,3 +20,8 @@ def check_name(name: str) -> str:
     if not name.isprintable():
         raise ProfileError("the name has characters that can't be printed", hint="use letters, digits, punctuation")
     return name
+
+
+def is_cgroup(path: str) -> bool:
+    """Whether a cgroup may have that path below the root of the tree, which is none itself."""
+    return len(path) <= MAX_CGROUP_CHARS and _CGROUP_PATH.fullmatch(path) is not None

@@ -57,7 +57,11 @@ async def measure(here: Machine, profile: str, count: int) -> tuple[list[list[st
     await tunnel.session.disconnect()
     bus.close()
     rows = [
-        [name, *(number(stage[name].pss_mib) for stage in stages), *(str(stage[name].descriptors) for stage in stages)]
+        [
+            name,
+            *(number(stage[name].anonymous_mib) for stage in stages),
+            *(str(stage[name].descriptors) for stage in stages),
+        ]
         for name in stages[0]
         if all(name in stage for stage in stages)  # some leave when they have nothing to do
     ]
@@ -84,7 +88,7 @@ def main() -> None:
         rows, line = asyncio.run(measure(Machine(sandbox, pair), server.profile(), arguments.count))
     print(", ".join(f"{what} {value}" for what, value in machine().items()))
     print(columns([["handshakes", "ms least", "median", "most", "CPU ms of the client"], line]))
-    head = ["service", *(f"PSS MiB {when}" for when in ("before", "halfway", "after"))]
+    head = ["service", *(f"anonymous MiB {when}" for when in ("before", "halfway", "after"))]
     print(columns([[*head, "descriptors before", "halfway", "after"], *rows]))
 
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from bench.macro.report import columns, machine, number
 from ovpn3.dbus.bus import Bus
+from ovpn3.proxies.config import Configuration
 from tests.support import fleet
 from tests.support.account import ALICE
 from tests.support.bus import BIN, SystemBusSandbox
@@ -27,10 +28,16 @@ SERVER = ("duplicate-cn", "max-clients 500")
 async def measure(here: Machine, server: OpenVpnServer, count: int) -> list[list[str]]:
     """Rows of the table: figure, value."""
     async with AsyncExitStack() as stack:
-        with ALICE.assumed():
-            bus = await Bus.connect(here.sandbox.address)
-        stack.callback(bus.close)
-        profiles = await fleet.bring_in(bus, server.profile(), count)
+
+        async def connection() -> Bus:
+            with ALICE.assumed():
+                bus = await Bus.connect(here.sandbox.address)
+            stack.callback(bus.close)
+            return bus
+
+        imported = await fleet.bring_in(await connection(), server.profile(), count)
+        # Of each tunnel one front-end: on one connection their calls would wait for each other.
+        profiles = [Configuration(await connection(), profile.path) for profile in imported]
         await fleet.end([await fleet.start(profiles[0])])  # services are warm
         tunnels = [await fleet.start(profiles[0])]
         one = memory(here)

@@ -21,7 +21,7 @@ from tests.support.server import OpenVpnServer
 
 
 async def measure(here: Machine, profile: str, imports: int, sessions: int) -> list[list[str]]:
-    """Rows of the table: service, PSS and descriptors before, halfway and after."""
+    """Rows of the table: service, anonymous memory and descriptors before, halfway and after."""
     async with AsyncExitStack() as stack:
         with ALICE.assumed():
             bus = await Bus.connect(here.sandbox.address)
@@ -32,7 +32,11 @@ async def measure(here: Machine, profile: str, imports: int, sessions: int) -> l
             await fleet.use(bus, profile, imports=imports // 2, sessions=sessions // 2)
             stages.append(fleet.sizes(here))
     return [
-        [name, *(number(stage[name].pss_mib) for stage in stages), *(str(stage[name].descriptors) for stage in stages)]
+        [
+            name,
+            *(number(stage[name].anonymous_mib) for stage in stages),
+            *(str(stage[name].descriptors) for stage in stages),
+        ]
         for name in stages[0]
     ]
 
@@ -52,7 +56,7 @@ def main() -> None:
         here = Machine(sandbox, pair)
         rows = asyncio.run(measure(here, server.profile(), arguments.imports, arguments.sessions))
     print(", ".join(f"{what} {value}" for what, value in machine().items()))
-    head = ["service", *(f"PSS MiB {when}" for when in ("before", "halfway", "after"))]
+    head = ["service", *(f"anonymous MiB {when}" for when in ("before", "halfway", "after"))]
     print(columns([[*head, "descriptors before", "halfway", "after"], *rows]))
 
 

@@ -7,7 +7,6 @@ server asks beyond it.
 import asyncio
 import base64
 import binascii
-import html
 import os
 import re
 import shutil
@@ -16,8 +15,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ovpn3.cli import answers
@@ -27,15 +26,15 @@ from ovpn3.cli.command import BadOption, Command, CommandError, Option, Options
 from ovpn3.cli.program import run_alone
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.source import Source, from_text
-from ovpn3.cli.systemd import unit_of
 from ovpn3.cli.text import one_line
 from ovpn3.constants import AttentionGroup, AttentionType
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import Ovpn3Error
-from ovpn3.profile.lexer import MAX_PROFILE_BYTES
 from ovpn3.proxies.attention import Slot
 from ovpn3.proxies.config import ConfigurationManager
+
+if TYPE_CHECKING:
+    from ovpn3.cli.source import Source
 
 PROGRAM = "openvpn3-as"
 NEEDS_ROOT, ERROR, NOT_DOWNLOADED = 1, 2, 3  # exit codes
@@ -48,7 +47,7 @@ OPTIONS = (
     Option("systemd-start", help="Have systemd start it, now and at every boot (root)"),
     Option("impersistent", help="Don't keep it when the configuration manager ends"),
     Option("name", "", "NAME", "Name of the profile; default AS:HOST"),
-    Option("owner", "", "USER", "Whose the profile is to be (root)"),
+    Option("owner", "", "USER", "Whose the profile is to be (root)", values="users"),
     Option("username", "", "NAME", "User name at the server"),
     Option("insecure-certs", help="Talk to a server whose certificate nobody vouches for"),
     *answers.OPTIONS,
@@ -81,6 +80,10 @@ class Server:
 
     def get(self, path: str, user: str, password: str) -> tuple[int, str]:
         """Status and text of a page. NotDownloaded if the server can't be had."""
+        from http.client import HTTPException, HTTPSConnection  # not for completion and help: loading takes time
+
+        from ovpn3.profile.lexer import MAX_PROFILE_BYTES
+
         context = ssl.create_default_context()
         if self.insecure:
             context.check_hostname = False
@@ -137,7 +140,7 @@ def _server(options: Options) -> Server:
     return Server(parts.hostname, port, parts.path.rstrip("/"), options.has("insecure-certs"))
 
 
-async def _download(server: Server, options: Options, answering: Answers) -> Source:
+async def _download(server: Server, options: Options, answering: Answers) -> "Source":
     group = AttentionGroup.USER_PASSWORD
     credentials = AttentionType.CREDENTIALS
     user = options.get("username") or await answering(Slot(credentials, group, 0, "username", "User name", False))
@@ -163,7 +166,9 @@ async def _download(server: Server, options: Options, answering: Answers) -> Sou
     raise NotDownloaded(f"{server.host} asks for more and more")
 
 
-def _checked(text: str, host: str) -> Source:
+def _checked(text: str, host: str) -> "Source":
+    from ovpn3.cli.source import from_text
+
     source = from_text(text, host)
     if source.missing:
         raise NotDownloaded(f"what {host} sends is no profile: {'; '.join(source.missing)}")
@@ -172,6 +177,8 @@ def _checked(text: str, host: str) -> Source:
 
 def _message(status: int, text: str) -> str:
     """What the server says of a failure, made harmless."""
+    import html
+
     found = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
     return one_line(html.unescape(found[1]).strip()) if found else f"HTTP status {status}"
 
@@ -189,7 +196,7 @@ def _challenge(text: str) -> Challenge | None:
     return Challenge(state, question, "E" in flags.split(","))
 
 
-async def _import(bus: Bus, name: str, source: Source, *, persistent: bool) -> str:
+async def _import(bus: Bus, name: str, source: "Source", *, persistent: bool) -> str:
     profile = await ConfigurationManager(bus).import_profile(name, source.text, persistent=persistent)
     if source.persist_tun:
         await profile.set_override("persist-tun", True)
@@ -199,6 +206,8 @@ async def _import(bus: Bus, name: str, source: Source, *, persistent: bool) -> s
 
 
 def _start(name: str, owner: str) -> None:
+    from ovpn3.cli.systemd import unit_of
+
     unit, systemctl = unit_of(name), shutil.which("systemctl")
     if not systemctl:
         raise CommandError("there is no systemctl: the profile is imported, but not started")

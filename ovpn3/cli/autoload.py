@@ -8,14 +8,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovpn3.cli.answers import Answers
-from ovpn3.cli.autoloadfile import Autoload, read
 from ovpn3.cli.command import Command, CommandError, Option, Options
 from ovpn3.cli.connect import Interrupted, connect, end, interruptible, outcome
 from ovpn3.cli.program import run_alone
 from ovpn3.cli.selection import system_bus
-from ovpn3.cli.source import read_profile
 from ovpn3.cli.text import many_lines
 from ovpn3.cli.verbs.session_start import new_session
 from ovpn3.dbus.bus import Bus
@@ -24,6 +23,9 @@ from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.watch import watching
 from ovpn3.secret import hide_memory
 
+if TYPE_CHECKING:
+    from ovpn3.cli.autoloadfile import Autoload
+
 PROGRAM = "openvpn3-autoload"
 NOT_STARTED, ERROR, INTERRUPTED = 1, 2, 8  # exit codes
 SUFFIXES = (".conf", ".ovpn")
@@ -31,7 +33,7 @@ TIMEOUT_S = 30.0  # for a session to be connected; it is left connecting then
 NOTICE = f"{PROGRAM} is for old set-ups; better is a systemd unit for each profile: openvpn3-session@PROFILE.service"
 
 OPTIONS = (
-    Option("directory", "", "DIR", "Where the profiles are, with a .autoload file beside each"),
+    Option("directory", "", "DIR", "Where the profiles are, with a .autoload file beside each", values="folders"),
     Option("ignore-autostart", help="Only import them"),
 )
 
@@ -78,7 +80,9 @@ def _profiles(folder: str) -> list[tuple[Path, Path]]:
     return [(file, beside) for file in files if (beside := file.with_suffix(".autoload")).exists()]
 
 
-def _read(file: Path) -> Autoload:
+def _read(file: Path) -> "Autoload":
+    from ovpn3.cli.autoloadfile import read  # not for completion and help, like what reads profiles: loading takes time
+
     wanted = read(file)
     for note in wanted.notes:
         say(f"{file.name}: {note}")
@@ -87,8 +91,10 @@ def _read(file: Path) -> Autoload:
     return wanted
 
 
-async def _import(bus: Bus, file: Path, wanted: Autoload) -> Configuration | None:
+async def _import(bus: Bus, file: Path, wanted: "Autoload") -> Configuration | None:
     """None if that has been done before."""
+    from ovpn3.cli.source import read_profile
+
     name, manager = wanted.name or file.name, ConfigurationManager(bus)
     if await manager.by_name(name):
         say(f"{file.name} is left out: there is a profile of the name {name!r}")
@@ -106,7 +112,7 @@ async def _import(bus: Bus, file: Path, wanted: Autoload) -> Configuration | Non
     return profile
 
 
-async def _start(file: str, profile: Configuration, wanted: Autoload) -> bool:
+async def _start(file: str, profile: Configuration, wanted: "Autoload") -> bool:
     """Whether there is a session, which may still be connecting."""
     try:
         answering = Answers(wanted.answers)

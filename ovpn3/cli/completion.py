@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Awaitable, Callable, Sequence
 
 from ovpn3.cli.admin import ADMIN
-from ovpn3.cli.command import HELP, Option
+from ovpn3.cli.command import HELP, Command, Option
 from ovpn3.cli.openvpn3 import OPENVPN3
-from ovpn3.cli.program import Program
+from ovpn3.cli.program import ALONE, Program, alone
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import one_line
 from ovpn3.dbus.bus import Bus
@@ -48,6 +48,8 @@ async def candidates(line: str) -> tuple[str, Candidates]:
     name = program.rpartition("/")[2]
     if name == "openvpn2":
         return last, _of_openvpn2(before, last)
+    if name in ALONE:
+        return last, await _of_command(alone(name), before, last)
     return last, await _of_program(ADMIN if name == ADMIN.name else OPENVPN3, before, last)
 
 
@@ -56,14 +58,17 @@ async def _of_program(program: Program, before: Sequence[str], last: str) -> Can
         return {name: text for name, text in program.commands.items() if name != NAME}
     if before[0] not in program.commands:
         return {}
-    command = program.command(before[0])
+    return await _of_command(program.command(before[0]), before[1:], last)
+
+
+async def _of_command(command: Command, before: Sequence[str], last: str) -> Candidates:
     options = (*command.options, HELP)
     by_spelling = {spelling: option for option in options for spelling in option.spellings}
     name, attached, _ = last.partition("=")
     if attached and name in by_spelling:
         found = await values(by_spelling[name].values)
         return {word if word in FOR_SHELL else f"{name}={word}": text for word, text in found.items()}
-    previous = by_spelling.get(before[-1]) if len(before) > 1 else None
+    previous = by_spelling.get(before[-1]) if before else None
     if previous and previous.argument and not previous.optional:
         return await values(previous.values)
     positional = {} if last.startswith("-") else await values(command.values)
@@ -155,40 +160,21 @@ _SOURCES: dict[str, _Source] = {
     "subscribers": _subscribers,
 }
 
-# Arguments of openvpn2's options for which the table of options has no list.
-_SUGGESTED = {
-    "proto": ("udp", "tcp", "udp4", "tcp4", "udp6", "tcp6"),
-    "dev": ("tun",),
-    "cipher": ("AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305"),
-    "auth": ("SHA1", "SHA256", "SHA384", "SHA512"),
-    "comp-lzo": ("no",),
-    "compress": ("stub", "stub-v2"),
-    "verb": tuple("123456"),
-    "config": (PROFILES,),
-    "cd": (FOLDERS,),
-    "auth-user-pass": (FILES,),
-}
+# Arguments of openvpn2's options that the shell finds.
+_FOUND = {"config": PROFILES, "cd": FOLDERS, "auth-user-pass": FILES}
 
 
 def _of_openvpn2(before: Sequence[str], last: str) -> Candidates:
-    from ovpn3.cli.openvpn2args import OWN
-    from ovpn3.constants import OVERRIDES
-    from ovpn3.profile.options import Status, table
+    from ovpn3.cli.openvpn2args import offered, option_names, syntax_word
+    from ovpn3.profile.options import table
 
     known = table()
     if last.startswith("-"):
-        usable = [name for name, row in known.items() if row.status is not Status.REFUSED and not row.inline_only]
-        return {f"--{name}": known[name].syntax if name in known else "" for name in sorted({*usable, *OWN})}
+        return {f"--{name}": known[name].syntax if name in known else "" for name in option_names()}
     given = next((i for i in reversed(range(len(before))) if before[i].startswith("--")), None)
     if given is None:
         return {PROFILES: ""}
     name, position = before[given][2:], len(before) - given - 1
-    if name == "profile-override":
-        return dict.fromkeys(OVERRIDES, "") if position == 0 else {}
-    if name in _SUGGESTED and position == 0:
-        return dict.fromkeys(_SUGGESTED[name], "")
-    syntax = known[name].syntax.split() if name in known else []
-    if position >= len(syntax):
-        return {}
-    word = syntax[position].strip("[].")
-    return {FILES: ""} if word == "file" else dict.fromkeys(word.split("|"), "") if "|" in word else {}
+    if position == 0 and name in _FOUND:
+        return {_FOUND[name]: ""}
+    return {FILES: ""} if syntax_word(name, position) == "file" else dict.fromkeys(offered(name, position), "")

@@ -10,7 +10,7 @@ from ovpn3.cli.admin import ADMIN
 from ovpn3.cli.command import HELP, Command, Option
 from ovpn3.cli.completion import NAME as HIDDEN
 from ovpn3.cli.openvpn3 import OPENVPN3
-from ovpn3.cli.program import Program
+from ovpn3.cli.program import ALONE, Program, alone
 
 DATE = "November 25, 2026"
 SECTIONS = {
@@ -21,8 +21,6 @@ SECTIONS = {
     autoload.PROGRAM: 8,
     accessserver.PROGRAM: 1,
 }
-# Programs without commands.
-_SINGLE = {module.PROGRAM: module.COMMAND for module in (systemd, autoload, accessserver)}
 
 _ABOUT = {
     OPENVPN3.name: (
@@ -165,7 +163,7 @@ _FILES = {
 def pages() -> dict[str, str]:
     """All pages, by the names of their files."""
     made = {"openvpn2.1": _openvpn2()}
-    made |= {f"{name}.{SECTIONS[name]}": _single(name, command) for name, command in _SINGLE.items()}
+    made |= {f"{name}.{SECTIONS[name]}": _single(name, alone(name)) for name in ALONE}
     for program in (OPENVPN3, ADMIN):
         section = SECTIONS[program.name]
         made[f"{program.name}.{section}"] = _program(program)

@@ -10,7 +10,7 @@ from ovpn3.cli.text import one_line
 from ovpn3.constants import OVERRIDES
 from ovpn3.profile import decode, inline, parse
 from ovpn3.profile.lexer import MAX_PROFILE_BYTES, join_words
-from ovpn3.profile.options import table
+from ovpn3.profile.options import Status, table
 
 DEFAULT_VERBOSITY = 2
 OPTIONS = (
@@ -28,6 +28,17 @@ Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
 Any other option is one of a profile, with -- before it.
 """
 OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun", "enable-dco")
+# Arguments of options for which the table of options has no list.
+_SUGGESTED = {
+    "proto": ("udp", "tcp", "udp4", "tcp4", "udp6", "tcp6"),
+    "dev": ("tun",),
+    "cipher": ("AES-128-GCM", "AES-256-GCM", "CHACHA20-POLY1305"),
+    "auth": ("SHA1", "SHA256", "SHA384", "SHA512"),
+    "comp-lzo": ("no",),
+    "compress": ("stub", "stub-v2"),
+    "verb": tuple("123456"),
+    "profile-override": tuple(OVERRIDES),
+}
 BOOLEANS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
 
@@ -56,6 +67,26 @@ class Wish:
         text = inline("\n".join(self.lines) + "\n", lambda name: _read(Path(name)), source=self.name)
         parse(text, source=self.name)
         return text
+
+
+def option_names() -> list[str]:
+    """Those that make sense here."""
+    usable = [name for name, row in table().items() if row.status is not Status.REFUSED and not row.inline_only]
+    return sorted({*usable, *OWN})
+
+
+def offered(name: str, position: int) -> tuple[str, ...]:
+    """What may be the argument of an option at that position; empty if it can be much."""
+    if position == 0 and name in _SUGGESTED:
+        return _SUGGESTED[name]
+    word = syntax_word(name, position)
+    return tuple(word.split("|")) if "|" in word else ()
+
+
+def syntax_word(name: str, position: int) -> str:
+    """How the table of options writes an argument; empty if it knows none."""
+    syntax = table()[name].syntax.split() if name in table() else []
+    return syntax[position].strip("[].") if position < len(syntax) else ""
 
 
 def understand(argv: Sequence[str]) -> Wish:

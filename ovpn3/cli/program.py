@@ -15,6 +15,8 @@ from ovpn3.errors import NetworkError, Ovpn3Error, ProfileError, RemoteError
 NO_COMMAND, BUS_ERROR, COMMAND_ERROR, OTHER_ERROR, INTERRUPTED = 1, 7, 8, 9, 130
 _PROGRAM_ERRORS = (BUS_ERROR, OTHER_ERROR)  # reported without the command's name
 _HELP = ("help", "--help", "-h")
+# Programs without commands, and the modules they are in.
+ALONE = {"openvpn3-as": "accessserver", "openvpn3-autoload": "autoload", "openvpn3-systemd": "systemd"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ class Program:
         width = max(map(len, commands))
         lines = [f"  {name:<{width}}  {description}" for name, description in commands.items()]
         return "\n".join([f"Usage: {self.name} COMMAND [OPTIONS]", "", *lines])
+
+
+def alone(name: str) -> Command:
+    """What one of ALONE does; its module is loaded when it is asked for."""
+    command: Command = importlib.import_module(f"ovpn3.cli.{ALONE[name]}").COMMAND
+    return command
 
 
 def run_alone(

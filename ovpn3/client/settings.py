@@ -196,6 +196,7 @@ class TunSettings:
     netns: str = ""
     route_table: int = 0
     route_rules: tuple[RouteRule, ...] = ()  # whose packets take that table
+    route_cgroups: tuple[str, ...] = ()
 
 
 @dataclass
@@ -271,6 +272,7 @@ def tun_settings(
         netns=profile.netns,
         route_table=profile.route_table,
         route_rules=_route_rules(profile),
+        route_cgroups=profile.route_cgroups,
     )
 
 

@@ -86,6 +86,8 @@ class TunDevice:
             await device.set("route_table", "u", settings.route_table)
         for rule in settings.route_rules:
             await device.add_route_rule(rule)
+        for cgroup in settings.route_cgroups:
+            await device.add_route_cgroup(cgroup)
         if settings.interface:
             await self._wish_for(device, settings.interface)
         if configure_dns:

@@ -13,7 +13,7 @@ from ovpn3.errors import NetworkError
 from ovpn3.net.link import tun_indexes
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
-from ovpn3.net.route import Hop, add_route, best_hop, remove_ours, remove_route
+from ovpn3.net.route import Hop, add_route, best_hop, our_routes, remove_ours, remove_route
 
 Holders = Mapping[Hashable, frozenset[int]]  # and devices that each is not to go through
 Note = Callable[[Network, Hop, Holders], None]
@@ -52,9 +52,13 @@ class Bypasses:
             if hop is None:
                 return None
             new = _Held(hop, {**(held.holders if held else {}), holder: frozenset(avoid)})
+            unmoved = held is not None and held.hop == hop and (network, hop) in await our_routes(self._ipr)
+            if unmoved and new == held:  # as most often: each client asks again at every change of the machine
+                return hop
             self._note(network, new.hop, new.holders)
             try:
-                await add_route(self._ipr, network, hop, replace=held is not None, onlink=True)
+                if not unmoved:
+                    await add_route(self._ipr, network, hop, replace=held is not None, onlink=True)
             except NetworkError as e:
                 self._note(network, *((held.hop, held.holders) if held else (hop, {})))
                 if e.errno == EEXIST:

@@ -3,7 +3,7 @@
 Of the routes to one network the kernel takes the one with the lowest metric: the tunnel's while it is there, then a
 barrier, and never the default route, which is shorter. It needs no firewall, nothing can be sent before it is noticed,
 and it stays whatever becomes of the services. A program is told at once that the network is unreachable. Routes can't
-tell DNS from the rest: see `ovpn3.net.nftables`.
+tell DNS from the rest, nor rules cgroups: see `ovpn3.net.nftables`.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Final, final
 
 from ovpn3.errors import NetworkError
 from ovpn3.net import nftables
+from ovpn3.net.cgroup import Cgroup, Marks
 from ovpn3.net.link import asking
 from ovpn3.net.namespace import Home, Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
@@ -44,7 +45,7 @@ class Exit:
     table: int
 
 
-Guard = Barrier | Exit | Rule | str
+Guard = Barrier | Exit | Rule | Cgroup | str
 Note = Callable[[str, Collection[Guard]], None]
 
 
@@ -52,9 +53,17 @@ Note = Callable[[str, Collection[Guard]], None]
 class Guards:
     """Guards by who holds them, so that the last one takes them away."""
 
-    def __init__(self, ipr: AsyncIPRoute, namespaces: Namespaces, note: Note = lambda holder, guards: None) -> None:
-        """`note` is told what somebody holds before it is so, and after it isn't any more: then nothing."""
+    def __init__(
+        self,
+        ipr: AsyncIPRoute,
+        namespaces: Namespaces,
+        note: Note = lambda holder, guards: None,
+        failed: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """`note` is told what somebody holds before it is so, and after it isn't any more: then nothing. `failed` is
+        told why one that changed by itself is not in force."""
         self._ipr, self._namespaces, self._note = ipr, namespaces, note
+        self._marks = Marks(failed)
         self._held: dict[str, frozenset[Guard]] = {}
         self._changing = asyncio.Lock()  # what is restored must not be under way to be removed
 
@@ -62,9 +71,23 @@ class Guards:
     def held(self) -> Mapping[str, frozenset[Guard]]:
         return self._held
 
+    @property
+    def cgroups(self) -> frozenset[Cgroup]:
+        """Those that are held. They take this process: it looks for those that are made anew."""
+        return frozenset(g for guards in self._held.values() for g in guards if isinstance(g, Cgroup))
+
+    def close(self) -> None:
+        """Everything stays as it is."""
+        self._marks.close()
+
     def take_over(self, holder: str, guards: Collection[Guard]) -> None:
         """What a predecessor of this process has set up."""
         self._held[holder] = frozenset(guards)
+
+    def resume(self) -> None:
+        """Do what a predecessor did meanwhile: look for cgroups. NetworkError if that can't be."""
+        if self.cgroups:
+            self._marks.set(self.cgroups)
 
     async def hold(self, holder: str, guards: Collection[Guard]) -> None:
         """Have these, and no others any more for this holder. NetworkError if the kernel refuses."""
@@ -92,7 +115,7 @@ class Guards:
         restored = 0
         async with self._changing:
             for guard in frozenset[Guard]().union(*self._held.values()):
-                if isinstance(guard, str) or (isinstance(guard, Barrier) and guard.place.netns):
+                if isinstance(guard, str | Cgroup) or (isinstance(guard, Barrier) and guard.place.netns):
                     continue
                 if networks is None or (not isinstance(guard, Rule) and guard.network in networks):
                     restored += await self._add_missing(guard)
@@ -117,6 +140,8 @@ class Guards:
     async def _add(self, guard: Guard) -> None:
         if isinstance(guard, str):
             return nftables.confine_dns()
+        if isinstance(guard, Cgroup):
+            return self._marks.set(self.cgroups)
         try:
             if isinstance(guard, Rule):
                 await add_rule(self._ipr, guard)
@@ -141,6 +166,8 @@ class Guards:
     async def _remove(self, guard: Guard) -> None:
         if isinstance(guard, str):
             return nftables.release_dns()
+        if isinstance(guard, Cgroup):
+            return self._marks.set(self.cgroups)
         try:
             if isinstance(guard, Rule):
                 await remove_rule(self._ipr, guard)

@@ -1,17 +1,23 @@
 """Links and their addresses over rtnetlink, and how a refusal of the kernel reads."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EADDRNOTAVAIL, ENODEV
 from os import strerror
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ovpn3.errors import NetworkError
-from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
+from ovpn3.net.netlink import RTM_GETLINK, AsyncIPRoute, NetlinkError, attributes, ifinfmsg
 from ovpn3.net.plan import Address, Interface
 
-_IFA_F_NOPREFIXROUTE = 0x200  # linux/if_addr.h
+_IFA_F_NOPREFIXROUTE: Final = 0x200  # linux/if_addr.h
+
+# linux/rtnetlink.h, linux/if_link.h
+_IFINFOMSG_SIZE, _INDEX_AT = 16, 4
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
+_RTEXT_FILTER_SKIP_STATS: Final = 8
 
 
 @contextmanager
@@ -87,22 +93,34 @@ async def remove_link(ipr: AsyncIPRoute, index: int) -> None:
 
 async def tun_name(ipr: AsyncIPRoute, index: int) -> str:
     """Name of the tun device of that index; empty if there is none."""
+    question = ifinfmsg()
+    question["index"] = index
     try:
         with asking(f"look at device {index}"):
-            (link,) = await ipr.link("get", index=index)
+            link = await ipr.answer(RTM_GETLINK, question)
     except NetworkError as e:
         if e.errno == ENODEV:
             return ""
         raise
-    return str(link.get_attr("IFLA_IFNAME")) if _is_tun(link) else ""
+    return _read_tun(link)[1]
 
 
 async def tun_indexes(ipr: AsyncIPRoute) -> frozenset[int]:
     """Indexes of all tun devices."""
+    question = ifinfmsg()
+    question["attrs"] = [["IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS]]
     with asking("list devices"):
-        return frozenset([link["index"] async for link in ipr.listed("link") if _is_tun(link)])
+        links = await ipr.listed(RTM_GETLINK, question, _read_tun)
+    return frozenset(index for index, name in links if name)
 
 
-def _is_tun(link: Any) -> bool:
-    info = link.get_attr("IFLA_LINKINFO")
-    return bool(info) and info.get_attr("IFLA_INFO_KIND") == "tun"
+def _read_tun(link: bytes) -> tuple[int, str]:
+    """Index and name of a device; no name if it isn't a tun."""
+    (index,) = struct.unpack_from("=i", link, _INDEX_AT)
+    about = attributes(link, _IFINFOMSG_SIZE)
+    kind = attributes(about.get(_IFLA_LINKINFO, b""), 0).get(_IFLA_INFO_KIND, b"")
+    return index, _text(about[_IFLA_IFNAME]) if _text(kind) == "tun" else ""
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode()

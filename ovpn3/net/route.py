@@ -1,15 +1,17 @@
 """Routes over rtnetlink: add and remove ours, and find the way the kernel would take."""
 
 import socket
+import struct
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from errno import ENETUNREACH, ENODEV, ESRCH
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, Final
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.link import asking, tun_indexes
-from ovpn3.net.netlink import AsyncIPRoute, drop_strays
+from ovpn3.net.netlink import RTM_GETROUTE, AsyncIPRoute, attributes, rtmsg
 from ovpn3.net.plan import MAIN_TABLE, Address, Network
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.
@@ -21,6 +23,10 @@ _REFUSALS = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
 _RTM_F_LOOKUP_TABLE = 0x1000  # tell the table, too
 _RTM_F_FIB_MATCH = 0x2000  # answer with the route itself, not with what it means for one address
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
+_RTMSG: Final = struct.Struct("=8BI")
+_RTNEXTHOP: Final = struct.Struct("=HBBi")
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 9, 15, 18
+_FAMILY_SIZE: Final = 2  # before the address in RTA_VIA
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,18 @@ class Hop:
 
     index: int
     gateway: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One that there is; `hops` are those whose links are up."""
+
+    network: Network
+    table: int
+    protocol: int
+    kind: int  # linux/rtnetlink.h, RTN_*
+    metric: int
+    hops: tuple[Hop, ...]
 
 
 async def add_route(
@@ -69,33 +87,32 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     refusal: NetworkError | None = None
     if not moving:
         try:
-            with asking(f"find a route to {to}"):
-                (match,) = await ipr.route("get", dst=str(to.network_address), flags=_RTM_F_FIB_MATCH)
+            match = await _matching(ipr, to)
         except NetworkError as e:  # there may be one behind a guard's, see `ovpn3.net.guard`
             refusal = e
         else:
-            drop_strays(ipr)
-            if to.num_addresses == 1 and match["type"] == _RTN_LOCAL:
+            if to.num_addresses == 1 and match.kind == _RTN_LOCAL:
                 return None
-            if match["dst_len"] <= to.prefixlen:
-                for hop in _hops(match):
+            if match.network.prefixlen <= to.prefixlen:
+                for hop in match.hops:
                     if hop.index not in avoid:
                         return hop
     best: tuple[tuple[int, int], Hop | None] | None = None
-    with asking("list routes"):
-        async for message in ipr.listed("route", family=family(to.version), table=MAIN_TABLE):
-            ours = message["proto"] == ROUTE_PROTOCOL
-            refuses = message["type"] in _REFUSALS
-            # Who refuses on purpose is obeyed, if the kernel would; our own guards are what we look behind.
-            if (refuses and (ours or refusal is None)) or (ours and moving and message["dst_len"] == to.prefixlen):
-                continue
-            if not (refuses or message["type"] == _RTN_UNICAST) or not _covers(_network(message), to):
-                continue
-            rank = (-message["dst_len"], message.get_attr("RTA_PRIORITY") or 0)
-            hops: list[Hop | None] = [None] if refuses else [*_hops(message)]
-            for way in hops:
-                if (way is None or way.index not in avoid) and (best is None or rank < best[0]):
-                    best = rank, way
+    for route in await main_routes(ipr):
+        if not _covers(route.network, to):
+            continue
+        ours = route.protocol == ROUTE_PROTOCOL
+        refuses = route.kind in _REFUSALS
+        # Who refuses on purpose is obeyed, if the kernel would; our own guards are what we look behind.
+        if (refuses and (ours or refusal is None)) or (ours and moving and route.network == to):
+            continue
+        if not (refuses or route.kind == _RTN_UNICAST):
+            continue
+        rank = (-route.network.prefixlen, route.metric)
+        hops: tuple[Hop | None, ...] = (None,) if refuses else route.hops
+        for way in hops:
+            if (way is None or way.index not in avoid) and (best is None or rank < best[0]):
+                best = rank, way
     if best is None or best[1] is None:
         raise refusal or NetworkError(f"no route to {to}", ENETUNREACH)
     return best[1]
@@ -103,14 +120,10 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
 
 async def table_for(ipr: AsyncIPRoute, to: Network, mark: int) -> int:
     """The routing table by which the kernel sends packets with that mark; the main one if it has no way for them."""
-    flags = _RTM_F_FIB_MATCH | _RTM_F_LOOKUP_TABLE
     try:
-        with asking(f"find a route to {to}"):
-            (match,) = await ipr.route("get", dst=str(to.network_address), mark=mark, flags=flags)
+        return (await _matching(ipr, to, mark)).table
     except NetworkError:
         return MAIN_TABLE
-    drop_strays(ipr)
-    return int(match.get_attr("RTA_TABLE") or match["table"])
 
 
 async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[Address, ...]]:
@@ -120,15 +133,15 @@ async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[
     """
     networks: dict[Network, None] = {}
     routers: dict[Address, None] = {}
-    tunnels = await tun_indexes(ipr)
+    tunnels, routes = await tun_indexes(ipr), await main_routes(ipr)
     for version in (4, 6):
-        with asking("list routes"):
-            ways = [
-                (_network(message), hop)
-                async for message in ipr.listed("route", family=family(version), table=MAIN_TABLE)
-                if message["type"] == _RTN_UNICAST and message["proto"] != ROUTE_PROTOCOL
-                for hop in _hops(message)
-            ]
+        ways = [
+            (route.network, hop)
+            for route in routes
+            if route.network.version == version
+            if route.kind == _RTN_UNICAST and route.protocol != ROUTE_PROTOCOL
+            for hop in route.hops
+        ]
         outward = [hop for network, hop in ways if network.prefixlen == 0 and hop.index not in tunnels]
         links = {hop.index for hop in outward}
         routers.update({hop.gateway: None for hop in outward if hop.gateway and not hop.gateway.is_link_local})
@@ -141,13 +154,12 @@ async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[
 
 async def our_routes(ipr: AsyncIPRoute) -> list[tuple[Network, Hop]]:
     """All with our mark, into tunnels and around them."""
-    with asking("list routes"):
-        return [
-            (_network(message), hop)
-            async for message in ipr.listed("route", table=MAIN_TABLE, proto=ROUTE_PROTOCOL)
-            if message["type"] == _RTN_UNICAST  # a guard stays
-            for hop in _hops(message)
-        ]
+    return [
+        (route.network, hop)
+        for route in await main_routes(ipr)
+        if route.protocol == ROUTE_PROTOCOL and route.kind == _RTN_UNICAST  # a guard stays
+        for hop in route.hops
+    ]
 
 
 async def remove_ours(ipr: AsyncIPRoute) -> int:
@@ -189,21 +201,63 @@ def family(version: int) -> int:
 
 
 def _covers(whole: Network, part: Network) -> bool:
-    """Of one family."""
-    return whole.prefixlen <= part.prefixlen and part.network_address in whole
+    return whole.version == part.version and whole.prefixlen <= part.prefixlen and part.network_address in whole
 
 
-def _network(message: Any) -> Network:
-    default = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
-    return ip_network(f"{message.get_attr('RTA_DST') or default}/{message['dst_len']}")
+async def main_routes(ipr: AsyncIPRoute) -> tuple[Route, ...]:
+    """The main table, of both families."""
+    question = rtmsg()
+    question["family"] = socket.AF_UNSPEC
+    with asking("list routes"):
+        return await ipr.listed(RTM_GETROUTE, question, _read_main_route)
 
 
-def _hops(message: Any) -> Iterator[Hop]:
-    """The live next hops of a route message, one or many."""
-    for part in message.get_attr("RTA_MULTIPATH") or (message,):
-        index = part.get_attr("RTA_OIF") or part.get("oif")
-        if not index or part["flags"] & (_RTNH_F_DEAD | _RTNH_F_LINKDOWN):
-            continue
-        via = part.get_attr("RTA_VIA")
-        gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
+async def _matching(ipr: AsyncIPRoute, to: Network, mark: int = 0) -> Route:
+    """What the kernel would send a packet by, to the first address of `to`."""
+    question = rtmsg()
+    question["family"], question["dst_len"] = family(to.version), to.max_prefixlen
+    question["flags"] = _RTM_F_FIB_MATCH | _RTM_F_LOOKUP_TABLE
+    question["attrs"] = [["RTA_DST", str(to.network_address)], *([["RTA_MARK", mark]] if mark else [])]
+    with asking(f"find a route to {to}"):
+        return _read_route(await ipr.answer(RTM_GETROUTE, question))
+
+
+def _read_main_route(message: bytes) -> Route | None:
+    route = _read_route(message)
+    return route if route.table == MAIN_TABLE else None
+
+
+def _read_route(message: bytes) -> Route:
+    af, prefix_size, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
+    about = attributes(message, _RTMSG.size)
+    address = about.get(_RTA_DST) or bytes(4 if af == socket.AF_INET else 16)
+    return Route(
+        network=ip_network((address, prefix_size)),
+        table=_number(about[_RTA_TABLE]) if _RTA_TABLE in about else table,
+        protocol=protocol,
+        kind=kind,
+        metric=_number(about.get(_RTA_PRIORITY, b"")),
+        hops=tuple(_hops(about, flags)),
+    )
+
+
+def _hops(about: dict[int, bytes], flags: int) -> Iterator[Hop]:
+    """Those of a route's attributes that are alive: one or many."""
+    if many := about.get(_RTA_MULTIPATH):
+        offset = 0
+        while offset < len(many):
+            size, its_flags, _, index = _RTNEXTHOP.unpack_from(many, offset)
+            yield from _hop(attributes(many[offset : offset + size], _RTNEXTHOP.size), its_flags, index)
+            offset += (size + 3) & ~3
+    else:
+        yield from _hop(about, flags, _number(about.get(_RTA_OIF, b"")))
+
+
+def _hop(about: dict[int, bytes], flags: int, index: int) -> Iterator[Hop]:
+    if index and not flags & (_RTNH_F_DEAD | _RTNH_F_LINKDOWN):
+        gateway = about[_RTA_VIA][_FAMILY_SIZE:] if _RTA_VIA in about else about.get(_RTA_GATEWAY)
         yield Hop(index, ip_address(gateway) if gateway else None)
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)

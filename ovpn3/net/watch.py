@@ -18,9 +18,7 @@ class NetworkWatch:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._loop, self._changed = asyncio.get_running_loop(), changed
         self._timer: asyncio.TimerHandle | None = None
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-        self._sock.bind((0, _GROUPS))
+        self._sock = news_socket()
         self._loop.add_reader(self._sock, self._on_news)
 
     def close(self) -> None:
@@ -39,3 +37,11 @@ class NetworkWatch:
                 pass
         self._loop.add_reader(self._sock, self._on_news)
         self._changed()
+
+
+def news_socket() -> socket.socket:
+    """What tells of every change, as messages of rtnetlink. It doesn't block; ENOBUFS is more than it could hold."""
+    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+    sock.bind((0, _GROUPS))
+    return sock

@@ -224,6 +224,7 @@ class Profile:
     route_table: int = 0  # for its routes; 0 is the main one
     route_fwmark: Fwmark | None = None  # whose packets take that table
     route_uids: tuple[tuple[int, int], ...] = ()  # first and last
+    route_cgroups: tuple[str, ...] = ()  # their paths
     block_unused_ipv6: bool = False  # if the server gives us no IPv6 address
     route_nopull: bool = False
     pull_filters: tuple[PullFilter, ...] = ()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ovpn3.constants import MAX_LOG_LEVEL, OFFLOADS, OVERRIDES
 from ovpn3.errors import ProfileError
+from ovpn3.names import is_cgroup
 from ovpn3.profile.certificates import check_tls_versions
 from ovpn3.profile.model import (
     CERT_PROFILES,
@@ -31,13 +32,14 @@ _TLS_VERSIONS: dict[str, TlsVersion] = {"tls_1_0": "1.0", "tls_1_1": "1.1", "tls
 _PROTOS: tuple[Proto, ...] = ("tcp", "udp")
 _DATA_THREADS = {"1": 1, "2": 2}
 _NETNS = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,64}", re.ASCII)
-_LAST_UID, _MAX_UID_RANGES = 2**32 - 2, 32
+_LAST_UID, _MAX_UID_RANGES, _MAX_CGROUPS = 2**32 - 2, 32, 32
 
 # What an override can't be without.
 _COMPANIONS: Mapping[str, Overrides] = {
     **{name: {"proxy-host": "any", "proxy-port": "1"} for name in OVERRIDES if name.startswith("proxy-")},
     "route-fwmark": {"route-table": "1"},
     "route-uids": {"route-table": "1"},
+    "route-cgroups": {"route-table": "1"},
 }
 
 # Overrides that take one word of a list. What only others act on is here too.
@@ -82,6 +84,7 @@ def apply(profile: Profile, overrides: Overrides) -> Profile:
         route_table=_value(overrides, "route-table", _to_route_table, profile.route_table),
         route_fwmark=_value(overrides, "route-fwmark", _to_fwmark, profile.route_fwmark),
         route_uids=_value(overrides, "route-uids", _to_uids, profile.route_uids),
+        route_cgroups=_value(overrides, "route-cgroups", _to_cgroups, profile.route_cgroups),
         persist_tun=_flag(overrides, "persist-tun", profile.persist_tun),
         verb=_value(overrides, "log-level", _to_log_level, profile.verb),
         data_threads=_value(overrides, "data-threads", _to_data_threads, profile.data_threads),
@@ -105,7 +108,11 @@ def check_override(name: str, value: str | bool) -> None:
 def _check_place(profile: Profile) -> None:
     if profile.netns and profile.route_table:
         raise ProfileError("excludes route-table", option="netns", hint="unset one of them")
-    for option, chosen in (("route-fwmark", profile.route_fwmark), ("route-uids", profile.route_uids)):
+    for option, chosen in (
+        ("route-fwmark", profile.route_fwmark),
+        ("route-uids", profile.route_uids),
+        ("route-cgroups", profile.route_cgroups),
+    ):
         if chosen and not profile.route_table:
             raise ProfileError("needs route-table too", option=option, hint="set both")
 
@@ -214,6 +221,16 @@ def _to_uids(text: str) -> tuple[tuple[int, int], ...]:
     if len(ranges) > _MAX_UID_RANGES:
         raise ValueError(f"takes {_MAX_UID_RANGES} ranges at most")
     return tuple(dict.fromkeys(ranges))
+
+
+def _to_cgroups(text: str) -> tuple[str, ...]:
+    """Paths below the root of the tree, with commas between them. A slash before one changes nothing."""
+    paths = [part.strip().removeprefix("/") for part in text.split(",")]
+    if not all(map(is_cgroup, paths)):
+        raise ValueError("needs paths of cgroups with commas between, as vpn.slice,system.slice/backup.service")
+    if len(paths) > _MAX_CGROUPS:
+        raise ValueError(f"takes {_MAX_CGROUPS} cgroups at most")
+    return tuple(dict.fromkeys(paths))
 
 
 def _to_offloads(text: str) -> tuple[str, ...]:

@@ -53,6 +53,9 @@ class Device(Proxy):
     async def add_route_rule(self, rule: RouteRule) -> None:
         await self.call("AddRouteRule", "uuuu", rule.mark, rule.mask, rule.first_uid, rule.last_uid)
 
+    async def add_route_cgroup(self, cgroup: str) -> None:
+        await self.call("AddRouteCgroup", "s", cgroup)
+
     async def add_dns(self, servers: list[str]) -> None:
         await self.call("AddDNS", "as", servers)
 

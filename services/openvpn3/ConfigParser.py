@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from ovpn3.cli.openvpn2args import USAGE, understand
+from ovpn3.cli.openvpn2args import USAGE, offered, option_names, understand
 from ovpn3.profile import missing, parse
 
 
@@ -43,3 +44,9 @@ class ConfigParser:
 
     def GetOverrides(self) -> dict[str, str | bool]:
         return dict(self._wish.overrides)
+
+    def RetrieveShellCompletionData(self) -> dict[str, Any]:
+        """`options`, and `argvalues`: what may follow those options of which that is known."""
+        names = option_names()
+        values = {f"--{name}": list(words) for name in names if (words := offered(name, 0))}
+        return {"options": [f"--{name}" for name in names], "argvalues": values}

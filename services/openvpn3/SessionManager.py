@@ -6,8 +6,14 @@ from typing import Any
 
 import dbus
 
-from openvpn3.ConfigurationManager import Configuration
-from openvpn3.constants import ClientAttentionGroup, ClientAttentionType, SessionManagerEventType
+from openvpn3.ConfigManager import Configuration
+from openvpn3.constants import (
+    ClientAttentionGroup,
+    ClientAttentionType,
+    SessionManagerEventType,
+    StatusMajor,
+    StatusMinor,
+)
 from openvpn3.remote import Manager, Receiver, Remote
 from ovpn3.constants import BACKENDS_INTERFACE, LOG_NAME, SESSIONS_NAME
 
@@ -17,7 +23,7 @@ class UserInputSlot:
 
     def __init__(self, session: "Session", qtype: int, qgroup: int, qid: int) -> None:
         self._session, self._place = session, (qtype, qgroup, qid)
-        *_, self._name, self._label, self._hidden = session.UserInputQueueFetch(qtype, qgroup, qid)
+        *_, self._name, self._label, self._hidden = session._call("UserInputQueueFetch", "uuu", *self._place)
 
     def GetTypeGroup(self) -> tuple[ClientAttentionType, ClientAttentionGroup]:
         qtype, qgroup, _ = self._place
@@ -46,6 +52,7 @@ class Session(Remote):
         super().__init__(bus, path)
         self._log = Receiver(bus, "Log", BACKENDS_INTERFACE, LOG_NAME, path)
         self._status = Receiver(bus, "StatusChange", BACKENDS_INTERFACE, LOG_NAME, path)
+        self._attention = Receiver(bus, "AttentionRequired", SESSIONS_NAME, SESSIONS_NAME, path)
         self._forwarded: set[str] = set()
 
     def Ready(self) -> None:
@@ -70,7 +77,7 @@ class Session(Remote):
     def GetStatus(self) -> dict[str, Any]:
         """Its last: major, minor, message."""
         major, minor, message = self.GetProperty("status")
-        return {"major": int(major), "minor": int(minor), "message": str(message)}
+        return {"major": StatusMajor(major), "minor": StatusMinor(minor), "message": str(message)}
 
     def GetStatistics(self) -> dict[str, int]:
         return {str(name): int(value) for name, value in self.GetProperty("statistics").items()}
@@ -93,6 +100,10 @@ class Session(Remote):
         with suppress(dbus.exceptions.DBusException):
             self._forward("status", function)
 
+    def AttentionRequiredCallback(self, function: Callable[[int, int, str], None] | None) -> None:
+        """Call with type, group and text when there is a new question; None for no more."""
+        self._attention.set(function)
+
     def UserInputQueueGetTypeGroup(self) -> list[tuple[ClientAttentionType, ClientAttentionGroup]]:
         found = self._call("UserInputQueueGetTypeGroup")
         return [(ClientAttentionType(qtype), ClientAttentionGroup(qgroup)) for qtype, qgroup in found]
@@ -100,14 +111,13 @@ class Session(Remote):
     def UserInputQueueCheck(self, qtype: int, qgroup: int) -> list[int]:
         return [int(qid) for qid in self._call("UserInputQueueCheck", "uu", qtype, qgroup)]
 
-    def UserInputQueueFetch(self, qtype: int, qgroup: int, qid: int) -> list[Any]:
-        """Type, group, number, name, label, whether hidden."""
-        return list(self._call("UserInputQueueFetch", "uuu", qtype, qgroup, qid))
+    def UserInputQueueFetch(self, qtype: int, qgroup: int, qid: int) -> UserInputSlot:
+        return UserInputSlot(self, qtype, qgroup, qid)
 
     def FetchUserInputSlots(self) -> list[UserInputSlot]:
         """Those without an answer."""
         return [
-            UserInputSlot(self, qtype, qgroup, qid)
+            self.UserInputQueueFetch(qtype, qgroup, qid)
             for qtype, qgroup in self.UserInputQueueGetTypeGroup()
             for qid in self.UserInputQueueCheck(qtype, qgroup)
         ]
@@ -145,8 +155,17 @@ class SessionManagerEvent:
         """Its uid."""
         return self._owner
 
+    def __eq__(self, other: object) -> bool:
+        """Also with its type, and with its path."""
+        if isinstance(other, SessionManagerEvent):
+            return (self._path, self._type, self._owner) == (other._path, other._type, other._owner)
+        return other == self._type if isinstance(other, SessionManagerEventType) else other == self._path
+
+    def __hash__(self) -> int:
+        return hash((self._path, self._type, self._owner))
+
     def __str__(self) -> str:
-        return f"{self._type.name} {self._path} owner={self._owner}"
+        return f"[SESSION] {self._type.name}: {self._path} (owner: {self._owner})"
 
 
 class SessionManager(Manager):

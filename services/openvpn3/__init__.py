@@ -12,8 +12,8 @@ from pathlib import Path
 if find_spec("ovpn3") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from openvpn3.ConfigManager import Configuration, ConfigurationManager
 from openvpn3.ConfigParser import ConfigParser
-from openvpn3.ConfigurationManager import Configuration, ConfigurationManager
 from openvpn3.constants import (
     VERSION,
     ClientAttentionGroup,

@@ -8,6 +8,7 @@ import dbus
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 PEER = "org.freedesktop.DBus.Peer"
+INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 NOT_ALLOWED = "org.freedesktop.DBus.Error.AccessDenied"
 TRIES, FIRST_DELAY_S, LONGER = 10, 0.5, 1.33
 
@@ -55,6 +56,13 @@ class Manager(Remote):
         """RuntimeError if the service can't be reached."""
         super().__init__(bus, "/" + self.SERVICE.replace(".", "/"))
         self._ping()
+
+    def GetObjectPath(self) -> dbus.ObjectPath:
+        return self.GetPath()
+
+    def Introspect(self) -> str:
+        """XML."""
+        return str(self._call("Introspect", interface=INTROSPECTABLE))
 
     def _ping(self) -> None:
         delay = FIRST_DELAY_S

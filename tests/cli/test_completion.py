@@ -57,6 +57,13 @@ def test_words_of_a_line_that_is_not_finished(line: str, words: list[str]) -> No
         ("openvpn3 nope ", [], ["--help"]),
         ("openvpn3-admin install --root ", [FOLDERS], []),
         ("openvpn3-admin log-service --config-set ", ["journald"], ["log-level"]),
+        ("openvpn3-as ", ["--username", "--systemd-start", "--credentials"], ["--help=", FILES]),
+        ("openvpn3-as --owner ", ["root"], ["--username"]),
+        ("/opt/bin/openvpn3-as --credentials ", [FOLDERS], [FILES]),
+        ("openvpn3-autoload ", ["--directory"], ["config-import"]),
+        ("openvpn3-autoload --directory=", [FOLDERS], []),
+        ("openvpn3-systemd -", ["--start", "-h"], []),
+        ("openvpn3-systemd --start --log-level ", ["6"], ["--stop"]),
         ("openvpn2 ", [PROFILES], []),
         ("openvpn2 --ci", ["--cipher", "--config", "--daemon"], ["--management", "--connection"]),
         ("openvpn2 --ca ", [FILES], []),
@@ -101,12 +108,16 @@ TYPED = {
     "openvpn3 config-import --config 'off": ["config-import", "--config", "office net.ovpn"],
     "openvpn3 run --auth-user-pass oth": ["run", "--auth-user-pass", "other.txt"],
     "openvpn2 --tls-cert-profile suit": ["--tls-cert-profile", "suiteb"],
+    "openvpn3-as --user": ["--username"],
+    "openvpn3-autoload --dir": ["--directory"],
+    "openvpn3-systemd --res": ["--restart"],
 }
+PROGRAMS = "openvpn2 openvpn3 openvpn3-admin openvpn3-as openvpn3-autoload openvpn3-systemd"
 # What is typed is only shown, a word each.
-SHOW = """for p in openvpn3 openvpn3-admin openvpn2; do eval "$p() { printf '<%s>' \\"\\$@\\"; echo; }"; done
+SHOW = f"""for p in {PROGRAMS}; do eval "$p() {{ printf '<%s>' \\"\\$@\\"; echo; }}"; done
 """
-BASH = """bind 'set enable-bracketed-paste off'
-for p in openvpn3 openvpn3-admin openvpn2; do . {}/bash-completion/completions/$p; done
+BASH = f"""bind 'set enable-bracketed-paste off'
+for p in {PROGRAMS}; do . {{}}/bash-completion/completions/$p; done
 """
 ZSH = """fpath=({}/zsh/vendor-completions $fpath); autoload -U compinit; compinit -u -D
 """
@@ -123,6 +134,9 @@ FISH = {
     "openvpn3 config-import --config off": ["office net.ovpn"],
     "openvpn3 run --auth-user-pass oth": ["other.txt"],
     "openvpn2 --tls-cert-profile suit": ["suiteb"],
+    "openvpn3-as --user": ["--username\tUser name at the server"],
+    "openvpn3-autoload --dir": ["--directory\tWhere the profiles are, with a .autoload file beside each"],
+    "openvpn3-systemd --res": ["--restart\tConnect the running session anew, and wait until it is connected"],
 }
 
 

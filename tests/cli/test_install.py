@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def test_files(tmp_path: Path) -> None:
     ]
     for directory in (STATE, f"{STATE}/configs"):
         assert (tmp_path / directory).stat().st_mode & 0o7777 == 0o750
+
+
+def test_every_program_is_completed(tmp_path: Path) -> None:
+    installed = {entry.name for entry in entry_points(group="console_scripts") if entry.value.startswith("ovpn3.cli")}
+    install(tmp_path)
+    share = tmp_path / "usr/share"
+    assert {path.name for path in (share / "bash-completion/completions").iterdir()} == installed
+    assert {path.stem for path in (share / "fish/vendor_completions.d").iterdir()} == installed
+    for folder in ("vendor-completions", "site-functions"):
+        assert set((share / "zsh" / folder / "_openvpn3").read_text().splitlines()[0].split()[1:]) == installed
 
 
 def test_a_second_time_there_is_nothing_to_do(tmp_path: Path) -> None:

@@ -122,6 +122,15 @@ def test_for_one_user(pair: NamespacePair, profile: Path) -> None:
     assert pair.client.state() == before
 
 
+def test_for_a_cgroup_where_there_are_none(pair: NamespacePair, profile: Path) -> None:
+    """`ip netns exec` shows none of the machine's."""
+    login = ("--auth-user-pass", profile.parent / "right")
+    with running(pair, profile, *login, "--route-table", "7", "--route-cgroups", "vpn.slice") as process:
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 8
+        assert "there are no cgroups here: no file system of the kind cgroup2 is mounted" in errors
+
+
 def test_with_the_mark_of_the_profile(pair: NamespacePair, profile: Path) -> None:
     profile.write_text(f"mark 32\n{profile.read_text()}")
     with running(pair, profile, "--auth-user-pass", profile.parent / "right") as process:

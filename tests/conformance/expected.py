@@ -270,6 +270,7 @@ CALLS: dict[str, dict[str, Answer]] = {
         "AddIPAddress": does("10.8.0.2", 24, "10.8.0.1", False),
         "SetRemoteAddress": does("198.51.100.1", False),
         "AddRouteRule": does(0x20, 0xFF, 33, 34),
+        "AddRouteCgroup": fails(DOMAIN_NETCFG, "not the path of a cgroup: '../vpn.slice'", "../vpn.slice"),
         "AddNetworks": does([["172.16.0.0", 12, -1, False, False]]),
         "AddDNS": does(["10.8.0.53"]),
         "AddDNSSearch": does(["corp.example"]),

@@ -401,7 +401,7 @@ async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
     tun = await device.establish(Wanted(addresses=ADDRESSES, routes=routes))
     assert len(ip(net, "route", "show", "dev", tun.name)) == 2001
     await device.remove()
-    assert loop.time() - start < 5
+    assert loop.time() - start < 15  # 0.5 on a machine that has nothing else to do
     assert net.state() == before
     os.close(tun.fd)
 

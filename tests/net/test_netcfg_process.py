@@ -222,6 +222,53 @@ async def test_a_successor_removes_what_has_no_owner(net: Namespace, bus: Bus, s
     os.close(fd)
 
 
+async def test_a_successor_knows_what_to_hold(net: Namespace, bus: Bus, state: Path) -> None:
+    """When another session ends, and when the machine moves."""
+    process = await started(bus, "--state-dir", str(state))
+    netcfg = NetworkConfiguration(bus)
+    await netcfg.call("ProtectSocket", "sbo", SERVER, False, "/")
+    device = await netcfg.create_interface("token")
+    await device.add_address("10.8.0.2", 24, "", ipv6=False)
+    for name in ("reroute_ipv4", "kill_switch", "block_ipv6", "block_local", "block_outside_dns"):
+        await device.set(name, "b", True)
+    fd, _ = await device.establish()
+    up = net.state()
+    finish(process, signal.SIGKILL)
+    second = await started(bus, "--state-dir", str(state))
+    await netcfg.call("ReleaseGuards", "s", "another")
+    assert net.state() == up
+    await netcfg.call("ProtectSocket", "sbo", SERVER, False, device.path)
+    assert net.state() == up
+    await device.destroy()
+    await netcfg.call("ReleaseGuards", "s", "token")
+    assert finish(second) == 0
+    os.close(fd)
+
+
+async def test_what_others_hold_too_stays(net: Namespace, bus: Bus, state: Path) -> None:
+    """Although who had it first has no owner any more."""
+    process = await started(bus, "--state-dir", str(state))
+    with ACCOUNT.assumed():
+        caller = await Bus.connect()
+    descriptors = []
+    for number, connection in enumerate((caller, bus)):
+        device = await NetworkConfiguration(connection).create_interface(f"token{number}")
+        await device.add_address(f"10.{number}.0.2", 24, "", ipv6=False)
+        await device.set("block_outside_dns", "b", True)
+        descriptors.append((await device.establish())[0])
+    blocked = net.state()["nftables"]
+    finish(process, signal.SIGKILL)
+    caller.close()
+    await caller.lost()
+    second = await started(bus, "--state-dir", str(state))
+    assert len(await interfaces()) == 1
+    assert net.state()["nftables"] == blocked
+    assert finish(second) == 0
+    assert net.state()["nftables"] == []
+    for fd in descriptors:
+        os.close(fd)
+
+
 STRANGE = """
 []
 ["device"]

@@ -3,9 +3,12 @@
 import asyncio
 import json
 import os
+import socket
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
+from pyroute2.netlink.nlsocket import NetlinkRequest
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
@@ -196,6 +199,45 @@ async def test_a_route_somebody_removed_is_put_back(
     net.ip("route", "del", server)
     await bypasses.release("one")
     assert net.state() == before
+
+
+async def test_who_asks_again_changes_nothing(
+    net: Namespace, ipr: AsyncIPRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every client does whenever anything changes on the machine, and with many clients something always does."""
+    notes: list[Network] = []
+    bypasses = Bypasses(ipr, lambda network, hop, holders: notes.append(network))
+    server = host("203.0.113.1")
+    await bypasses.hold("one", server)
+    await bypasses.hold("two", server)
+    noted = len(notes)
+    await bypasses.hold("one", server)  # after the news of what we did ourselves
+    questions: list[Any] = []
+    ask = NetlinkRequest.send
+
+    async def count(request: NetlinkRequest) -> None:
+        questions.append(request)
+        await ask(request)
+
+    monkeypatch.setattr(NetlinkRequest, "send", count)
+    await bypasses.hold("one", server)
+    await bypasses.hold("two", server)
+    assert (len(notes), questions) == (noted, [])
+    net.ip("link", "set", "alt", "mtu", "1400")
+    await bypasses.hold("one", server)
+    assert questions
+
+
+async def test_more_news_than_were_heard(net: Namespace, ipr: AsyncIPRoute) -> None:
+    assert ipr._news
+    ipr._news.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    server, wan = host("203.0.113.1"), index(net, "wan")
+    with pytest.raises(NetworkError):
+        await best_hop(ipr, server, avoid=[wan], moving=True)
+    for number in range(40):
+        net.ip("route", "add", f"10.77.{number}.0/24", "via", "198.51.100.1")
+    net.ip("route", "add", "203.0.113.0/24", "via", "198.51.100.1", "metric", "9")
+    assert await best_hop(ipr, server, avoid=[wan], moving=True) == Hop(index(net, "alt"), ip_address("198.51.100.1"))
 
 
 async def test_a_new_server_replaces_the_old_one(net: Namespace, ipr: AsyncIPRoute) -> None:

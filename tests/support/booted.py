@@ -109,6 +109,10 @@ class BootedMachine:
         """Output of a script that runs in a directory, to the first command that fails."""
         return self.run(["sh", "-e"], input=f"cd {folder}\n{script}").stdout
 
+    def as_root(self, script: str, folder: str = "/") -> str:
+        """The same of commands of the documentation, `sudo` being done already."""
+        return self.shell(script.replace("sudo ", ""), folder)
+
     def journal(self, unit: str) -> subprocess.Popen[str]:
         """Its lines, from the first on and as they come."""
         return self.popen(["journalctl", "--follow", "--no-tail", "--output=cat", f"--unit={unit}"])

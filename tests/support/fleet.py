@@ -88,7 +88,16 @@ def processes(machine: Machine) -> dict[int, str]:
 
 def pss_mib(pid: int) -> float:
     """Proportional set size: private memory, and the process's share of what it shares."""
-    found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    return _memory_mib(pid, "Pss")
+
+
+def anonymous_mib(pid: int) -> float:
+    """Memory that no file stands behind. A leak shows in it, and what other processes share of libraries doesn't."""
+    return _memory_mib(pid, "Anonymous")
+
+
+def _memory_mib(pid: int, key: str) -> float:
+    found = re.search(rf"^{key}: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     assert found
     return int(found[1]) / 1024
 
@@ -99,14 +108,14 @@ def descriptors(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Size:
-    pss_mib: float
+    anonymous_mib: float
     descriptors: int
 
 
 def sizes(machine: Machine, *, client: bool = False) -> dict[str, Size]:
     """Of each service, by name; with `client` of the one client too."""
     found = {name: pid for pid, name in processes(machine).items() if client or name != "openvpn3-client"}
-    return {name: Size(pss_mib(pid), descriptors(pid)) for name, pid in found.items()}
+    return {name: Size(anonymous_mib(pid), descriptors(pid)) for name, pid in found.items()}
 
 
 async def use(bus: Bus, profile: str, *, imports: int, sessions: int) -> None:

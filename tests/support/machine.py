@@ -1,15 +1,22 @@
 """A client machine with our services on a real system bus, used as its users use it."""
 
+import os
+import re
+import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.account import ALICE, Account
+from ovpn3.cli.program import INTERRUPTED
+from tests.support.account import ALICE, ROOT, Account
 from tests.support.bus import SystemBusSandbox
 from tests.support.netns import NamespacePair
 
 SERVICES = "openvpn3-service-"
 CLIENT = "openvpn3-client"  # has the command line of the backend starter
+# Commands that go on until they are told to end.
+ENDLESS = re.compile("openvpn3 (events|run|log (?!.*--no-follow))|openvpn3-admin (hooks|metrics --listen)|make run")
 
 
 @dataclass
@@ -42,6 +49,36 @@ class Machine:
 
     def sessions(self, account: Account = ALICE) -> str:
         return self.openvpn3("sessions-list", account=account).stdout
+
+    def type(
+        self, script: str, placeholders: Mapping[str, str] | None = None, *, until: str = "", folder: str = ALICE.home
+    ) -> str:
+        """What commands of the documentation print, typed line by line: as root behind `sudo`, else as ALICE.
+
+        One of ENDLESS is ended as by Ctrl-C after the first line that has `until` in it. `placeholders` are replaced
+        before.
+        """
+        for text, value in (placeholders or {}).items():
+            assert text in script
+            script = script.replace(text, value)
+        return "".join(self._typed(line, until, folder) for line in script.splitlines() if line)
+
+    def _typed(self, line: str, until: str, folder: str) -> str:
+        endless = ENDLESS.search(line)
+        text = ("exec " if endless else "") + line.replace("sudo ", "")
+        account = ROOT if "sudo " in line else ALICE
+        argv = ["setsid", "env", f"--chdir={folder}", "sh", "-c", text]
+        if not endless:
+            return self.sandbox.run(argv, account=account).stdout
+        pipe = subprocess.PIPE
+        with self.sandbox.popen(argv, account=account, stdout=pipe, stderr=pipe) as process:
+            assert process.stdout
+            found = next((each for each in process.stdout if until in each), "")
+            os.killpg(process.pid, signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        assert found, f"{line}: {err}"
+        assert process.returncode in (0, INTERRUPTED) or "make" in line, f"{line}: {process.returncode} {err}"
+        return found
 
     def clients(self) -> list[int]:
         """Pids of the client processes."""

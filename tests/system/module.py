@@ -56,6 +56,9 @@ def answer(session: openvpn3.Session, answers: dict[str, str]) -> None:
             if str(e).find(" Missing user credentials") < 1:
                 raise
         for slot in session.FetchUserInputSlots():
+            [number, *_] = session.UserInputQueueCheck(*slot.GetTypeGroup())
+            again = session.UserInputQueueFetch(*slot.GetTypeGroup(), number)
+            assert again.GetVariableName() == slot.GetVariableName()
             assert slot.GetTypeGroup() == (ClientAttentionType.CREDENTIALS, ClientAttentionGroup.USER_PASSWORD)
             say("asked", slot.GetVariableName(), slot.GetLabel(), slot.GetInputMask())
             slot.ProvideInput(answers[slot.GetVariableName()])
@@ -64,10 +67,15 @@ def answer(session: openvpn3.Session, answers: dict[str, str]) -> None:
 def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Configuration:
     parser = openvpn3.ConfigParser(["front-end", "--config", file, "--persist-tun", "--verb", "5"], "")
     parser.SanityCheck()
+    offered = parser.RetrieveShellCompletionData()
+    assert {"--config", "--remote", "--daemon"} <= set(offered["options"])
+    assert "--management" not in offered["options"]
+    assert ("SHA256" in offered["argvalues"]["--auth"], "--ca" in offered["argvalues"]) == (True, False)
     say("parsed", parser.GetConfigName(), parser.GetDaemon(), parser.GetLogVerbosity(), parser.GetOverrides())
     profile = manager.Import("office", parser.GenerateConfig(), False, False, system_tag="front-end")
     profile.Validate()
     profile.AddTag("work")
+    fails(profile.AddTag, "system:mine")
     profile.SetOverride("log-level", "5")
     profile.SetOverride("persist-tun", parser.GetPersistTun())
     profile.SetOverride("dns-scope", "tunnel")
@@ -76,7 +84,7 @@ def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Confi
     profile.SetOwnershipTransfer(False)
     profile.AccessGrant(0)
     profile.AccessRevoke(0)
-    assert "client" in json.loads(profile.FetchJSON())
+    assert "client" in profile.FetchJSON()
     assert "<ca>" in profile.Fetch()
     assert manager.LookupConfigName("office") == [profile.GetPath()]
     assert [c.GetPath() for c in manager.SearchByTag("work")] == manager.SearchByTag("work", True)
@@ -85,24 +93,36 @@ def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Confi
     say(
         "profile",
         again.GetConfigName(),
-        sorted(again.GetTags()),
+        again.GetTags(),
         again.GetOverrides(),
         again.GetProperty("public_access"),
     )
     return profile
 
 
+def tell(event: openvpn3.SessionManagerEvent) -> None:
+    assert event == event.GetType()
+    assert event == event.GetPath()
+    assert event != "/"
+    seen.append((event.GetPath(), event.GetType(), event.GetOwner()))
+
+
 def main(file: str, user: str, password: str) -> None:
     bus = dbus.SystemBus(mainloop=DBusGMainLoop())
     config = profile(openvpn3.ConfigurationManager(bus), file)
     manager = openvpn3.SessionManager(bus)
-    manager.SessionManagerCallback(lambda e: seen.append((e.GetPath(), e.GetType(), e.GetOwner())))
+    manager.SessionManagerCallback(tell)
     session = manager.NewTunnel(config)
-    say("session", session.GetPath(), list(session.GetStatus()), session.GetStatus()["minor"])
+    say("session", session.GetPath(), list(session.GetStatus()), session.GetStatus()["minor"].name)
     until(session.GetPath(), SessionManagerEventType.SESS_CREATED, os.getuid())
+    session.AttentionRequiredCallback(lambda kind, group, text: seen.append((kind, group)))
     session.StatusChangeCallback(lambda major, minor, message: seen.append((major, minor)))
     lines: list[str] = []
     session.LogCallback(lambda group, category, text: lines.append(text))
+    answer(session, {"username": user, "password": "wrong"})
+    session.Connect()
+    until(ClientAttentionType.CREDENTIALS, ClientAttentionGroup.USER_PASSWORD)
+    session.AttentionRequiredCallback(None)
     answer(session, {"username": user, "password": password})
     session.SetProperty("log_verbosity", 5)
     session.Connect()
@@ -133,6 +153,8 @@ def watch_network() -> None:
     """As root: the changes that a tunnel of somebody else brings, until it has gone."""
     bus = dbus.SystemBus(mainloop=DBusGMainLoop())
     network = openvpn3.NetCfgManager(bus)
+    assert network.GetObjectPath() == "/net/openvpn/v3/netcfg"
+    assert "NotificationSubscribe" in network.Introspect()
 
     def tell(change: openvpn3.NetworkChangeSignal) -> None:
         say(change.GetType().name, change.GetDevice(), change.GetAllDetails())

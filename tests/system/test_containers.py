@@ -12,6 +12,7 @@ import pytest
 from tests.support.bus import PROJECT
 from tests.support.container import Container
 from tests.support.netns import NamespacePair
+from tests.support.pages import command
 from tests.support.server import OpenVpnServer
 from tests.support.totp import credentials, totp_script
 
@@ -38,6 +39,7 @@ ENTRYPOINT, CHECK = words("ENTRYPOINT"), words("CMD")
 
 
 def test_the_page_gives_the_same() -> None:
+    assert command("docs/containers.md", "openvpn3 run --check").split() == CHECK
     assert set(re.findall(r"--cap-add (\w+)", PAGE)) == set(listed("cap_add"))
     assert set(re.findall(r"--device (\S+)", PAGE)) == set(listed("devices"))
     assert not [name for name in listed("cap_add") if f"`{name}`" not in PAGE]

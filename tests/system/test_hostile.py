@@ -25,7 +25,7 @@ from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 from ovpn3.proxies.session import SessionManager
 from tests.support.account import ALICE, BOB, Account
-from tests.support.fleet import descriptors, pss_mib
+from tests.support.fleet import anonymous_mib, descriptors
 from tests.support.machine import Machine
 
 pytestmark = pytest.mark.system
@@ -63,7 +63,7 @@ async def unharmed(machine: Machine) -> AsyncIterator[None]:
             await SessionManager(bob).available()
         for name in ("configmgr", "sessionmgr", "log"):
             pid = machine.service(name)
-            pids[name] = pid, descriptors(pid), pss_mib(pid)
+            pids[name] = pid, descriptors(pid), anonymous_mib(pid)
         done, times = asyncio.Event(), []
 
         async def ask() -> None:
@@ -86,7 +86,7 @@ async def unharmed(machine: Machine) -> AsyncIterator[None]:
         for name, (pid, fds, size) in pids.items():
             assert machine.service(name) == pid
             assert descriptors(pid) <= fds, name
-            assert pss_mib(pid) < size + 12, name
+            assert anonymous_mib(pid) < size + 12, name
 
 
 async def outcomes(calls: list[Awaitable[object]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,8 +15,10 @@ import pytest
 from ovpn3.constants import StatusMinor
 from tests.support.account import ALICE, BOB, ROOT, Account
 from tests.support.bus import PROJECT
+from tests.support.cgroup import Cgroups
 from tests.support.machine import Machine
-from tests.support.netns import entered
+from tests.support.mirror import mirror
+from tests.support.netns import CommandFailed, NamespacePair, entered
 from tests.support.server import OpenVpnServer
 from tests.support.transfer import transfer
 from tests.system.test_crashes import Life, bus_of, new_session
@@ -29,6 +32,7 @@ OUTSIDE = "192.0.2.77"  # beyond the client's default route
 INSIDE = "10.20.30.40"  # what the name server in the tunnel answers
 PUSHED = ["redirect-gateway def1", "dhcp-option DNS 10.8.0.1", "dhcp-option DOMAIN corp.example"]
 ROUTES = 0x40 | 0x400  # RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE
+NETFILTER, NF_TABLES = 12, 0x40  # NETLINK_NETFILTER, NFNLGRP_NFTABLES
 PRESENT = "# of this namespace\nnameserver 192.0.2.53\noptions timeout:1 attempts:1\n"
 
 
@@ -111,12 +115,12 @@ def wake_netcfg(machine: Machine) -> None:
 
 
 @contextmanager
-def news(machine: Machine) -> Iterator[socket.socket]:
-    """Has something to read whenever routes have changed."""
+def news(machine: Machine, family: int = socket.NETLINK_ROUTE, groups: int = ROUTES) -> Iterator[socket.socket]:
+    """Has something to read whenever routes have changed, or what else there are groups of."""
     with machine.pair.client.entered():
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
     with sock:
-        sock.bind((0, ROUTES))
+        sock.bind((0, groups))
         sock.settimeout(20)
         yield sock
 
@@ -295,14 +299,18 @@ async def test_a_server_that_only_marked_packets_reach(machine: Machine, start_s
 
 
 # -- a routing table --------------------------------------------------------------------------------
+SEND = f"""
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for mark in sys.argv[1:]:
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, int(mark))
+s.sendto(b"x", ("{OUTSIDE}", 9))"""
+
+
 def send(machine: Machine, account: Account = ROOT, mark: int = 0) -> None:
     """A datagram to OUTSIDE from one of a user's programs."""
-    code = f"""
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-{f"s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, {mark})" if mark else ""}
-s.sendto(b"x", ("{OUTSIDE}", 9))"""
-    machine.sandbox.run(["python3", "-c", code], account=account, check=False)
+    marks = [str(mark)] if mark else []
+    machine.sandbox.run(["python3", "-c", SEND, *marks], account=account, check=False)
 
 
 def test_users_and_marks(machine: Machine, start_server: StartServer, capture: Capture) -> None:
@@ -351,6 +359,162 @@ def test_a_kill_switch_for_some(machine: Machine, start_server: StartServer, cap
     send(machine, BOB)
     assert OUTSIDE in capture.destinations()
     machine.disconnect()
+    assert machine.pair.client.state() == before
+
+
+# -- a routing table for cgroups --------------------------------------------------------------------
+class Group:
+    """Where programs of the machine can be put: `name`, below a cgroup of the test's own."""
+
+    FOLDER = "/sys/fs/cgroup"
+
+    def __init__(self, machine: Machine, cgroups: Cgroups, name: str) -> None:
+        self.machine, self._cgroups, self._name = machine, cgroups, name
+        self.path = cgroups.make(name)
+
+    def renew(self) -> None:
+        """As a restart of a service does; netcfg has noticed."""
+        with news(self.machine, NETFILTER, NF_TABLES) as changes:
+            self._cgroups.remove(self._name)
+            self._cgroups.make(self._name)
+            changes.recv(65536)
+
+    def run(self, *argv: str) -> str:
+        return self.machine.sandbox.run(self._command(*argv)).stdout
+
+    @contextmanager
+    def listening(self) -> Iterator[int]:
+        """Port of a server there which says hello."""
+        code = """
+import socket
+s = socket.create_server(("", 0))
+print(s.getsockname()[1], flush=True)
+while True: s.accept()[0].sendall(b"hello")"""
+        with self.machine.sandbox.popen(self._command("python3", "-c", code), stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            try:
+                yield int(process.stdout.readline())
+            finally:
+                process.kill()
+
+    def seen_as(self, server: str, port: int) -> str:
+        """The address that a server sees a program by which connects to it."""
+        code = f"import socket; print(socket.create_connection(({server!r}, {port}), 10).recv(99).decode())"
+        return self.run("python3", "-c", code).strip()
+
+    def _command(self, *argv: str) -> list[str]:
+        return self._cgroups.command(self._name, argv, f"{self.FOLDER}/{self._cgroups.name}")
+
+
+@pytest.fixture
+def cgroups(machine: Machine) -> Iterator[Cgroups]:
+    machine.sandbox.run(["mount", "-t", "cgroup2", "cgroup2", Group.FOLDER])
+    try:
+        cgroups = Cgroups()
+    except OSError as e:
+        pytest.skip(f"needs cgroups: {e}")
+    with cgroups:
+        yield cgroups
+
+
+@pytest.fixture
+def port(pair: NamespacePair) -> Iterator[int]:
+    with mirror(pair.server) as port:
+        yield port
+
+
+def test_cgroups(machine: Machine, start_server: StartServer, capture: Capture, cgroups: Cgroups, port: int) -> None:
+    allow(machine, "route-tables-allowed", "105")
+    machine.pair.client.run(["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1"])
+    before = machine.pair.client.state()
+    chosen, other = Group(machine, cgroups, "system.slice/backup.service"), Group(machine, cgroups, "other")
+    server = start_server(push=[*PUSHED, "redirect-gateway ipv6"], extra=["multihome"])
+    start(
+        machine,
+        server.profile(remote=machine.pair.FAR_V4),
+        route_table="105",
+        route_cgroups=f"/{chosen.path},{cgroups.name}/none.yet",
+    )
+    ours = {server.TUNNEL_V4: "10.8.0.", server.TUNNEL_V6: "fd08:", machine.pair.SERVER_V4: "10.8.0."}
+    theirs = {server.TUNNEL_V4: machine.pair.CLIENT_V4, server.TUNNEL_V6: machine.pair.CLIENT_V6}
+
+    def left() -> set[str]:
+        """To where something did beside the tunnel, and what was sent before has had the time."""
+        machine.sandbox.run(["ping", "-c", "1", "-W", "5", machine.pair.FAR_V4])
+        return capture.destinations() - {machine.pair.FAR_V4}
+
+    def holds() -> None:
+        left()
+        for address, begin in ours.items():
+            assert chosen.seen_as(address, port).startswith(begin)
+            chosen.run("ping", "-c", "1", "-W", "5", address)
+        [inside] = re.findall(
+            r"10\.8\.0\.\d+", machine.pair.client.run(["ip", "-br", "address", "show", "tun0"]).stdout
+        )
+        with (
+            chosen.listening() as greeter,
+            machine.pair.server.entered(),
+            socket.create_connection((inside, greeter), 10) as connection,
+        ):
+            assert connection.recv(9) == b"hello"
+        assert left() == set()
+        for address, client in theirs.items():
+            assert other.seen_as(address, port) == client
+
+    def goes_outside(group: Group) -> bool:
+        left()
+        group.run("python3", "-c", SEND)
+        return OUTSIDE in left()
+
+    holds()
+    assert (goes_outside(chosen), goes_outside(other)) == (False, True)
+    chosen.renew()
+    holds()
+    os.kill(machine.service("netcfg"), signal.SIGKILL)
+    holds()
+    wake_netcfg(machine)
+    holds()
+    chosen.renew()  # followed by the successor
+    holds()
+    machine.disconnect()
+    assert goes_outside(chosen)
+    assert machine.pair.client.state() == before
+
+    machine.openvpn3("session-start", "--config", "vpn")
+    for pid in (machine.service("netcfg"), *machine.clients()):
+        os.kill(pid, signal.SIGKILL)
+    wake_netcfg(machine)
+    assert machine.pair.client.state() == before
+
+
+def test_a_kill_switch_for_cgroups(
+    machine: Machine, start_server: StartServer, capture: Capture, cgroups: Cgroups
+) -> None:
+    """While the session is paused nobody has a device. netcfg stays, so a new cgroup is noticed even then."""
+    allow(machine, "route-tables-allowed", "105")
+    before = machine.pair.client.state()
+    chosen = Group(machine, cgroups, "backup.service")
+    server = start_server(push=PUSHED, extra=["multihome"])
+    start(machine, server.profile(), route_table="105", route_cgroups=chosen.path, kill_switch="true")
+    manage(machine, "--pause")
+    for _ in range(2):
+        with pytest.raises(CommandFailed, match=r"No route to host|Network is unreachable"):
+            chosen.run("python3", "-c", SEND)
+        chosen.renew()
+    assert OUTSIDE not in capture.destinations()
+    machine.disconnect()
+    chosen.run("python3", "-c", SEND)
+    assert OUTSIDE in capture.destinations()
+    assert machine.pair.client.state() == before
+
+
+def test_no_such_cgroup(machine: Machine, start_server: StartServer, cgroups: Cgroups) -> None:
+    allow(machine, "route-tables-allowed", "105")
+    before = machine.pair.client.state()
+    bring_in(machine, start_server().profile(), route_table="105", route_cgroups=f"{cgroups.name}/a/b")
+    done = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert done.returncode != 0
+    assert f"there is no cgroup {cgroups.name}/a/b, and none above it" in done.stdout + done.stderr
     assert machine.pair.client.state() == before
 
 

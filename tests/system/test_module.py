@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from ovpn3.constants import StatusMinor
 from tests.support.account import ALICE, ROOT
 from tests.support.bus import PROJECT
 from tests.support.machine import Machine
@@ -27,7 +26,7 @@ COMMAND = ["env", f"PYTHONPATH={PROJECT}:{PROJECT}/services", SYSTEM_PYTHON, Pat
 
 def test_every_member(machine: Machine, start_server: Callable[..., OpenVpnServer]) -> None:
     server = start_server(auth=password_script("ann", "right"))
-    file = machine.write("office.ovpn", server.profile())
+    file = machine.write("office.ovpn", server.profile("auth-retry interact"))
     watcher = machine.sandbox.popen(COMMAND, account=ROOT, stdout=subprocess.PIPE)
     with watcher:
         try:
@@ -46,14 +45,15 @@ def test_every_member(machine: Machine, start_server: Callable[..., OpenVpnServe
         seen.setdefault(what, []).append(values)
     assert seen["parsed"] == [[file, False, 5, {"persist-tun": True}]]
     [name, tags, overrides, public] = seen["profile"][0]
-    assert (name, tags, public) == ("office", ["system:front-end", "work"], True)
+    assert (name, tags, public) == ("office", ["work"], True)
     assert overrides == {"log-level": "5", "persist-tun": True}
     [[_, keys, minor]] = seen["session"]
-    assert (keys, minor) == (["major", "minor", "message"], StatusMinor.CFG_REQUIRE_USER)
-    assert seen["asked"] == [["username", "Auth User name", False], ["password", "Auth Password", True]]
+    assert (keys, minor) == (["major", "minor", "message"], "CFG_REQUIRE_USER")
+    assert seen["asked"] == [["username", "Auth User name", False], ["password", "Auth Password", True]] * 2
     assert seen["connected"] == [[True, "tun0", False]]
     assert seen["statistics"] == [[True, "Connection statistics:"]]
-    ended, unknown, removed, network = seen["error"]
+    tag, ended, unknown, removed, network = seen["error"]
+    assert tag == ["RuntimeError", "a tag that begins with system: is not for users"]
     assert ended == ["RuntimeError", "This session object is unavailable"]
     assert unknown[0] == "DBusException"
     assert "does not exist" in unknown[1]

@@ -1,4 +1,4 @@
-"""What is given out: the Debian package on a fresh tree of the distribution, the sdist in a clean environment."""
+"""What is given out, by the commands of docs/install.md: the tree, its sdist and the Debian package."""
 
 import platform
 import shutil
@@ -12,11 +12,25 @@ import pytest
 
 from tests.support.bus import PROJECT
 from tests.support.netns import NamespacePair, end, run
+from tests.support.pages import command
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.system, pytest.mark.interop, pytest.mark.full]
 LONG_S = 900.0
+MAKE, INSTALL = command("docs/install.md", "sudo make deb").splitlines()
 _MOUNTS = 'mount -t proc proc "$1/proc"; mount --rbind /dev "$1/dev"; echo ready; exec cat'
+# $1 becomes the working directory.
+_OVERLAYS = """
+mount -t tmpfs -o mode=755 tmpfs /run
+for directory in /etc /opt /usr /var; do
+    layer=/run/overlay$directory
+    mkdir -p $layer/upper $layer/work
+    mount -t overlay overlay -o lowerdir=$directory,upperdir=$layer/upper,workdir=$layer/work $directory
+done
+cd "$1"
+"""
+_FILES = "find /etc /opt /usr /var/lib -xdev ! -path '*/__pycache__*' ! -name '*-' | sort"
+_BUS = "mkdir /run/dbus; bus=$(dbus-daemon --system --nopidfile --fork --print-pid); trap 'kill $bus' EXIT"
 # What every use of dpkg and of accounts changes.
 _CHANGING = ("var/lib/dpkg/", "var/log/", "var/cache/", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-")
 
@@ -72,20 +86,54 @@ class Tree:
 
 @pytest.fixture(scope="module")
 def package() -> Path:
-    run(["make", "-C", PROJECT, "deb"], timeout=LONG_S)
+    run(["sh", "-ec", f"cd {PROJECT}; {MAKE.removeprefix('sudo ')}"], timeout=LONG_S)
     [package] = (PROJECT / "build").glob("ovpn3_*.deb")
     return package
 
 
-def test_from_an_sdist(tmp_path: Path) -> None:
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Our tree, as a reader has it: nothing is built."""
+    unwanted = shutil.ignore_patterns(".*", "build", "*.c", "*.so")
+    return Path(shutil.copytree(PROJECT, tmp_path / "source", ignore=unwanted))
+
+
+def on_this_system(script: str, folder: Path) -> str:
+    """What commands print that root types in the folder. What they change is thrown away."""
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    command = ["unshare", "--mount", "env", path, "sh", "-ec", _OVERLAYS + script.replace("sudo ", ""), "sh", folder]
+    return run(command, timeout=LONG_S).stdout
+
+
+def test_from_the_tree(source: Path) -> None:
+    install, uninstall = command("README.md", "sudo make install"), command("README.md", "sudo make uninstall")
+    assert install == command("docs/install.md", "sudo make install")
+    assert uninstall == command("docs/install.md", "sudo make uninstall")
+    use = "openvpn3 configs-list --count; openvpn3-as --help; openvpn3-admin version --services; man -w openvpn3-log"
+    script = [
+        f"{_FILES} > /run/before",
+        install,
+        _BUS,
+        use,
+        uninstall,
+        f"{_FILES} | diff /run/before - && echo the same",
+    ]
+    shown = on_this_system("\n".join(script), source)
+    assert "Usage: openvpn3-as" in shown
+    assert shown.endswith("the same\n")
+
+
+def test_from_an_sdist(source: Path) -> None:
     build = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
-    shutil.copytree(PROJECT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "*.c", "*.so"))
-    made = subprocess.run([sys.executable, "-c", build, tmp_path], cwd=tmp_path / "source", stdout=-1, text=True)
-    environment = tmp_path / "environment"
-    run(["/usr/bin/python3", "-m", "venv", environment])
-    run([environment / "bin/pip", "install", tmp_path / made.stdout.split()[-1]], timeout=LONG_S)
-    run([environment / "bin/python", "-c", "import ovpn3._fast.pump, ovpn3_services.netcfg"])
-    assert "openvpn3" in run([environment / "bin/openvpn3", "version"]).stdout
+    made = subprocess.run([sys.executable, "-c", build, source], cwd=source, stdout=-1, text=True).stdout.split()[-1]
+    run(["tar", "--extract", f"--directory={source}", f"--file={source / made}"])
+    typed = command("docs/install.md", "sudo python3 -m venv /opt/openvpn3")
+    check = "/opt/openvpn3/bin/python -I -c 'import ovpn3._fast.pump, ovpn3_services.netcfg'"
+    shown = on_this_system(
+        f"{typed}\n{check}\n/opt/openvpn3/bin/openvpn3 version", source / made.removesuffix(".tar.gz")
+    )
+    assert "write /usr/share/openvpn3/manifest.json" in shown
+    assert "Copyright" in shown.splitlines()[-1]
 
 
 @pytest.fixture
@@ -103,10 +151,11 @@ def test_installed_used_upgraded_and_purged(
 ) -> None:
     server = start_server()
     network = pair.client.state()
-    shutil.copy(package, tree.directory / "tmp/ovpn3.deb")
+    (tree.directory / "build").mkdir()
+    shutil.copy(package, tree.directory / "build")
     (tree.directory / "home/alice/office.ovpn").write_text(server.profile())
     before = tree.files()
-    tree.run("dpkg", "--install", "/tmp/ovpn3.deb")
+    tree.run("sh", "-ec", INSTALL.removeprefix("sudo "))
     tree.start_bus()
     tree.run("openvpn3", "config-import", "--config", "/home/alice/office.ovpn", "--name", "office", user="alice")
     tree.run("openvpn3", "session-start", "--config", "office", user="alice")
@@ -114,12 +163,15 @@ def test_installed_used_upgraded_and_purged(
     assert " openvpn " in tree.run("ls", "-ld", "/var/lib/openvpn3")
 
     # The same version again is an upgrade: its services are ended, its tunnels go on.
-    upgraded = tree.run("dpkg", "--install", "/tmp/ovpn3.deb")
+    upgraded = tree.run("sh", "-ec", INSTALL.removeprefix("sudo "))
     assert "stop net.openvpn.v3.sessions" in upgraded
     assert "stop net.openvpn.v3.backends.be" not in upgraded
     pair.client.run(["ping", "-c", "1", "-W", "5", server.TUNNEL_V4])
     assert "Client connected" in tree.run("openvpn3", "sessions-list", user="alice")
 
+    assert "Usage: openvpn3-as" in tree.run("openvpn3-as", "--help")
+    tree.run(*command("docs/install.md", "sudo dpkg --remove ovpn3").split()[1:])
+    assert "openvpn" in tree.run("getent", "passwd", "openvpn")
     tree.run("dpkg", "--purge", "ovpn3")
     assert pair.client.state() == network
     assert tree.files() == before

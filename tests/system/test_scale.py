@@ -51,4 +51,4 @@ async def test_long_use_leaves_nothing_behind(machine: Machine, alice: Bus, star
     await fleet.use(alice, profile, imports=200, sessions=10)
     for name, size in fleet.sizes(machine).items():
         assert size.descriptors <= before[name].descriptors, name
-        assert size.pss_mib < before[name].pss_mib + 0.5, name
+        assert size.anonymous_mib < before[name].anonymous_mib + 0.5, name

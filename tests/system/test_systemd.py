@@ -11,14 +11,16 @@ import pytest
 from tests.support.accessserver import access_server
 from tests.support.booted import PACKAGES, SYSTEMD, BootedMachine, drop_in
 from tests.support.bus import BIN
+from tests.support.capture import capturing
+from tests.support.mirror import mirror
 from tests.support.netns import NamespacePair
+from tests.support.pages import command
 from tests.support.server import OpenVpnServer, password_script
 from tests.support.totp import ADDRESS, SECRET, totp_script, wait_for_another_code
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
 StartServer = Callable[..., OpenVpnServer]
 
-PAGE = Path(__file__).parents[2] / "docs/unattended.md"
 HOME = "/run/home"
 UNIT = "openvpn3-session@office.service"
 CONNECTED = "Connection, Client connected"
@@ -81,9 +83,11 @@ def test_password_and_codes(machine: BootedMachine, pair: NamespacePair, start_s
     server = start_server(auth=totp_script(), reneg_sec=4, extra=["auth-gen-token 1", "hand-window 2"])
     machine.write(f"{HOME}/office.ovpn", server.profile('static-challenge "Code" 0'))
     machine.write(f"/etc/systemd/system/{UNIT}.d/test.conf", drop_in(""), "644")
-    make_files, start, run, enable, control = re.findall(
-        r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
-    )
+    make_files = command("docs/unattended.md", "install -d -m 700 secrets")
+    start = command("docs/unattended.md", "openvpn3 session-start --config office.ovpn --credentials secrets")
+    run = command("docs/unattended.md", "openvpn3 run --credentials secrets office.ovpn")
+    enable = command("docs/unattended.md", "openvpn3 config-import --config office.ovpn --name office --persistent")
+    control = command("docs/unattended.md", "systemctl status openvpn3-session@office.service")
     before = pair.client.state()
     assert SECRET in make_files
     machine.shell(make_files.replace(SECRET, f"'{ADDRESS}'"), HOME)  # of codes that change while a test can wait for it
@@ -214,7 +218,7 @@ def test_metrics(machine: BootedMachine, start_server: StartServer) -> None:
     bring_in(machine, start_server().profile())
     machine.systemctl("start", UNIT)
     with following(machine, unit) as wait_for:
-        machine.systemctl("start", unit)
+        machine.as_root(command("docs/monitoring.md", "sudo systemctl enable --now openvpn3-metrics"))
         wait_for("Serving http://127.0.0.1:9176/metrics")
         script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9176/metrics').read().decode())"
         text = machine.run([BIN / "python", "-c", script]).stdout
@@ -223,3 +227,50 @@ def test_metrics(machine: BootedMachine, start_server: StartServer) -> None:
         assert re.search(r'^openvpn3_service_memory_bytes{service="netcfg"} \d{7}', text, re.MULTILINE)
     machine.systemctl("stop", unit)
     assert machine.show(unit, "ActiveState", "Result") == ("inactive", "success")
+
+
+def test_hooks(machine: BootedMachine, start_server: StartServer) -> None:
+    unit = "openvpn3-hooks.service"
+    machine.write(f"/etc/systemd/system/{unit}.d/test.conf", drop_in(""), "644")
+    bring_in(machine, start_server().profile())
+    machine.write(f"{HOME}/my-firewall", "#!/bin/sh\necho $script_type $dev\n")
+    with following(machine, unit) as wait_for:
+        machine.as_root(command("docs/hooks.md", "sudo install -d /etc/openvpn3/hooks.d"), HOME)
+        wait_for("Running what is in /etc/openvpn3/hooks.d")
+        machine.systemctl("start", UNIT)
+        wait_for("up tun0")
+        machine.systemctl("stop", UNIT)
+        wait_for("down tun0")
+
+
+def test_a_service_by_its_cgroup(machine: BootedMachine, pair: NamespacePair, start_server: StartServer) -> None:
+    """It takes the tunnel, whenever it is started; in a slice that is there already, with its very first packet. The
+    tunnel's own packets come from one of the cgroups too, and stay outside."""
+    allow = ["openvpn3-admin", "netcfg-service", "--config-file-override", "/var/lib/openvpn3/netcfg.json"]
+    machine.run([*allow, "--config-set", "route-tables-allowed", "105"])
+    server = start_server(push=["redirect-gateway def1"], extra=["multihome"])
+    bring_in(machine, server.profile(remote=pair.FAR_V4))
+    chosen = "/lab_vpn.slice,system.slice/lab-probe.service,system.slice/dbus.service"
+    machine.run(["openvpn3", "config-manage", "--config", "office", "--route-table", "105", "--route-cgroups", chosen])
+    before = pair.client.state()
+    with mirror(pair.server) as port, capturing(pair.client) as capture:
+        for unit, text in {
+            # What most services do before they send anything takes as long.
+            "probe": f"""ExecStartPre=python3 -c 'import asyncio'
+                ExecStart=bash -c 'exec 3<>/dev/tcp/{server.TUNNEL_V4}/{port}; head -n 1 <&3'""",
+            "ping": f"""Slice=lab_vpn.slice
+                ExecStart=ping -c 1 -W 5 {server.TUNNEL_V4}""",
+        }.items():
+            service = f"[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutStartSec=20\n{text}\n"
+            machine.write(f"/etc/systemd/system/lab-{unit}.service", service, "644")
+        machine.systemctl("daemon-reload")
+        machine.systemctl("start", UNIT, "lab_vpn.slice")
+        for _ in range(3):
+            machine.systemctl("restart", "lab-ping.service")
+        with following(machine, "lab-probe.service") as wait_for:
+            for _ in range(3):
+                machine.systemctl("restart", "lab-probe.service")
+                wait_for("10.8.0.")
+        assert server.TUNNEL_V4 not in capture.destinations()
+    machine.systemctl("stop", UNIT, "lab_vpn.slice")
+    assert pair.client.state() == before

@@ -49,6 +49,7 @@ _OVERRIDES = {
     "route-table": ("NUMBER", "Routing table for the tunnel alone"),
     "route-fwmark": ("MARK[/MASK]", "Packets with this mark take that table"),
     "route-uids": ("UIDS", "Packets of these user ids take that table, as 33,1000-1009"),
+    "route-cgroups": ("CGROUPS", "Packets of these cgroups take that table, as vpn.slice,system.slice/backup.service"),
 }
 _VALUES = {**CHOICES, "offloads": ("auto", "none", *OFFLOADS)}
 

@@ -57,7 +57,7 @@ CHECK_TIMEOUT_S = 10.0
 # What root asks for here is allowed by that, and so are marks of the profiles. The first two are arguments of netcfg as
 # well, which knows what it may do.
 _ALLOWED = {"netns": "--netns-allowed", "route-table": "--route-tables-allowed"}
-PLACES = (*_ALLOWED, "route-fwmark", "route-uids")
+PLACES = (*_ALLOWED, "route-fwmark", "route-uids", "route-cgroups")
 OPTIONS = (
     *answers.OPTIONS,
     Option("json", help="Events as JSON, one a line"),

@@ -4,6 +4,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from ovpn3.errors import ConfigurationRefused
+from ovpn3.names import is_cgroup
 from ovpn3.net.plan import Address, Interface, TunnelAddress, WantedRoute
 from ovpn3.net.rule import LAST_UID, Selector
 from ovpn3_services.common.text import stripped
@@ -73,6 +74,14 @@ def selector(mark: int, mask: int, first_uid: int, last_uid: int) -> Selector:
     if not first_uid <= last_uid <= LAST_UID:
         raise ConfigurationRefused(f"not a range of user ids: {first_uid}-{last_uid}")
     return Selector(mark, mask, (first_uid, last_uid))
+
+
+def cgroup(text: str) -> str:
+    """A path in the tree of cgroups."""
+    text = stripped(text)
+    if not is_cgroup(text):
+        raise ConfigurationRefused(f"not the path of a cgroup: {text[:60]!r}")
+    return text
 
 
 def domain(text: str) -> str:

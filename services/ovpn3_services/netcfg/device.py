@@ -1,6 +1,6 @@
 """The D-Bus object of one device: settings are collected, Establish applies them."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, astuple, replace
 from typing import Any
@@ -9,7 +9,8 @@ from ovpn3.constants import DOMAIN_NETCFG, NETCFG_INTERFACE, NetworkChange, TunO
 from ovpn3.dbus.access import administrator, same_uid
 from ovpn3.dbus.dispatch import Call, DBusObject, method, prop
 from ovpn3.errors import ConfigurationRefused, NetworkError
-from ovpn3.net import nftables
+from ovpn3.net import cgroup, nftables
+from ovpn3.net.cgroup import Cgroup
 from ovpn3.net.device import Device
 from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit, Guard
 from ovpn3.net.namespace import Home
@@ -38,11 +39,13 @@ from ovpn3_services.netcfg.tools import Tools
 # Bounds of what a caller can make us keep.
 MAX_ADDRESSES = 64
 MAX_ROUTES = 65_536
-MAX_RULES = 64
+MAX_RULES = 64  # and as many cgroups
 
 MIN_MTU = 68  # RFC 791
 TAP = 2
 LAYERS = (0, TAP, 3)  # 0 is unset, 3 is TUN
+
+_SWITCHES = ("_kill_switch", "_block_ipv4", "_block_ipv6", "_block_local", "_block_outside_dns")
 
 
 def open_privileged(name: str, *, offloads: int) -> Tun:
@@ -73,6 +76,7 @@ class NetDevice(DBusObject):
         self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
         self._block_local = self._block_outside_dns = False
         self._selectors: list[Selector] = []
+        self._cgroups: list[str] = []
         self._device = Device(tools.ipr, tools.bypasses, open_privileged, path, tools.namespaces)
 
     @property
@@ -121,6 +125,17 @@ class NetDevice(DBusObject):
             raise ConfigurationRefused(f"more than {MAX_RULES} rules")
         self._selectors.append(selector)
 
+    @method("AddRouteCgroup", "cgroup:s", rule=same_uid)
+    async def add_route_cgroup(self, call: Call, path: str) -> None:
+        """Packets that take the device's routing table: those of sockets that were made in that cgroup or one below.
+        It may come and go; the one above must be there."""
+        path = checked.cgroup(path)
+        if len(self._cgroups) >= MAX_RULES:
+            raise ConfigurationRefused(f"more than {MAX_RULES} cgroups")
+        if not cgroup.is_there(path):
+            self._tools.log.warn(f"there is no cgroup {path} yet", path=self.path)
+        self._cgroups.append(path)
+
     @method("AddDNS", "server_list:as", rule=same_uid)
     async def add_dns(self, call: Call, servers: list[str]) -> None:
         """Name servers. Those there already are left out."""
@@ -167,7 +182,7 @@ class NetDevice(DBusObject):
         self._wanted, self._dns = Wanted(), DnsSettings()
         self._kill_switch = self._block_ipv4 = self._block_ipv6 = False
         self._block_local = self._block_outside_dns = False
-        self._selectors = []
+        self._selectors, self._cgroups = [], []
 
     @method("Reconfigure", rule=same_uid)
     async def reconfigure(self, call: Call) -> None:
@@ -448,14 +463,22 @@ class NetDevice(DBusObject):
             lasting.add(OUTSIDE_DNS)
             passing.add(OUTSIDE_DNS)
         if place.table != MAIN_TABLE:
-            ways = rules(place.table, self._selectors, self.caller.peer.uid)
-            (lasting if self._kill_switch else passing).update(ways)
+            (lasting if self._kill_switch else passing).update(self._ways(place.table))
         if self._kill_switch:
             await self._tools.guards.hold(self._session, lasting)
         if passing:
             await self._tools.guards.hold(self.path, passing)
         else:
             await self._unblock()
+
+    def _ways(self, table: int) -> Iterator[Guard]:
+        """What leads the chosen packets to the table."""
+        selectors = list(self._selectors)
+        if self._cgroups:
+            mark = cgroup.mark_for(table, self._tools.guards.cgroups)
+            selectors.append(Selector(mark, nftables.MARK_BITS))
+            yield from (Cgroup(path, table, mark) for path in self._cgroups)
+        yield from rules(table, selectors, self.caller.peer.uid)
 
     def _can_block_dns(self) -> bool:
         try:
@@ -518,14 +541,21 @@ class NetDevice(DBusObject):
             "wanted": pack_wanted(self._wanted),
             "applied": pack_steps(self._device.applied),
             "dns": asdict(self._dns),
-            "block_local": self._block_local,
+            "session": self._session,
+            "switches": {name: getattr(self, name) for name in _SWITCHES},
+            "selectors": [[s.mark, s.mask, *s.uids] for s in self._selectors],
+            "cgroups": self._cgroups,
         }
 
     def take_over(self, packed: dict[str, Any]) -> None:
         """Be as a predecessor's device was; the kernel still has it."""
         self._name, self._layer = str(packed["name"]), int(packed["layer"])
         self._wanted = unpack_wanted(packed["wanted"])
-        self._block_local = bool(packed["block_local"])
+        self._session = checked.device_name(str(packed["session"]))
+        for name in _SWITCHES:
+            setattr(self, name, bool(packed["switches"][name]))
+        self._selectors = [checked.selector(*map(int, selector)) for selector in packed["selectors"]]
+        self._cgroups = [checked.cgroup(str(path)) for path in packed["cgroups"]]
         dns = DnsSettings(**packed["dns"])
         self._dns.add_servers(dns.servers)
         self._dns.add_search_domains(dns.search_domains)

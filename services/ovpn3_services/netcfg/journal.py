@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ovpn3.files import write_atomically
+from ovpn3.names import is_cgroup
+from ovpn3.net.cgroup import Cgroup
 from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit, Guard
 from ovpn3.net.namespace import is_name
+from ovpn3.net.nftables import MARK_BITS
 from ovpn3.net.plan import AddAddress, Address, AddRoute, Place, Step, TunnelAddress, Wanted, WantedRoute
 from ovpn3.net.rule import Rule
 
@@ -156,6 +159,8 @@ def pack_guards(guards: Collection[Guard]) -> list[list[Any]]:
                 rows.append(["exit", str(network), table])
             case Rule(table, ipv6, uids, mark, mask):
                 rows.append(["rule", table, ipv6, list(uids), mark, mask])
+            case Cgroup(path, table, mark):
+                rows.append(["cgroup", path, table, mark])
     return sorted(rows, key=str)
 
 
@@ -171,6 +176,8 @@ def unpack_guards(rows: list[list[Any]]) -> list[Guard]:
                 guards.append(Exit(ip_network(network), int(table)))
             case ["rule", table, ipv6, [first, last], mark, mask]:
                 guards.append(Rule(int(table), bool(ipv6), (int(first), int(last)), int(mark), int(mask)))
+            case ["cgroup", str(path), table, int(mark)] if is_cgroup(path) and mark & MARK_BITS == mark != 0:
+                guards.append(Cgroup(path, int(table), mark))
             case _:
                 raise ValueError("no guard")
     return guards

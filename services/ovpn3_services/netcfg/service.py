@@ -44,7 +44,7 @@ class NetCfgService(Service):
             ipr=self._ipr,
             namespaces=namespaces,
             bypasses=Bypasses(self._ipr, self._note_bypass),
-            guards=Guards(self._ipr, namespaces, self._note_guard),
+            guards=Guards(self._ipr, namespaces, self._note_guard, self.log.error),
             dispatcher=self.dispatcher,
             subscribers=Subscribers(bus, self._journal),
             journal=self._journal,
@@ -109,7 +109,7 @@ class NetCfgService(Service):
             self._journal.drop("bypass", str(network))
 
     def busy(self) -> bool:
-        """Also while there is a kill switch: somebody might take it away."""
+        """Also while there are guards: somebody might take them away, and cgroups are looked for."""
         return self._root.busy() or bool(self._tools.guards.held)
 
     async def stop(self) -> None:
@@ -119,4 +119,5 @@ class NetCfgService(Service):
             await asyncio.wait(self._restoring)
         await self._root.callers.forget_all()
         self._tools.resolver.close()
+        self._tools.guards.close()
         self._ipr.close()

@@ -42,6 +42,7 @@ class Succession:
                 except DAMAGED as e:
                     self._tools.journal.drop(kind, entry.key)
                     self._tools.log.debug(f"{kind} {entry.key} of an earlier run is not taken over: {e}")
+        await self._release_guards()
 
     async def _device(self, entry: Entry) -> None:
         values = entry.values
@@ -97,10 +98,21 @@ class Succession:
         return True
 
     async def _guard(self, entry: Entry) -> None:
-        """A kill switch outlives its session unless that ended in order; what a device blocked goes with it."""
         self._tools.guards.take_over(entry.key, unpack_guards(entry.values["guards"]))
-        if entry.key.startswith("/") and not self._root.has_device(entry.key):
-            await self._tools.guards.release(entry.key)
+
+    async def _release_guards(self) -> None:
+        """A kill switch outlives its session unless that ended in order; what a device blocked goes with it. Only now:
+        others may hold the same."""
+        for holder in list(self._tools.guards.held):
+            if holder.startswith("/") and not self._root.has_device(holder):
+                try:
+                    await self._tools.guards.release(holder)
+                except NetworkError as e:
+                    self._tools.log.error(f"{holder} of an earlier run: {e}")
+        try:
+            self._tools.guards.resume()
+        except NetworkError as e:
+            self._tools.log.error(str(e))
 
     async def _subscriber(self, entry: Entry) -> None:
         peer = await self._tools.dispatcher.peers.peer(entry.key)

@@ -40,6 +40,7 @@ from ovpn3_services.sessionmgr.record import Record
 
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
 TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
+MAX_AT_ONCE = 4  # clients at their start; with more, the processors shared, all of them would be up at the end only
 NETWORK_TRIES = 3
 MAX_PENDING = 1000  # signals of a client that is being taken back
 MAX_SESSIONS_PER_OWNER = 100  # each is a process
@@ -87,6 +88,7 @@ class Registry:
         self._by_client: dict[str, SessionObject] = {}  # by unique name of the client process
         self._starting: dict[str, Starting] = {}  # by token
         self._returning: dict[str, deque[Message]] = {}  # signals of clients being taken back, by unique name
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
@@ -129,7 +131,7 @@ class Registry:
         """A new client that has registered; the block tells it what it is for, also in time."""
         self._starting[starting.token] = starting
         try:
-            async with asyncio.timeout(REGISTRATION_TIMEOUT_S):
+            async with self._turns, asyncio.timeout(REGISTRATION_TIMEOUT_S):
                 pid = await self._start_client(starting.token)
                 with _watched(pid, lambda: starting.fail(ENDED_AT_START)):
                     client = await starting.client

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ovpn3.net.cgroup import Cgroup
 from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit
 from ovpn3.net.plan import AddAddress, AddRoute, Bypass, Place, SetLink, TunnelAddress, Wanted, WantedRoute
 from ovpn3.net.rule import Rule
@@ -117,13 +118,23 @@ def test_guards_come_back_as_they_were() -> None:
         Barrier(ip_network("::/1"), Place(table=100)),
         Exit(ip_network("192.0.2.0/24"), 100),
         Rule(100, True, (33, 34), 0x20, 0xFF),
+        Cgroup("system.slice/backup.service", 100, 0x0300_0000),
         OUTSIDE_DNS,
     ]
     assert set(unpack_guards(json.loads(json.dumps(pack_guards(guards))))) == set(guards)
 
 
 @pytest.mark.parametrize(
-    "row", [[], ["gate", "::/1"], ["barrier", "::/1", "../vpn", 254], ["rule", 1, True, [1], 0, 0]]
+    "row",
+    [
+        [],
+        ["gate", "::/1"],
+        ["barrier", "::/1", "../vpn", 254],
+        ["rule", 1, True, [1], 0, 0],
+        ["cgroup", "a/../..", 1, 0x0100_0000],
+        ["cgroup", "a", 1, 0],
+        ["cgroup", "a", 1, 0x0100_0001],
+    ],
 )
 def test_what_is_no_guard(row: list[object]) -> None:
     with pytest.raises(ValueError, match=r"no guard|no name"):

@@ -120,6 +120,7 @@ def test_credentials_for_the_profiles_own_proxy() -> None:
         ({"route-table": "254"}, "route-table"),
         ({"route-table": "0"}, "route-table"),
         ({"route-uids": "33"}, "route-uids"),
+        ({"route-cgroups": "vpn.slice"}, "route-cgroups"),
         ({"route-fwmark": "1"}, "route-fwmark"),
         ({"netns": "vpn", "route-table": "100"}, "netns"),
         ({"proxy-host": "p"}, "proxy-host"),
@@ -160,6 +161,7 @@ def test_each_can_be_checked_alone(name: str) -> None:
         "route-table": "100",
         "route-fwmark": "0x20",
         "route-uids": "33",
+        "route-cgroups": "vpn.slice",
     }
     values = CHOICES.get(name, (good.get(name, "x"), "")) if OVERRIDES[name] == "s" else (True, False)
     for value in values:
@@ -199,6 +201,33 @@ def test_uids(text: str, uids: tuple[tuple[int, int], ...] | None) -> None:
         assert apply(PROFILE, overrides).route_uids == (uids or ())
     else:
         with pytest.raises(ProfileError, match="route-uids"):
+            apply(PROFILE, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "cgroups"),
+    [
+        ("vpn.slice", ("vpn.slice",)),
+        (
+            "/system.slice/backup.service, a/b-2/c:d@e.scope,a",
+            ("system.slice/backup.service", "a/b-2/c:d@e.scope", "a"),
+        ),
+        (r"dev-disk-by\x2duuid.device,a..b/...", (r"dev-disk-by\x2duuid.device", "a..b/...")),
+        ("/".join("a" * 32), ("/".join("a" * 32),)),
+        *(
+            (text, None)
+            for text in ("/", ",", "a,", "//a", "a//b", "a/", ".", "..", "a/../b", "a/.", "./a", "a b", "a\nb")
+        ),
+        *((text, None) for text in ("a\x7f", "\x00", "ä", "a" * 256, "/".join("a" * 33), f"{'a' * 250}/" * 4 + "a")),
+        *((text, None) for text in (",".join(f"a{number}" for number in range(33)),)),
+    ],
+)
+def test_cgroups(text: str, cgroups: tuple[str, ...] | None) -> None:
+    overrides = {"route-table": "100", "route-cgroups": text}
+    if cgroups:
+        assert apply(PROFILE, overrides).route_cgroups == cgroups
+    else:
+        with pytest.raises(ProfileError, match=r"^route-cgroups: (needs paths of cgroups|takes 32 cgroups at most)"):
             apply(PROFILE, overrides)
 
 

@@ -1,11 +1,14 @@
 """Profiles."""
 
+import json
 from typing import Any
 
 import dbus
 
 from openvpn3.remote import Manager, Remote
 from ovpn3.constants import CONFIG_NAME
+
+SYSTEM = "system:"
 
 
 class Configuration(Remote):
@@ -19,8 +22,10 @@ class Configuration(Remote):
     def Fetch(self) -> str:
         return str(self._call("Fetch"))
 
-    def FetchJSON(self) -> str:
-        return str(self._call("FetchJSON"))
+    def FetchJSON(self) -> dict[str, Any]:
+        """What the service says in JSON, read."""
+        found: dict[str, Any] = json.loads(self._call("FetchJSON"))
+        return found
 
     def Validate(self) -> None:
         self._call("Validate")
@@ -29,13 +34,14 @@ class Configuration(Remote):
         self._last_call("Remove")
 
     def AddTag(self, tag: str) -> None:
-        self._call("AddTag", "s", tag)
+        self._call("AddTag", "s", _of_users(tag))
 
     def RemoveTag(self, tag: str) -> None:
-        self._call("RemoveTag", "s", tag)
+        self._call("RemoveTag", "s", _of_users(tag))
 
-    def GetTags(self) -> list[str]:
-        return [str(tag) for tag in self.GetProperty("tags")]
+    def GetTags(self) -> tuple[str, ...]:
+        """Those of users; the property has those of programs too."""
+        return tuple(str(tag) for tag in self.GetProperty("tags") if not tag.startswith(SYSTEM))
 
     def SetOverride(self, name: str, value: str | bool) -> None:
         self._call("SetOverride", "sv", name, value)
@@ -68,7 +74,7 @@ class ConfigurationManager(Manager):
     ) -> Configuration:
         profile = Configuration(self._bus, self._call("Import", "ssbb", name, cfg, single_use, persistent))
         if system_tag:
-            profile.AddTag(f"system:{system_tag}")
+            profile._call("AddTag", "s", f"{SYSTEM}{system_tag}")
         return profile
 
     def Retrieve(self, path: str) -> Configuration:
@@ -86,3 +92,10 @@ class ConfigurationManager(Manager):
 
     def TransferOwnership(self, path: str, uid: int) -> None:
         self._call("TransferOwnership", "ou", path, uid)
+
+
+def _of_users(tag: str) -> str:
+    """RuntimeError for one that programs give."""
+    if tag.startswith(SYSTEM):
+        raise RuntimeError(f"a tag that begins with {SYSTEM} is not for users")
+    return tag

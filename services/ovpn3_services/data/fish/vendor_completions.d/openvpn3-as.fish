@@ -1,0 +1,2 @@
+# The same completion serves all our programs.
+source (status dirname)/openvpn3.fish
