@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Final, final
 
+from ovpn3.net.netlink import attributes
 from ovpn3.net.plan import Network
 from ovpn3.net.route import ROUTE_PROTOCOL
 
@@ -20,7 +21,6 @@ _GUARDS: Final = (7, 9)  # RTN_UNREACHABLE, RTN_THROW
 _RTA_DST: Final = 1
 _HEADER: Final = struct.Struct("=IHHII")
 _RTMSG: Final = struct.Struct("=8BI")
-_ATTRIBUTE: Final = struct.Struct("=HH")
 
 
 @final
@@ -70,13 +70,5 @@ def _removals(data: bytes) -> Iterator[Network | None]:
         elif kind == _RTM_DELROUTE:
             family, prefix, _, _, _, protocol, _, what, _ = _RTMSG.unpack_from(message)
             if protocol == ROUTE_PROTOCOL and what in _GUARDS:
-                yield _destination(family, prefix, message[_RTMSG.size :])
-
-
-def _destination(family: int, prefix: int, attributes: bytes) -> Network:
-    while attributes:
-        size, kind = _ATTRIBUTE.unpack_from(attributes)
-        if kind == _RTA_DST:
-            return ip_network((attributes[_ATTRIBUTE.size : size], prefix))
-        attributes = attributes[(size + 3) // 4 * 4 :]
-    return ip_network("0.0.0.0/0" if family == socket.AF_INET else "::/0")
+                nowhere = bytes(4 if family == socket.AF_INET else 16)  # a default route has no destination
+                yield ip_network((attributes(message, _RTMSG.size).get(_RTA_DST, nowhere), prefix))
