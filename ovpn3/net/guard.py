@@ -6,6 +6,7 @@ and it stays whatever becomes of the services. A program is told at once that th
 tell DNS from the rest, nor rules cgroups: see `ovpn3.net.nftables`.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from errno import EACCES, EAFNOSUPPORT, EEXIST, ENOENT, EOPNOTSUPP, ESRCH
@@ -64,6 +65,7 @@ class Guards:
         self._ipr, self._namespaces, self._note = ipr, namespaces, note
         self._marks = Marks(failed)
         self._held: dict[str, frozenset[Guard]] = {}
+        self._changing = asyncio.Lock()  # what is restored must not be under way to be removed
 
     @property
     def held(self) -> Mapping[str, frozenset[Guard]]:
@@ -89,19 +91,35 @@ class Guards:
 
     async def hold(self, holder: str, guards: Collection[Guard]) -> None:
         """Have these, and no others any more for this holder. NetworkError if the kernel refuses."""
-        before, now = self._held.get(holder, frozenset[Guard]()), frozenset(guards)
-        if before == now:
-            return
-        self._note(holder, before | now)
-        self._held[holder] = before | now
-        for guard in now - before:
-            await self._add(guard)
-        await self._drop(holder, before - now)
+        async with self._changing:
+            before, now = self._held.get(holder, frozenset[Guard]()), frozenset(guards)
+            if before == now:
+                return
+            self._note(holder, before | now)
+            self._held[holder] = before | now
+            for guard in now - before:
+                await self._add(guard)
+            await self._drop(holder, before - now)
 
     async def release(self, holder: str) -> None:
         """NetworkError only after all was tried."""
-        if holder in self._held:
-            await self._drop(holder, self._held[holder])
+        async with self._changing:
+            if holder in self._held:
+                await self._drop(holder, self._held[holder])
+
+    async def restore(self, networks: Collection[Network] | None = None) -> int:
+        """Have those again that somebody else has removed, of all or of these networks; how many there were.
+
+        Not those in other network namespaces, nor what nf_tables does.
+        """
+        restored = 0
+        async with self._changing:
+            for guard in frozenset[Guard]().union(*self._held.values()):
+                if isinstance(guard, str | Cgroup) or (isinstance(guard, Barrier) and guard.place.netns):
+                    continue
+                if networks is None or (not isinstance(guard, Rule) and guard.network in networks):
+                    restored += await self._add_missing(guard)
+        return restored
 
     async def _drop(self, holder: str, guards: frozenset[Guard]) -> None:
         left = self._held[holder] - guards
@@ -132,6 +150,18 @@ class Guards:
         except NetworkError as e:
             if not (_tolerable(guard, e) or (isinstance(guard, Rule) and e.errno == EEXIST)):
                 raise
+
+    async def _add_missing(self, guard: Barrier | Exit | Rule) -> bool:
+        try:
+            if isinstance(guard, Rule):
+                await add_rule(self._ipr, guard)
+            else:
+                await self._route("add", guard)
+        except NetworkError as e:
+            if e.errno != EEXIST and not _tolerable(guard, e):
+                raise
+            return False
+        return True
 
     async def _remove(self, guard: Guard) -> None:
         if isinstance(guard, str):

@@ -1,5 +1,6 @@
 """Guarded networks in a real kernel."""
 
+import asyncio
 import json
 import os
 import socket
@@ -11,15 +12,18 @@ import pytest
 from ovpn3.net import nftables
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
-from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Guard, Guards
+from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit, Guard, Guards
+from ovpn3.net.guardwatch import GuardWatch
 from ovpn3.net.namespace import Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
-from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Wanted, WantedRoute, guarded
+from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Network, Wanted, WantedRoute, guarded
 from ovpn3.net.route import best_hop, remove_ours
+from ovpn3.net.rule import Rule
 from tests.net.test_device import ADDRESSES
 from tests.support.netns import Namespace
 
 pytestmark = pytest.mark.netns
+EVERYTHING, OTHER = ip_network("0.0.0.0/0"), ip_network("198.18.0.0/15")
 ONE, TWO = ip_network("203.0.113.0/24"), ip_network("2001:db8:77::/48")
 
 
@@ -95,3 +99,48 @@ async def test_names_are_guarded_for_several(net: Namespace, ipr: AsyncIPRoute) 
 def test_what_is_guarded() -> None:
     routes = (WantedRoute(ONE), WantedRoute(ip_network("198.51.100.0/24"), exclude=True))
     assert guarded(Wanted(ADDRESSES, routes)) == {ONE}
+
+
+async def test_what_somebody_else_removes_is_restored(net: Namespace, ipr: AsyncIPRoute) -> None:
+    before = net.state()
+    guards = Guards(ipr, Namespaces(ipr))
+    news: asyncio.Queue[frozenset[Network] | None] = asyncio.Queue()
+    watch = GuardWatch(news.put_nowait)
+    held = [Barrier(ONE), Barrier(TWO), Barrier(EVERYTHING), Exit(ONE, 77), Rule(77, True, (5, 9))]
+    await guards.hold("a", held)
+    guarded = net.state()
+    assert await guards.restore() == 0
+
+    net.ip("route", "del", "unreachable", str(ONE), "proto", "170")
+    net.ip("-6", "route", "del", "unreachable", str(TWO), "proto", "170")
+    net.ip("route", "del", "unreachable", "default", "proto", "170")
+    gone: set[Network] = set()
+    while len(gone) < 3:
+        gone |= await news.get() or set()
+    assert gone == {ONE, TWO, EVERYTHING}
+    assert reachable(net, "203.0.113.9") == "wan"
+    assert await guards.restore({TWO, EVERYTHING}) == 2
+    assert await guards.restore({ONE}) == 1
+    assert net.state() == guarded
+
+    net.ip("-6", "rule", "del", "table", "77")
+    assert await news.get() is None
+    net.ip("route", "flush", "table", "77")
+    assert await news.get() == {ONE}
+    assert await guards.restore() == 2
+    assert net.state() == guarded
+
+    await guards.release("a")
+    assert await guards.restore() == 0
+    assert net.state() == before
+    watch.close()
+
+
+async def test_what_is_no_guard_is_no_news(net: Namespace, ipr: AsyncIPRoute) -> None:
+    news: asyncio.Queue[frozenset[Network] | None] = asyncio.Queue()
+    watch = GuardWatch(news.put_nowait)
+    for protocol, kind in (("static", "unreachable"), ("170", "blackhole"), ("170", "unreachable")):
+        for command in ("add", "del"):
+            net.ip("route", command, kind, str(ONE if kind == "blackhole" else OTHER), "proto", protocol)
+    assert await news.get() == {OTHER}
+    watch.close()

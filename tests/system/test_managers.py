@@ -205,19 +205,18 @@ def setup(managed: Managed) -> dict[str, str]:
     return {row[1]: row[-1] for row in rows}
 
 
-def test_networkd_with_a_file_for_all_devices(machine: Machine, managed: Managed, start_server: StartServer) -> None:
-    for name, text in _NETWORKS.items():
-        machine.sandbox.run(
-            ["install", "-D", "-m", "644", "/dev/stdin", f"/etc/systemd/network/{name}.network"], input=text
-        )
+def start_networkd(machine: Machine, managed: Managed, *networks: str) -> subprocess.Popen[str]:
+    for name in networks:
+        file = f"/etc/systemd/network/{name}.network"
+        machine.sandbox.run(["install", "-D", "-m", "644", "/dev/stdin", file], input=_NETWORKS[name])
     machine.sandbox.run(["install", "-d", "-o", "systemd-network", "/run/systemd/netif"])
+    return managed.start("/usr/lib/systemd/systemd-networkd")
+
+
+def test_networkd_with_a_file_for_all_devices(machine: Machine, managed: Managed, start_server: StartServer) -> None:
     server = start_server(push=PUSHED, extra=["duplicate-cn"])
-
-    def started() -> subprocess.Popen[str]:
-        return managed.start("/usr/lib/systemd/systemd-networkd")
-
     managed.make_foreign()
-    manager = started()
+    manager = start_networkd(machine, managed, *_NETWORKS)
     managed.wait_for(lambda: not managed.addresses(FOREIGN))
     managed.connect(server)
     managed.wait_for(lambda: setup(managed).get(NAMED, "pending") != "pending")
@@ -227,8 +226,39 @@ def test_networkd_with_a_file_for_all_devices(machine: Machine, managed: Managed
 
     managed.run("ip", "address", "add", FOREIGN_ADDRESS, "dev", FOREIGN)
     end(manager)
-    started()
+    start_networkd(machine, managed)
     managed.wait_for(lambda: not managed.addresses(FOREIGN))
     managed.run("networkctl", "reconfigure", NAMED)
     managed.reach(server)
     assert managed.tunnels() == before
+
+
+def test_networkd_removes_what_it_does_not_know(machine: Machine, managed: Managed, start_server: StartServer) -> None:
+    """The kill switch, while there is no tunnel, and the rules of a tunnel with a routing table of its own."""
+    server = start_server(push=PUSHED, extra=["duplicate-cn"])
+    settings = ["--config-file-override", "/var/lib/openvpn3/netcfg.json", "--config-set", "route-tables-allowed", "77"]
+    machine.sandbox.run(["openvpn3-admin", "netcfg-service", *settings])
+    machine.bring_in(server.profile(), "switch")
+    machine.openvpn3("config-manage", "--config", "switch", "--kill-switch", "true")
+    machine.openvpn3("session-start", "--config", "switch")
+    machine.openvpn3("session-manage", "--config", "switch", "--pause")
+    machine.bring_in(server.profile(), "table")
+    machine.openvpn3("config-manage", "--config", "table", "--route-table", "77", "--route-fwmark", "5")
+    machine.openvpn3("session-start", "--config", "table")
+
+    def guards() -> list[str]:
+        shown = [managed.run("ip", *what).stdout for what in (("-4", "rule"), ("-6", "rule"), ("route",))]
+        rows = [row for text in shown for row in text.splitlines()]
+        return sorted(row for row in rows if "lookup 77" in row or row.startswith("unreachable"))
+
+    def foreign() -> bool:
+        return "198.18.0.0/15" in managed.run("ip", "route").stdout
+
+    before = guards()
+    assert any("unreachable 0.0.0.0/1" in row for row in before)
+    assert sum("lookup 77" in row for row in before) >= 2
+    managed.run("ip", "route", "add", "unreachable", "198.18.0.0/15")
+    start_networkd(machine, managed, "05-eth0")
+    managed.wait_for(lambda: not foreign())
+    managed.wait_for(lambda: guards() == before)
+    managed.wait_for(lambda: "there again" in machine.sandbox.log())

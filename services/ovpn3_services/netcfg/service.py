@@ -3,13 +3,16 @@
 Killed, it takes nothing down: its successor goes on with what the journal tells.
 """
 
+import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
 from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, LogGroup, NetworkChange
 from ovpn3.dbus.bus import DAEMON_NAME, DAEMON_PATH, Bus
+from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses, Holders
 from ovpn3.net.guard import Guard, Guards
+from ovpn3.net.guardwatch import GuardWatch
 from ovpn3.net.namespace import Namespaces
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.plan import Network
@@ -50,6 +53,8 @@ class NetCfgService(Service):
             options=options,
         )
         self._root = NetCfg(self._tools)
+        self._guard_watch: GuardWatch | None = None
+        self._restoring: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         for complaint in self.options.complaints:
@@ -59,6 +64,8 @@ class NetCfgService(Service):
         # Not while another netcfg runs: we shall be refused its name.
         if not await self.bus.name_owner(self.name):
             await self._succeed()
+        self._guard_watch = GuardWatch(self._on_guards_gone)
+        await self._restore_guards(None)  # what went while nobody watched
         self.dispatcher.export(self.path, self._root)
 
     async def _succeed(self) -> None:
@@ -68,6 +75,21 @@ class NetCfgService(Service):
         await self._tools.resolver.update()
         if not self._root.busy() and (stale := await remove_ours(self._ipr)):
             self.log.warn(f"{stale} routes of an earlier run removed")
+
+    def _on_guards_gone(self, networks: frozenset[Network] | None) -> None:
+        if self._tools.guards.held:
+            task = asyncio.get_running_loop().create_task(self._restore_guards(networks))
+            self._restoring.add(task)
+            task.add_done_callback(self._restoring.discard)
+
+    async def _restore_guards(self, networks: frozenset[Network] | None) -> None:
+        try:
+            restored = await self._tools.guards.restore(networks)
+        except NetworkError as e:
+            self.log.error(str(e))
+        else:
+            if restored:
+                self.log.warn(f"{restored} routes or rules of tunnels had been removed, they are there again")
 
     def _note_guard(self, holder: str, guards: Collection[Guard]) -> None:
         if guards:
@@ -87,9 +109,14 @@ class NetCfgService(Service):
             self._journal.drop("bypass", str(network))
 
     def busy(self) -> bool:
-        return self._root.busy() or bool(self._tools.guards.cgroups)
+        """Also while there are guards: somebody might take them away, and cgroups are looked for."""
+        return self._root.busy() or bool(self._tools.guards.held)
 
     async def stop(self) -> None:
+        if self._guard_watch:
+            self._guard_watch.close()
+        if self._restoring:
+            await asyncio.wait(self._restoring)
         await self._root.callers.forget_all()
         self._tools.resolver.close()
         self._tools.guards.close()
