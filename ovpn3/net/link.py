@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ovpn3.errors import NetworkError
-from ovpn3.net.netlink import RTM_GETLINK, AsyncIPRoute, NetlinkError, attributes, ifinfmsg
+from ovpn3.net.attributes import attributes
+from ovpn3.net.netlink import RTM_GETLINK, AsyncIPRoute, NetlinkError, ifinfmsg
 from ovpn3.net.plan import Address, Interface
 
 _IFA_F_NOPREFIXROUTE: Final = 0x200  # linux/if_addr.h

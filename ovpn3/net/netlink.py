@@ -24,10 +24,9 @@ from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETROUTE
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ovpn3.net.attributes import attributes
 from ovpn3.net.watch import news_socket
 
-__all__ = ["RTM_GETLINK", "RTM_GETROUTE", "AsyncIPRoute", "NetlinkError", "attributes", "ifinfmsg", "rtmsg"]
+__all__ = ["RTM_GETLINK", "RTM_GETROUTE", "AsyncIPRoute", "NetlinkError", "ifinfmsg", "rtmsg"]
 
 _HEADER_SIZE: Final = 16
 

@@ -10,8 +10,9 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from ovpn3.errors import NetworkError
+from ovpn3.net.attributes import attributes
 from ovpn3.net.link import asking, tun_indexes
-from ovpn3.net.netlink import RTM_GETROUTE, AsyncIPRoute, attributes, rtmsg
+from ovpn3.net.netlink import RTM_GETROUTE, AsyncIPRoute, rtmsg
 from ovpn3.net.plan import MAIN_TABLE, Address, Network
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.

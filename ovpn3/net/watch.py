@@ -12,9 +12,9 @@ from ovpn3.net.attributes import attributes
 SETTLE_S: Final = 0.5  # a change comes as many messages, and a router has changes all day
 
 # linux/rtnetlink.h: RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
-_GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+ANYTHING: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _NEW_LINK, _DEL_LINK, _NEW_ADDRESS, _NEW_ROUTE, _DEL_ROUTE = 16, 17, 20, 24, 25
-_HEADER: Final = struct.Struct("=IHHII")
+HEADER: Final = struct.Struct("=IHHII")
 _LINK: Final = struct.Struct("=BxHiII")  # family, kind of hardware, index, flags, those of them that have changed
 _ADDRESS_INDEX: Final = struct.Struct("=4xi")
 _ROUTE: Final = struct.Struct("=BB10x")  # family, size of the prefix
@@ -22,19 +22,13 @@ _RTA_DST: Final = 1
 _TUNNEL, _UP, _BORN = 0xFFFE, 0x1, 0xFFFF_FFFF  # linux/if_arp.h, linux/if.h; all flags have changed
 
 
-@final
-class NetworkWatch:
-    """Calls `changed` when something has changed that may concern the way to `server`, at most every SETTLE_S.
+class Listener:
+    """Calls `heard` with the messages of `settle_s`, each with its header; None if they were too many to be kept."""
 
-    Without a server everything may. What it tells apart are tunnels that come up, and routes to elsewhere: where there
-    are many tunnels, each would have to look whenever one is made.
-    """
-
-    def __init__(self, changed: Callable[[], None], server: Callable[[], str] = lambda: "") -> None:
-        self._loop, self._changed, self._server = asyncio.get_running_loop(), changed, server
+    def __init__(self, groups: int, settle_s: float, heard: Callable[[list[bytes] | None], None]) -> None:
+        self._loop, self._settle_s, self._heard = asyncio.get_running_loop(), settle_s, heard
         self._timer: asyncio.TimerHandle | None = None
-        self._relevance = Relevance()
-        self._sock = news_socket()
+        self._sock = news_socket(groups)
         self._loop.add_reader(self._sock, self._on_news)
 
     def close(self) -> None:
@@ -45,20 +39,38 @@ class NetworkWatch:
 
     def _on_news(self) -> None:
         self._loop.remove_reader(self._sock)  # what else comes until then is part of it
-        self._timer = self._loop.call_later(SETTLE_S, self._tell)
+        self._timer = self._loop.call_later(self._settle_s, self._tell)
 
     def _tell(self) -> None:
-        server, concerned = self._server(), False
-        try:
-            while True:
-                for message in messages(self._sock.recv(65536)):
-                    concerned |= self._relevance.of(message, server)
-        except BlockingIOError:
-            pass
-        except OSError:  # ENOBUFS: more than the socket could hold
-            concerned = True
         self._loop.add_reader(self._sock, self._on_news)
-        if concerned:
+        found: list[bytes] = []
+        lost = False
+        while True:
+            try:
+                found += messages(self._sock.recv(65536))
+            except BlockingIOError:
+                break
+            except OSError:  # ENOBUFS
+                lost = True
+        self._heard(None if lost else found)
+
+
+@final
+class NetworkWatch(Listener):
+    """Calls `changed` when something has changed that may concern the way to `server`, at most every SETTLE_S.
+
+    Without a server everything may. What it tells apart are tunnels that come up, and routes to elsewhere: where there
+    are many tunnels, each would have to look whenever one is made.
+    """
+
+    def __init__(self, changed: Callable[[], None], server: Callable[[], str] = lambda: "") -> None:
+        super().__init__(ANYTHING, SETTLE_S, self._on_messages)
+        self._changed, self._server, self._relevance = changed, server, Relevance()
+
+    def _on_messages(self, found: list[bytes] | None) -> None:
+        server = self._server()
+        concerned = [self._relevance.of(message, server) for message in found or ()]
+        if found is None or any(concerned):
             self._changed()
 
 
@@ -69,8 +81,8 @@ class Relevance:
         self._tunnels: set[int] = set()
 
     def of(self, message: bytes, server: str) -> bool:
-        _, kind, *_ = _HEADER.unpack_from(message)
-        body = message[_HEADER.size :]
+        _, kind, *_ = HEADER.unpack_from(message)
+        body = message[HEADER.size :]
         if kind == _NEW_LINK:
             _, hardware, index, flags, changed = _LINK.unpack_from(body)
             if hardware == _TUNNEL:
@@ -98,15 +110,15 @@ def _covers(route: bytes, server: str) -> bool:
 def messages(datagram: bytes) -> Iterator[bytes]:
     """Each with its header."""
     offset = 0
-    while offset + _HEADER.size <= len(datagram):
-        size, *_ = _HEADER.unpack_from(datagram, offset)
+    while offset + HEADER.size <= len(datagram):
+        size, *_ = HEADER.unpack_from(datagram, offset)
         yield datagram[offset : offset + size]
-        offset += (max(size, _HEADER.size) + 3) & ~3
+        offset += (max(size, HEADER.size) + 3) & ~3
 
 
-def news_socket() -> socket.socket:
-    """What tells of every change, as messages of rtnetlink. It doesn't block; ENOBUFS is more than it could hold."""
+def news_socket(groups: int = ANYTHING) -> socket.socket:
+    """What tells of changes, as messages of rtnetlink. It doesn't block; ENOBUFS is more than it could hold."""
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-    sock.bind((0, _GROUPS))
+    sock.bind((0, groups))
     return sock
