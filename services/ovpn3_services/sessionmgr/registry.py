@@ -40,7 +40,7 @@ from ovpn3_services.sessionmgr.record import Record
 
 REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has read its profile
 TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
-MAX_AT_ONCE = 4  # clients at their start; with more, the processors shared, all of them would be up at the end only
+MAX_AT_ONCE = max(2, len(os.sched_getaffinity(0)))  # clients at their start: more share processors, and all are late
 NETWORK_TRIES = 3
 MAX_PENDING = 1000  # signals of a client that is being taken back
 MAX_SESSIONS_PER_OWNER = 100  # each is a process
