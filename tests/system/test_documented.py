@@ -139,11 +139,14 @@ def test_isolation(machine: Machine, start_server: StartServer) -> None:
     machine.type(command("docs/isolation.md", "sudo openvpn3 run --netns vpn work.ovpn"), until=CONNECTED)
 
     machine.openvpn3("config-manage", "--config", "work", "--unset-override", "netns")
-    machine.type(command("docs/isolation.md", "openvpn3 config-manage --config work --route-table"))
+    machine.type(command("docs/isolation.md", "openvpn3 config-manage --config work --route-table 100 --route-uids"))
     machine.openvpn3("session-start", "--config", "work")
     rules = machine.pair.client.run(["ip", "rule", "show", "priority", "1194"]).stdout
     assert "uidrange 2000-2999 lookup 100" in rules
     assert "fwmark 0x20/0xff" in rules
+    machine.type(command("docs/isolation.md", "openvpn3 config-manage --config work --route-table 100 --route-cgroups"))
+    shown = machine.openvpn3("config-manage", "--config", "work", "--show").stdout
+    assert "vpn.slice,system.slice/backup.service" in shown
 
 
 def test_a_container_s_namespace(machine: Machine) -> None:

@@ -156,7 +156,7 @@ def test_the_dashboard_shows_what_is_exported(promtool: Path, tmp_path: Path) ->
         rules.append({"record": f"panel:{number}", "expr": expression})
         for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
             assert re.search(rf"by \([^)]*\b{label}\b", target["expr"]), target["expr"]
-    (alarms,) = re.findall(r"Worth an alarm:\n\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (alarms,) = re.findall(r"Worth an alarm:\n\n```promql\n(.*?)```", PAGE.read_text(), re.DOTALL)
     for number, expression in enumerate(alarms.splitlines()):
         rules.append({"alert": f"alarm{number}", "expr": expression})
         assert set(re.findall(rf"{PREFIX}(\w+)", expression)) <= set(METRICS)
