@@ -555,6 +555,8 @@ class Driver:
         self._rounds = 0
         self.endpoint = self._trying
         self._listener.changed()
+        if self.endpoint is not None:
+            self.log(LogCategory.INFO, f"Connected: {self.device.connection_text(self.endpoint)}")
         self._listener.status(StatusMinor.CONN_CONNECTED)
 
     def auth_pending(self, timeout_s: float) -> None:
