@@ -112,7 +112,8 @@ def guarded(run: Callable[[], int], program: str, unwritable: int, interrupted: 
     _fill_standard_files()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a profile's name need not fit the terminal's encoding
+            # A profile's name need not fit the terminal's encoding. Programs read lines from a pipe and act on them.
+            stream.reconfigure(errors="replace", line_buffering=True)
     try:
         code = run()
         sys.stdout.flush()

@@ -82,7 +82,7 @@ async def ask(slot: Slot, to: TextIO | None = None) -> str:
 
 async def confirmed(question: str) -> bool:
     """Whether the word YES, in capitals, is given."""
-    print(f"{question}\nEnter YES in upper case to confirm: ", end="", flush=True)
+    print(f"{question}\nAre you sure you want to do this? (enter yes in upper case) ", end="", flush=True)
     try:
         return await _standard_input.line() == "YES"
     except EOFError:

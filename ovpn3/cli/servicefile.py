@@ -17,7 +17,8 @@ BOOLEAN_WORDS = ("1", "yes", "true")
 class ServiceFile:
     """`keys`: field of the file by option key. `booleans` are such fields, of `exclusive` only one may be set.
 
-    `roots` are fields that a service believes in a file of root's only.
+    `roots` are fields that a service believes in a file of root's only. `labels`: what `--config-show` calls a field,
+    if not by its key: front-ends for the original look for some.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class ServiceFile:
         booleans: tuple[str, ...],
         exclusive: tuple[str, ...],
         roots: tuple[str, ...] = (),
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._keys, self._booleans, self._exclusive, self._roots = keys, booleans, exclusive, roots
+        self._labels = {field: key for key, field in keys.items()} | dict(labels or {})
 
     def options(self, unoffered: tuple[str, ...] = ()) -> tuple[Option, ...]:
         """Completion leaves the `unoffered` keys out."""
@@ -81,10 +84,12 @@ class ServiceFile:
         if as_json:
             print(to_json({f: settingsfile.flag(v) if f in self._booleans else v for f, v in settings.items()}))
             return 0
-        names = {field: key for key, field in self._keys.items()}
+        print(f"Loading configuration file: {one_line(path)}")
+        if not settings:
+            print("Configuration file is empty")
         for field, value in settings.items():
-            shown = yes_no(settingsfile.flag(value)) if field in self._booleans else one_line(value)
-            print(f"{names.get(field, one_line(field)):>24}: {shown}")
+            shown = yes_no(settingsfile.flag(value)).title() if field in self._booleans else one_line(value)
+            print(f"{self._labels.get(field, one_line(field))}: {shown}")
         return 0
 
     def _value(self, field: str, text: str) -> object:

@@ -6,7 +6,7 @@ import textwrap
 import time
 from collections.abc import Mapping, Sequence
 
-from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, MAJOR_TEXT, MINOR_TEXT, StatusMajor, StatusMinor
+from ovpn3.constants import CATEGORY_TEXT, GROUP_TEXT, MAJOR_TEXT, MINOR_TEXT, StatusMinor
 
 TIME_WIDTH = 19
 _STATE_OF: dict[int, str] = {
@@ -73,8 +73,6 @@ def status_text(status: tuple[int, int, str]) -> str:
     major, minor, message = status
     if not (major or minor or message):
         return "(No status)"
-    if (major, minor) == (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL):
-        return f"Web authentication required: {one_line(message)}"
     text = f"{_nth(MAJOR_TEXT, major)}, {_nth(MINOR_TEXT, minor)}"
     return f"{text}: {one_line(message)}" if message else text
 
@@ -98,7 +96,7 @@ def statistics_text(counters: Mapping[str, int]) -> str:
     """A heading and a dotted line for each counter; nothing without any."""
     if not counters:
         return ""
-    lines = [f"  {one_line(name):.<20}{value:.>12}" for name, value in counters.items()]
+    lines = [f"     {one_line(name):.<20}{value:.>12}" for name, value in counters.items()]
     return "\n".join(["Connection statistics:", *lines])
 
 

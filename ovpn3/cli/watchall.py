@@ -50,10 +50,13 @@ class Happening:
 
 
 class Causes:
-    """The causes of one session's statuses, asked for in their order."""
+    """The causes of one session's statuses, asked for in their order.
 
-    def __init__(self, last: str = "") -> None:
-        self._last = last
+    What is up of a `new` session has been asked to, whether we have seen that or not.
+    """
+
+    def __init__(self, *, new: bool = False) -> None:
+        self._new, self._last = new, ""
 
     def of(self, event: Status | Ended) -> str:
         """What gives no cause has that of the status before."""
@@ -64,6 +67,8 @@ class Causes:
             self._last = words
         elif minor in _ORDERS:
             self._last = _ORDERS[StatusMinor(minor)]
+        elif minor == StatusMinor.CONN_CONNECTED and self._new and not self._last:
+            self._last = _ORDERS[StatusMinor.CONN_CONNECTING]
         return self._last
 
 
@@ -110,10 +115,7 @@ class WatchAll:
         self._followed.discard(session.path)
 
     async def _tell(self, session: Session, subject: Subject, last: Status, new: bool) -> None:
-        # What is connected when we first look has been asked to, whether we have seen that or not.
-        causes = Causes(
-            _ORDERS[StatusMinor.CONN_CONNECTING] if new and last.minor == StatusMinor.CONN_CONNECTED else ""
-        )
+        causes = Causes(new=new)
         self._queue.put_nowait(Happening(subject, last, causes.of(last), first=True))
         async for event in _events(session):
             if event == last:

@@ -463,7 +463,8 @@ class Driver:
             return self._again(f"authentication failed: {end.reason}", LONG_RETRY_DELAY_S)
         if self._profile.auth_retry == "interact":
             return self._end_with(partial(self._listener.login_again, f"authentication failed: {end.reason}"))
-        return self._give_up(StatusMinor.CONN_AUTH_FAILED, end.reason)
+        text = "Authentication failed"  # words that front-ends look for
+        return self._give_up(StatusMinor.CONN_AUTH_FAILED, f"{text}: {end.reason}" if end.reason else text)
 
     def _missed(self, reason: str, delay: float | None = None) -> float | None:
         """This address doesn't work, or the connection over it was lost."""
@@ -558,6 +559,8 @@ class Driver:
         self._rounds = 0
         self.endpoint = self._trying
         self._listener.changed()
+        if self.endpoint is not None:
+            self.log(LogCategory.INFO, f"Connected: {self.device.connection_text(self.endpoint)}")
         self._listener.status(StatusMinor.CONN_CONNECTED)
 
     def auth_pending(self, timeout_s: float) -> None:

@@ -31,6 +31,9 @@ class TunDevice:
         """Whether it has routes to the networks on this machine's links."""
         return self._state is not None and self._state[0].block_local
 
+    def connection_text(self, server: Endpoint) -> str:
+        return connection_text(server, self.name, self._state[0]) if self._state else str(server)
+
     async def build(self, settings: TunSettings, server: Endpoint, *, configure_dns: bool = True) -> str:
         """Have a device with these settings; what became of the present one: kept, changed or replaced, or made."""
         if self._device is not None:
@@ -151,3 +154,16 @@ class TunDevice:
                 await device.destroy()
             except RemoteError:
                 return
+
+
+def connection_text(server: Endpoint, device: str, settings: TunSettings) -> str:
+    """From where to where, in the original's form: front-ends take addresses from the line in the log."""
+    host, port = server.server or (server.host, server.port)
+    named = f"[{host}]" if ":" in host else host
+    own = {a.ipv6: a for a in reversed(settings.addresses)}
+    addresses = [own[ipv6].address if ipv6 in own else "" for ipv6 in (False, True)]
+    gateways = [own[ipv6].gateway if ipv6 in own else "" for ipv6 in (False, True)]
+    return (
+        f"{named}:{port} ({server.address}) via /{server.protocol.upper()}"
+        f" on {'/'.join((device, *addresses))} gw=[{'/'.join(gateways)}] mtu={settings.mtu}"
+    )

@@ -15,7 +15,7 @@ class AccessList:
         self.owner, self.granted, self.public = owner, list(granted or ()), public
 
     def grant(self, uid: int) -> None:
-        if uid in self.granted or uid == self.owner:
+        if uid in self.granted:
             raise ConfigurationRefused(f"access is already granted to user id {uid}")
         if len(self.granted) >= MAX_GRANTED:
             raise ConfigurationRefused(f"access is granted to {MAX_GRANTED} users already")

@@ -155,9 +155,9 @@ class _OpenSslConnection:
 
     def _failure(self, error: SSL.Error) -> SessionEnd:
         if self.peer_problem:
-            return failed(
-                FailureKind.CERTIFICATE, f"the server's certificate is refused: {self.peer_problem}", fatal=True
-            )
+            text = "Certificate verification failed"  # words that front-ends look for
+            text = f"{text}: the server's certificate is refused: {self.peer_problem}"
+            return failed(FailureKind.CERTIFICATE, text, fatal=True)
         reason = _reason(error)
         if "alert" in reason:
             hint = next((text for alert, text in ALERT_HINTS.items() if reason.endswith(alert)), "")

@@ -179,6 +179,14 @@ def test_access(machine: SystemBusSandbox, path: str) -> None:
     assert openvpn3(machine, "config-acl", "-c", "office", "-R", "bob").returncode == 0
 
 
+def test_access_for_the_owner(machine: SystemBusSandbox, path: str) -> None:
+    """Scripts grant root access to what root has imported, and go on if that worked."""
+    for change, listed in (("--grant", True), ("--revoke", False)):
+        done = openvpn3(machine, "config-acl", "-c", "office", change, "alice", "--show")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (f"- ({ALICE.uid})  alice" in done.stdout) == listed
+
+
 def test_seal_asks(machine: SystemBusSandbox, path: str) -> None:
     assert openvpn3(machine, "config-acl", "-c", "office", "--seal", input="yes\n").returncode == 0
     assert "Read-only: no" in openvpn3(machine, "config-acl", "-c", "office", "-s").stdout
@@ -190,6 +198,7 @@ def test_seal_asks(machine: SystemBusSandbox, path: str) -> None:
 def test_remove_asks(machine: SystemBusSandbox, path: str) -> None:
     declined = openvpn3(machine, "config-remove", "-c", "office", input="")
     assert (declined.returncode, declined.stdout.splitlines()[-1][-20:]) == (0, "Nothing was removed.")
+    assert "\nAre you sure you want to do this? (enter yes in upper case) " in declined.stdout  # scripts wait for it
     assert openvpn3(machine, "config-remove", "-c", "office", input="YES\n").returncode == 0
     assert openvpn3(machine, "config-remove", "-c", "office", input="YES\n").returncode == 8
 

@@ -61,6 +61,10 @@ def test_a_settings_file(machine: SystemBusSandbox) -> None:
     for key, value in (("log-level", "5"), ("systemd-resolved", "yes"), ("redirect-method", "none")):
         done = admin(machine, "netcfg-service", "--config-set", key, value)
         assert (done.returncode, done.stderr) == (0, "")
+    shown = admin(machine, "netcfg-service", "--config-show").stdout.splitlines()
+    # Scripts for the original look for these two lines.
+    assert shown[0] == f"Loading configuration file: {STATE}/netcfg.json"
+    assert "Systemd-resolved in use: Yes" in shown
     assert read() == {"log_level": "5", "systemd_resolved": True, "redirect_method": "none"}
     assert machine.run(["stat", "-c", "%U %a", f"{STATE}/netcfg.json"]).stdout == "openvpn 644\n"
     refused = admin(machine, "netcfg-service", "--config-set", "resolv-conf", "/etc/resolv.conf")
@@ -68,12 +72,15 @@ def test_a_settings_file(machine: SystemBusSandbox) -> None:
     assert "resolv_conf_file" not in read()
     assert admin(machine, "netcfg-service", "--config-unset", "systemd-resolved").returncode == 0
     assert "systemd_resolved" not in read()
-    assert "redirect-method: none" in admin(machine, "netcfg-service", "--config-show").stdout
+    assert "Server route redirection mode: none\n" in admin(machine, "netcfg-service", "--config-show").stdout
+    for key in ("log-level", "redirect-method"):
+        assert admin(machine, "netcfg-service", "--config-unset", key).returncode == 0
+    assert admin(machine, "netcfg-service", "--config-show").stdout.splitlines()[1:] == ["Configuration file is empty"]
     assert admin(machine, "netcfg-service", "--config-set", "nonsense", "1").returncode == 9
     assert admin(machine, "netcfg-service", "--config-set", "log-level").returncode == 8
     other = ("--config-file-override", "/run/other.json")
     assert admin(machine, "log-service", "--config-set", "syslog", "true", *other).returncode == 0
-    assert "syslog: yes" in admin(machine, "log-service", "--config-show", *other).stdout
+    assert "syslog: Yes\n" in admin(machine, "log-service", "--config-show", *other).stdout
     assert admin(machine, "netcfg-service", "--config-show", account=ALICE).returncode == 8
     machine.run(["rm", f"{STATE}/netcfg.json"])
 

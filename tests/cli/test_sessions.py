@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -59,6 +60,26 @@ def start(machine: SystemBusSandbox) -> str:
     return lines[1].removeprefix("Session path: ")
 
 
+def test_a_program_that_reads_along(machine: SystemBusSandbox) -> None:
+    """What it may act on comes by itself, each line and each question, and in the words of the original."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps apart what was written apart
+    command = ["openvpn3", "session-start", "-c", "office"]
+    with ours, machine.popen(command, account=ALICE, stdin=subprocess.PIPE, stdout=its.fileno()) as process:
+        its.close()
+        ours.settimeout(10.0)
+        assert process.stdin
+        seen = []
+        while text := ours.recv(4096).decode():
+            seen.append(text)
+            if answer := {"Auth User name: ": "ann", "Auth Password: ": "right"}.get(text):
+                process.stdin.write(f"{answer}\n")
+                process.stdin.flush()
+        assert process.wait(10) == 0
+    assert re.fullmatch(r"Session path: /net/openvpn/v3/sessions/\w+\n", seen.pop(1))
+    questions = ["Auth User name: ", "\n", "Auth Password: ", "\n"]
+    assert seen == ["Using a pre-loaded profile\n", *questions, "Connected to 198.51.100.1 (198.51.100.1)\n"]
+
+
 def spawn(machine: SystemBusSandbox, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
     command = ["openvpn3", *arguments]
     return machine.popen(command, account=ALICE, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -80,11 +101,11 @@ def test_list(machine: SystemBusSandbox) -> None:
     path = start(machine)
     lines = openvpn3(machine, "sessions-list").stdout.splitlines()
     pid = lines[2].rpartition(" ")[2]
-    assert re.fullmatch(r"     Created: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d          PID: \d+", lines[2])
+    assert re.fullmatch(r"     Created: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d                       PID: \d+", lines[2])
     assert [*lines[:2], *lines[3:]] == [
         "-" * 77,
         f"        Path: {path}",
-        "       Owner: alice                     Device: tun0",
+        "       Owner: alice                                  Device: tun0",
         " Config name: office",
         "Connected to: udp:198.51.100.1:1194",
         "      Status: Connection, Client connected",
@@ -108,9 +129,9 @@ def test_statistics(machine: SystemBusSandbox) -> None:
     counters = json.loads(openvpn3(machine, "session-stats", "--path", path, "--json").stdout)
     assert counters["BYTES_IN"] > 0
     text = openvpn3(machine, "session-stats", "--interface", "tun0").stdout
-    assert re.search(r"^  BYTES_IN\.{12}\.*\d+$", text, re.MULTILINE)
+    assert re.search(r"^     BYTES_IN\.{12}\.*\d+$", text, re.MULTILINE)
     done = openvpn3(machine, "session-manage", "--config", "office", "--disconnect")
-    assert done.stdout.startswith(f"Session ended: {path}\n\nConnection statistics:\n  BYTES_IN")
+    assert done.stdout.startswith(f"Initiated session shutdown: {path}\n\nConnection statistics:\n     BYTES_IN")
     assert openvpn3(machine, "session-stats", "--config", "office").returncode == 8
 
 
@@ -154,7 +175,7 @@ def test_stored_login(machine: SystemBusSandbox) -> None:
 def test_secrets_are_hidden_from_other_programs_of_the_user(machine: SystemBusSandbox) -> None:
     command = ["env", "OPENVPN3_PASSWORD=hidden", "openvpn3", "session-start", "-c", "nowhere"]
     with machine.popen(command, account=ALICE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        read_until(process, "Connecting")
+        read_until(process, "Session path: ")
         for what in ("environ", "maps"):
             done = machine.run(["cat", f"/proc/{process.pid}/{what}"], account=ALICE, check=False)
             assert (done.returncode, done.stdout) == (1, "")
@@ -181,7 +202,7 @@ def test_timeout(machine: SystemBusSandbox) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(machine: SystemBusSandbox, number: signal.Signals) -> None:
     with spawn(machine, "session-start", "-c", "nowhere") as process:
-        read_until(process, "Connecting")
+        read_until(process, "Session path: ")
         process.send_signal(number)
         assert process.wait(10) == 8
     assert openvpn3(machine, "sessions-list").stdout == "No sessions available\n"
@@ -210,7 +231,7 @@ def test_background_and_log(machine: SystemBusSandbox) -> None:
     with spawn(machine, "log", "--config", "office") as log:
         read_until(log, "Waiting for a session")
         done = openvpn3(machine, "session-start", "-c", "office", "--background", input=LOGIN)
-        assert done.returncode == 0
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Session is running in the background")
         seen = read_until(log, "[STATUS] Connection, Client connected")
         assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Client INFO: ", seen, re.MULTILINE)
         openvpn3(machine, "session-manage", "-c", "office", "--disconnect")
@@ -232,7 +253,7 @@ def test_log_ends_when_told(machine: SystemBusSandbox) -> None:
 def test_answers_are_given_later(machine: SystemBusSandbox) -> None:
     assert "No sessions wait" in openvpn3(machine, "session-auth").stdout
     with spawn(machine, "session-start", "-c", "office", stdin=subprocess.PIPE) as process:
-        read_until(process, "Connecting")
+        read_until(process, "Session path: ")
         text = openvpn3(machine, "session-auth").stdout
         assert " Auth status: Configuration requires user input\n" in text
         found = re.search(r"^Auth Request: (\d+)$", text, re.MULTILINE)

@@ -20,7 +20,7 @@ from ovpn3.proxies.watch import LogLine
         ((0, 0, ""), "(No status)"),
         ((2, 7, ""), "Connection, Client connected"),
         ((2, 11, "AUTH_FAILED"), "Connection, Client authentication failed: AUTH_FAILED"),
-        ((3, 22, "https://x/"), "Web authentication required: https://x/"),
+        ((3, 22, "https://x/"), "Session, URL authentication: https://x/"),
         ((5, 29, ""), "Process, Process killed"),
         ((99, 99, "a\x1b[2J"), "(99), (99): a [2J"),
     ],
@@ -32,7 +32,7 @@ def test_status(status: tuple[int, int, str], expected: str) -> None:
 def test_statistics() -> None:
     assert text.statistics_text({}) == ""
     lines = text.statistics_text({"BYTES_IN": 12345, "N_RECONNECT": 1}).splitlines()
-    assert lines[1:] == ["  BYTES_IN...................12345", "  N_RECONNECT....................1"]
+    assert lines[1:] == ["     BYTES_IN...................12345", "     N_RECONNECT....................1"]
 
 
 def test_log_lines() -> None:
@@ -110,8 +110,8 @@ def test_session_block(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
     assert _block("/net/openvpn/v3/sessions/s1", SESSION) == [
         "        Path: /net/openvpn/v3/sessions/s1",
-        "     Created: 2023-11-14 22:13:20          PID: 4711",
-        "       Owner: root                      Device: tun0",
+        "     Created: 2023-11-14 22:13:20                       PID: 4711",
+        "       Owner: root                                   Device: tun0",
         " Config name: office",
         "Connected to: udp:192.0.2.1:1194",
         "      Status: Connection, Client connected",
@@ -123,11 +123,12 @@ def test_session_block(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"current_name": "new\x07"}, " Config name: office  (Current name: new )"),
         ({"current_name": None}, " Config name: office  (Config not available)"),
-        ({"device_name": ""}, "       Owner: root                      Device: (None)"),
+        ({"device_name": ""}, "       Owner: root                                   Device: (None)"),
         ({"connected_to": ["tcp", "2001:db8::1", 443]}, "Connected to: tcp:[2001:db8::1]:443"),
         ({"connected_to": ["udp", "192.0.2.1", 0]}, "Connected to: udp:192.0.2.1"),
         ({"connected_to": ["", "", 0]}, "Session name: vpn.example.com"),
         ({"status": [0, 0, ""]}, "      Status: (No status)"),
+        ({"status": [3, 22, "https://x/"]}, "      Status: Web authentication required to connect"),
     ],
 )
 def test_session_block_variants(change: dict[str, object], line: str) -> None:

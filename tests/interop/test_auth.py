@@ -64,8 +64,8 @@ def test_a_refusal_tells_the_reason(machine: Machine, start_server: StartServer,
     server = start_server(auth=f'echo "{reason}" > "$auth_failed_reason_file"; exit 1' if reason else "exit 1")
     done = start(machine, server.profile(), "alice", "wrong", check=False)
     assert done.returncode == 8
-    assert "Client authentication failed" in done.stderr
-    assert reason in done.stderr
+    expected = "Client authentication failed: Authentication failed" + (f": {reason}" if reason else "")
+    assert f"{expected}\n" in done.stderr
     assert "wrong" not in done.stderr + done.stdout
     assert "No sessions available" in machine.sessions()
 
@@ -140,7 +140,7 @@ def test_a_web_page_to_log_in_at(machine: Machine, start_server: StartServer) ->
     server = start_server(auth=PENDING.format(method="webauth", extra=f"WEB_AUTH::{url}"))
     done = start(machine, server.profile(), "alice", "right")
     assert url in done.stdout
-    assert "Web authentication" in machine.sessions()
+    assert "      Status: Web authentication required to connect\n" in machine.sessions()
     (server.directory / (server.directory / "control").read_text().strip()).write_text("1")
     machine.pair.client.run(["ping", "-c", "1", "-w", "10", server.TUNNEL_V4])
 
@@ -241,6 +241,7 @@ def test_a_server_that_is_not_what_it_should_be(
     server = start_server()
     done = start(machine, server.profile(line), check=False)
     assert done.returncode == 8
+    assert "Client connection failed: Certificate verification failed: " in done.stderr
     assert words in done.stderr
 
 

@@ -44,13 +44,13 @@ _VARYING = (
     (re.compile(r'(?<="time": )\d+\.\d+'), "SECONDS"),
     (re.compile(r":1\.\d+"), ":1.N"),
     (re.compile(r"((?:PID|pid)\"? ?: ?|PID |\"auth_request\" : )[1-9]\d*"), r"\1PID"),
-    (re.compile(r"(^  [A-Z_]+\.{3,}\d+(\n|$))+", re.MULTILINE), "  COUNTERS\n"),
+    (re.compile(r"(^     [A-Z_]+\.{3,}\d+(\n|$))+", re.MULTILINE), "     COUNTERS\n"),
     (re.compile(r"(^\t\"[A-Z_]+\" : \d+,?\n)+", re.MULTILINE), "\tCOUNTERS\n"),
     (re.compile(r"(?<= {10})\d{3,}$", re.MULTILINE), "PID"),
     (re.compile(r"^\.+$", re.MULTILINE), "."),
     (re.compile(r"^\d{10,20} +\d+ (?=:)", re.MULTILINE), "TAG                        PID "),
     (re.compile(r"(?<=\"tag\" : )\"\d+\""), '"TAG"'),
-    (re.compile(r"Linux (?!client)\w+"), "Linux MACHINE"),
+    (re.compile(r"Linux (?!client|v27)\w+"), "Linux MACHINE"),
     (re.compile(r"Python \d+\.\d+\.\d+"), "Python 3"),
     (re.compile(r"(\"python\" : )\"[^\"]*\""), r'\1"3"'),
 )
@@ -218,7 +218,7 @@ def _read_all(pid: int, fds: list[int], interrupt: str, answers: list[bytes]) ->
             elif interrupt and interrupt.encode() in texts[fd]:
                 os.kill(pid, signal.SIGINT)
                 interrupt = ""
-            elif answers and texts[fd].endswith(b": "):
+            elif answers and texts[fd].endswith((b": ", b"? (enter yes in upper case) ")):
                 os.write(fd, answers.pop(0))
     for fd in fds:
         os.close(fd)

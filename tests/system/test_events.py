@@ -112,3 +112,13 @@ def test_what_has_no_cause_of_its_own_has_that_of_the_status_before() -> None:
     assert of(StatusMinor.CONN_DONE, "no traffic") == "no traffic"
     assert of(StatusMinor.PROC_STOPPED, "session closed", StatusMajor.SESSION) == "no traffic"
     assert causes.of(Ended("the session has ended")) == "no traffic"
+
+
+def test_a_session_that_began_while_it_was_watched_is_up_because_somebody_asked() -> None:
+    """The order itself may have come before we listened to the session."""
+    ready = Status(StatusMajor.CONNECTION, StatusMinor.CFG_OK, "")
+    up = Status(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED, "")
+    new = Causes(new=True)
+    assert [new.of(ready), new.of(up)] == ["", "asked to connect"]
+    old = Causes()
+    assert [old.of(ready), old.of(up)] == ["", ""]

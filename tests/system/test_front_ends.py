@@ -48,7 +48,8 @@ def test_dbus_python(machine: Machine, start_server: StartServer) -> None:
         *(StatusMinor.CONN_PAUSING, StatusMinor.CONN_PAUSED),
         *(StatusMinor.CONN_RESUMING, StatusMinor.CONN_CONNECTED),
         *(StatusMinor.CONN_RECONNECTING, StatusMinor.CONN_CONNECTED),
-        *(StatusMinor.CONN_DISCONNECTING, StatusMinor.CONN_DONE, StatusMinor.PROC_STOPPED),
+        *(StatusMinor.CONN_DISCONNECTING, StatusMinor.CONN_DISCONNECTED),
+        *(StatusMinor.CONN_DONE, StatusMinor.PROC_STOPPED),
     ]
     assert statuses == wanted
     assert ["to", "udp", machine.pair.SERVER_V4, 1194] in seen

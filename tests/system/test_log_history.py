@@ -100,7 +100,9 @@ def test_a_file_and_a_journal(machine: Machine, start_server: Callable[..., Open
     machine.connect(server.profile(), "roots", ROOT)
     ended = log(machine, "--config", "roots", "--history", "--no-follow").splitlines()
     assert ended[0].endswith(" of root, profile roots")
-    assert ended[-1].endswith(MADE)
+    assert ended[-2].endswith(MADE)
+    assert " Client INFO: Connected: " in ended[-1]
+    assert f" ({machine.pair.SERVER_V4}) via /UDP on tun0/10.8.0." in ended[-1]
     journal = machine.sandbox.run(["openvpn3-admin", "journal", "--path", ended[0].split()[1]]).stdout
     assert MADE in journal
     assert "Session Manager INFO: session " in journal

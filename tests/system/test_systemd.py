@@ -149,7 +149,7 @@ def test_what_trying_again_does_not_help(machine: BootedMachine, start_server: S
         found = machine.show(unit, "ActiveState", "Result", "ExecMainStatus", "NRestarts")
         assert found == ("failed", "exit-code", code, "0")
     [text, number] = machine.show(UNIT, "StatusText", "StatusErrno")
-    assert (text, number) == ("Connection, Client authentication failed", "13")
+    assert (text, number) == ("Connection, Client authentication failed: Authentication failed", "13")
     assert sessions(machine) == 0
 
 

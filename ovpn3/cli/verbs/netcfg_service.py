@@ -28,6 +28,13 @@ FILE = ServiceFile(
     ("systemd_resolved",),
     ("resolv_conf_file", "systemd_resolved"),
     ("netns_allowed", "route_tables_allowed", "marks_allowed"),
+    {
+        "idle_exit": "Idle-Exit timer",
+        "resolv_conf_file": "resolv-conf file",
+        "systemd_resolved": "Systemd-resolved in use",
+        "redirect_method": "Server route redirection mode",
+        "set_somark": "Netfilter SO_MARK",
+    },
 )
 OPTIONS = (
     Option("list-subscribers", help="List who listens to network changes"),

@@ -61,7 +61,7 @@ async def _disconnect(session: Session) -> None:
     except RemoteError:
         text = "Statistics are not available."
     await session.disconnect()
-    print(f"Session ended: {session.path}")
+    print(f"Initiated session shutdown: {session.path}")
     if text:
         print(f"\n{text}")
 

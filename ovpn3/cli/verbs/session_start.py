@@ -56,9 +56,8 @@ async def _start(profile: Configuration, options: Options, answering: Answers, t
             await session.set("dco", "b", options.flag("dco"))
         if options.has("background"):
             await connect(session, answering)
-            print("Connecting in the background.")
+            print("Session is running in the background")
         else:
-            print("Connecting ...", flush=True)
             begin = partial(connect, session, answering)
             await report(session, await bring_up(session, begin, answering, timeout_s))
     except BaseException:  # output that nobody reads any more, too

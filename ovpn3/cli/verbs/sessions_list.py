@@ -5,6 +5,7 @@ from typing import Any
 from ovpn3.cli.command import JSON, Command, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import local_time, one_line, status_text, to_json, user_name
+from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration
@@ -65,7 +66,14 @@ def _block(path: str, values: dict[str, Any]) -> list[str]:
         lines.append(f"Session name: {one_line(values['session_name'])}")
     if place := values.get("device_place"):  # the original's session manager knows none
         lines.append(f"       Place: {_place_text(place)}")
-    return [*lines, f"      Status: {status_text(values['status'])}"]
+    return [*lines, f"      Status: {_status_text(values['status'])}"]
+
+
+def _status_text(status: tuple[int, int, str]) -> str:
+    """Where to authenticate tells session-auth."""
+    if tuple(status[:2]) == (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL):
+        return "Web authentication required to connect"
+    return status_text(status)
 
 
 def _place_text(place: str) -> str:
@@ -75,7 +83,7 @@ def _place_text(place: str) -> str:
 
 
 def _pair(label: str, value: str, second_label: str, second: str) -> str:
-    return f"{label:>12}: {value:<25} {second_label:>6}: {second}"
+    return f"{label:>12}: {value:<38} {second_label:>6}: {second}"
 
 
 def as_json(values: dict[str, Any]) -> dict[str, object]:

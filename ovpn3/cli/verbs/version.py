@@ -73,7 +73,7 @@ async def _ask(bus: Bus, label: str, name: str, path: str) -> _Service:
 
 
 def _lines(services: list[_Service]) -> Iterator[str]:
-    yield f"{PRODUCT} {API_VERSION} (openvpn3)"
+    yield f"OpenVPN3/Linux {API_VERSION} (openvpn3)"  # the name of what we stand in for: scripts look for it
     yield f"ovpn3 {version('ovpn3')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield "Copyright (c) 2026 The ovpn3 authors, MIT license"
     for s in services:

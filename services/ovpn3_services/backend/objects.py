@@ -207,9 +207,12 @@ class ClientObject(DBusObject):
 
     @method("Disconnect", rule=session_manager)
     async def disconnect(self, call: Call) -> None:
-        """Take the tunnel down, say CONN_DONE and end."""
+        """Take the tunnel down, say CONN_DISCONNECTED if there was one, and CONN_DONE, and end."""
         self.status(StatusMinor.CONN_DISCONNECTING)
+        was_running = self._driver is not None and self._driver.running
         await self.close()
+        if was_running:
+            self.status(StatusMinor.CONN_DISCONNECTED)
         self.status(StatusMinor.CONN_DONE)
         self.service.end()
 
