@@ -98,7 +98,10 @@ def test_data_path(machine: Machine, start_server: StartServer) -> None:
 @pytest.mark.parametrize(
     ("typed", "shown"),
     [
-        (command("docs/dns.md", "sudo openvpn3-admin netcfg-service --config-set systemd-resolved"), "resolved: yes"),
+        (
+            command("docs/dns.md", "sudo openvpn3-admin netcfg-service --config-set systemd-resolved"),
+            "resolved in use: Yes",
+        ),
         (command("docs/dns.md", "sudo openvpn3-admin netcfg-service --config-set resolv-conf"), "/etc/resolv.conf"),
     ],
 )
