@@ -119,6 +119,24 @@ async def test_a_killed_netcfg_s_devices(machine: Machine, start_server: StartSe
     nothing_is_left(machine, before)
 
 
+async def test_a_netcfg_killed_while_it_cleans_up(machine: Machine, start_server: StartServer) -> None:
+    """For a client that was killed: its session manager has another one do it."""
+    server = start_server(push=["redirect-gateway def1"])
+    around = "".join(f"route 10.50.{n}.0 255.255.255.0 net_gateway\n" for n in range(200))  # so it takes a while
+    before = machine.pair.client.state()
+    async with bus_of(machine) as bus:
+        for delay_s in (0.03, 0.06, 0.12):
+            life = await new_session(bus, server.profile(around))
+            await life.connect()
+            (client,), netcfg = machine.clients(), machine.service("netcfg")
+            os.kill(client, signal.SIGKILL)
+            await asyncio.sleep(delay_s)
+            os.kill(netcfg, signal.SIGKILL)
+            async with asyncio.timeout(10):
+                while machine.pair.client.state() != before:
+                    await asyncio.sleep(0.1)
+
+
 async def test_a_netcfg_that_knows_nothing(machine: Machine, start_server: StartServer) -> None:
     """Without a journal there is nobody who would clean up: a new device is made."""
     server = start_server(push=["redirect-gateway def1"])

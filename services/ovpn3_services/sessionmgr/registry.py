@@ -7,6 +7,7 @@ our own start       -> clients that a killed predecessor left behind are asked f
 """
 
 import asyncio
+import math
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -42,6 +43,7 @@ REGISTRATION_TIMEOUT_S = 15.0  # from the request to start a client until it has
 TAKE_BACK_TIMEOUT_S = 3.0  # so long do calls wait for a predecessor's sessions
 MAX_AT_ONCE = max(2, len(os.sched_getaffinity(0)))  # clients at their start: more share processors, and all are late
 NETWORK_TRIES = 3
+CLEANING_UP_S = 30.0  # at most, after a lost client, by the network service
 MAX_PENDING = 1000  # signals of a client that is being taken back
 MAX_SESSIONS_PER_OWNER = 100  # each is a process
 ENDED = "the client process is gone"
@@ -89,6 +91,7 @@ class Registry:
         self._starting: dict[str, Starting] = {}  # by token
         self._returning: dict[str, deque[Message]] = {}  # signals of clients being taken back, by unique name
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
+        self._last_loss = -math.inf  # of a client, in the loop's time
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
@@ -98,9 +101,13 @@ class Registry:
 
     def _on_gone(self, name: str) -> None:
         self._returning.pop(name, None)
+        now = asyncio.get_running_loop().time()
         if session := self._by_client.get(name):
             session.backend_gone()
+            self._last_loss = now
             self.spawn(self.restore_network())
+        elif name == NETCFG_NAME and now - self._last_loss < CLEANING_UP_S:
+            self.spawn(self.restore_network())  # it may have been amid that
         for session in self.sessions.values():
             session.receiver_gone(name)
 
