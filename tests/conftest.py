@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.bus import BIN, SystemBusSandbox
+from tests.support.cgroup import Cgroups
 from tests.support.machine import Machine
 from tests.support.netns import NamespacePair
 from tests.support.pki import Pki
@@ -70,3 +71,13 @@ def machine(pair: NamespacePair) -> Iterator[Machine]:
     with SystemBusSandbox(pair.client, setup=[install]) as sandbox:
         yield Machine(sandbox, pair)
         print(sandbox.log())
+
+
+@pytest.fixture
+def cgroups() -> Iterator[Cgroups]:
+    try:
+        cgroups = Cgroups()
+    except OSError as e:
+        pytest.skip(f"needs cgroups: {e}")
+    with cgroups:
+        yield cgroups

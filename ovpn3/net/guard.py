@@ -143,20 +143,14 @@ class Guards:
         if isinstance(guard, Cgroup):
             return self._marks.set(self.cgroups)
         try:
-            if isinstance(guard, Rule):
-                await add_rule(self._ipr, guard)
-            else:
-                await self._route("replace", guard)
+            await self._ask("replace", guard)
         except NetworkError as e:
             if not (_tolerable(guard, e) or (isinstance(guard, Rule) and e.errno == EEXIST)):
                 raise
 
     async def _add_missing(self, guard: Barrier | Exit | Rule) -> bool:
         try:
-            if isinstance(guard, Rule):
-                await add_rule(self._ipr, guard)
-            else:
-                await self._route("add", guard)
+            await self._ask("add", guard)
         except NetworkError as e:
             if e.errno != EEXIST and not _tolerable(guard, e):
                 raise
@@ -169,13 +163,19 @@ class Guards:
         if isinstance(guard, Cgroup):
             return self._marks.set(self.cgroups)
         try:
-            if isinstance(guard, Rule):
-                await remove_rule(self._ipr, guard)
-            else:
-                await self._route("del", guard)
+            await self._ask("del", guard)
         except NetworkError as e:
             if not (_tolerable(guard, e) or e.errno in GONE):  # a namespace may be gone, with all that was in it
                 raise
+
+    async def _ask(self, command: str, guard: Barrier | Exit | Rule) -> None:
+        """The kernel. A rule is never replaced."""
+        if not isinstance(guard, Rule):
+            await self._route(command, guard)
+        elif command == "del":
+            await remove_rule(self._ipr, guard)
+        else:
+            await add_rule(self._ipr, guard)
 
     async def _route(self, command: str, guard: Barrier | Exit) -> None:
         if isinstance(guard, Barrier):

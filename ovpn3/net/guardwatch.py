@@ -1,15 +1,11 @@
 """News of guards that are gone: who manages the network may remove what it doesn't know, as systemd-networkd does when
 it starts."""
 
-import socket
-import struct
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
 from typing import Final, final
 
-from ovpn3.net.attributes import attributes
 from ovpn3.net.plan import Network
-from ovpn3.net.route import ROUTE_PROTOCOL
+from ovpn3.net.route import ROUTE_PROTOCOL, read_route
 from ovpn3.net.watch import HEADER, Listener
 
 SETTLE_S: Final = 0.1  # they go many at a time
@@ -18,8 +14,6 @@ SETTLE_S: Final = 0.1  # they go many at a time
 _GROUPS: Final = 0x40 | 0x80 | 0x400 | 1 << 18
 _RTM_DELROUTE, _RTM_DELRULE = 25, 33
 _GUARDS: Final = (7, 9)  # RTN_UNREACHABLE, RTN_THROW
-_RTA_DST: Final = 1
-_RTMSG: Final = struct.Struct("=8BI")
 
 
 @final
@@ -40,11 +34,9 @@ class GuardWatch(Listener):
 def _removed(message: bytes) -> Iterator[Network | None]:
     """The network whose guard the message says is gone; None for a rule."""
     _, kind, *_ = HEADER.unpack_from(message)
-    route = message[HEADER.size :]
     if kind == _RTM_DELRULE:
         yield None
     elif kind == _RTM_DELROUTE:
-        family, prefix, _, _, _, protocol, _, what, _ = _RTMSG.unpack_from(route)
-        if protocol == ROUTE_PROTOCOL and what in _GUARDS:
-            nowhere = bytes(4 if family == socket.AF_INET else 16)  # a default route has no destination
-            yield ip_network((attributes(route, _RTMSG.size).get(_RTA_DST, nowhere), prefix))
+        route = read_route(message[HEADER.size :])
+        if route.protocol == ROUTE_PROTOCOL and route.kind in _GUARDS:
+            yield route.network

@@ -8,9 +8,8 @@ it takes 0.3 ms to take a message apart: we do it ourselves where there are as m
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from ovpn3.deferred import defer
 
@@ -24,11 +23,9 @@ from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETROUTE
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ovpn3.net.watch import news_socket
+from ovpn3.net.watch import HEADER, news_socket
 
 __all__ = ["RTM_GETLINK", "RTM_GETROUTE", "AsyncIPRoute", "NetlinkError", "ifinfmsg", "rtmsg"]
-
-_HEADER_SIZE: Final = 16
 
 T = TypeVar("T")
 
@@ -74,11 +71,11 @@ class AsyncIPRoute(_library.AsyncIPRoute):  # type: ignore[misc]
 
     def _whole(self, data: bytearray, offset: int, length: int) -> Any:
         """What the library is told a message is."""
-        _, kind, flags, number = struct.unpack_from("=IHHI", data, offset)
+        _, kind, flags, number, _ = HEADER.unpack_from(data, offset)
         if kind in (NLMSG_DONE, NLMSG_ERROR):
             return self.marshal.parse_one_message(kind, flags, number, data, offset, length)
         header = {"type": kind, "flags": flags, "error": None}
-        return {"header": header, "octets": bytes(data[offset + _HEADER_SIZE : offset + length])}
+        return {"header": header, "octets": bytes(data[offset + HEADER.size : offset + length])}
 
     def _has_news(self) -> bool:
         """Whether something may have changed since the last time; what is under way counts as the next change."""

@@ -220,15 +220,16 @@ async def _matching(ipr: AsyncIPRoute, to: Network, mark: int = 0) -> Route:
     question["flags"] = _RTM_F_FIB_MATCH | _RTM_F_LOOKUP_TABLE
     question["attrs"] = [["RTA_DST", str(to.network_address)], *([["RTA_MARK", mark]] if mark else [])]
     with asking(f"find a route to {to}"):
-        return _read_route(await ipr.answer(RTM_GETROUTE, question))
+        return read_route(await ipr.answer(RTM_GETROUTE, question))
 
 
 def _read_main_route(message: bytes) -> Route | None:
-    route = _read_route(message)
+    route = read_route(message)
     return route if route.table == MAIN_TABLE else None
 
 
-def _read_route(message: bytes) -> Route:
+def read_route(message: bytes) -> Route:
+    """What a message of rtnetlink about a route says, without its header."""
     af, prefix_size, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
     about = attributes(message, _RTMSG.size)
     address = about.get(_RTA_DST) or bytes(4 if af == socket.AF_INET else 16)

@@ -6,7 +6,6 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -36,16 +35,6 @@ for to in sys.argv[1:]:
     s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, (0xD0000005).to_bytes(4, sys.byteorder))
     s.sendto(b"secret", (to, 9))
 """
-
-
-@pytest.fixture
-def cgroups() -> Iterator[Cgroups]:
-    try:
-        cgroups = Cgroups()
-    except OSError as e:
-        pytest.skip(f"needs cgroups: {e}")
-    with cgroups:
-        yield cgroups
 
 
 class Tunnel:

@@ -106,6 +106,15 @@ def manage(machine: Machine, *what: str) -> None:
     machine.openvpn3("session-manage", "--config", "vpn", *what)
 
 
+def leaves_nothing_when_killed(machine: Machine, before: dict[str, list[str]]) -> None:
+    """Another session, whose client dies together with netcfg."""
+    machine.openvpn3("session-start", "--config", "vpn")
+    for pid in (machine.service("netcfg"), *machine.clients()):
+        os.kill(pid, signal.SIGKILL)
+    wake_netcfg(machine)
+    assert machine.pair.client.state() == before
+
+
 def wake_netcfg(machine: Machine) -> None:
     """Have the bus start a successor of one that was killed."""
     what = ["/net/openvpn/v3/netcfg", "org.freedesktop.DBus.Peer.Ping"]
@@ -220,11 +229,7 @@ async def test_through_all_that_happens_to_a_session(machine: Machine, start_ser
             changes.recv(65536)
     assert inner.state() == before_inside
 
-    machine.openvpn3("session-start", "--config", "vpn")
-    for pid in (machine.service("netcfg"), *machine.clients()):
-        os.kill(pid, signal.SIGKILL)
-    wake_netcfg(machine)
-    assert machine.pair.client.state() == before
+    leaves_nothing_when_killed(machine, before)
     assert inner.state() == before_inside
 
 
@@ -341,11 +346,7 @@ def test_users_and_marks(machine: Machine, start_server: StartServer, capture: C
     machine.disconnect()
     assert machine.pair.client.state() == before
 
-    machine.openvpn3("session-start", "--config", "vpn")
-    for pid in (machine.service("netcfg"), *machine.clients()):
-        os.kill(pid, signal.SIGKILL)
-    wake_netcfg(machine)
-    assert machine.pair.client.state() == before
+    leaves_nothing_when_killed(machine, before)
 
 
 def test_a_kill_switch_for_some(machine: Machine, start_server: StartServer, capture: Capture) -> None:
@@ -407,14 +408,9 @@ while True: s.accept()[0].sendall(b"hello")"""
 
 
 @pytest.fixture
-def cgroups(machine: Machine) -> Iterator[Cgroups]:
+def cgroups(machine: Machine, cgroups: Cgroups) -> Cgroups:
     machine.sandbox.run(["mount", "-t", "cgroup2", "cgroup2", Group.FOLDER])
-    try:
-        cgroups = Cgroups()
-    except OSError as e:
-        pytest.skip(f"needs cgroups: {e}")
-    with cgroups:
-        yield cgroups
+    return cgroups
 
 
 @pytest.fixture
@@ -480,11 +476,7 @@ def test_cgroups(machine: Machine, start_server: StartServer, capture: Capture, 
     assert goes_outside(chosen)
     assert machine.pair.client.state() == before
 
-    machine.openvpn3("session-start", "--config", "vpn")
-    for pid in (machine.service("netcfg"), *machine.clients()):
-        os.kill(pid, signal.SIGKILL)
-    wake_netcfg(machine)
-    assert machine.pair.client.state() == before
+    leaves_nothing_when_killed(machine, before)
 
 
 def test_a_kill_switch_for_cgroups(
