@@ -1,10 +1,10 @@
 """News of this machine's links, addresses and routes; listening takes no privilege."""
 
 import asyncio
-import ipaddress
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, final
 
 from ovpn3.net.attributes import attributes
@@ -20,6 +20,9 @@ _ADDRESS_INDEX: Final = struct.Struct("=4xi")
 _ROUTE: Final = struct.Struct("=BB10x")  # family, size of the prefix
 _RTA_DST: Final = 1
 _TUNNEL, _UP, _BORN = 0xFFFE, 0x1, 0xFFFF_FFFF  # linux/if_arp.h, linux/if.h; all flags have changed
+
+
+Address = IPv4Address | IPv6Address  # not that of `ovpn3.net.plan`, which no client loads
 
 
 class Listener:
@@ -68,7 +71,8 @@ class NetworkWatch(Listener):
         self._changed, self._server, self._relevance = changed, server, Relevance()
 
     def _on_messages(self, found: list[bytes] | None) -> None:
-        server = self._server()
+        address = self._server()
+        server = ip_address(address) if address else None  # once, and there may be many messages
         concerned = [self._relevance.of(message, server) for message in found or ()]
         if found is None or any(concerned):
             self._changed()
@@ -80,7 +84,7 @@ class Relevance:
     def __init__(self) -> None:
         self._tunnels: set[int] = set()
 
-    def of(self, message: bytes, server: str) -> bool:
+    def of(self, message: bytes, server: Address | None) -> bool:
         _, kind, *_ = HEADER.unpack_from(message)
         body = message[HEADER.size :]
         if kind == _NEW_LINK:
@@ -98,13 +102,12 @@ class Relevance:
         return True
 
 
-def _covers(route: bytes, server: str) -> bool:
+def _covers(route: bytes, server: Address) -> bool:
     family, size = _ROUTE.unpack_from(route)
-    address = ipaddress.ip_address(server)
-    if family != (socket.AF_INET if address.version == 4 else socket.AF_INET6):
+    if family != (socket.AF_INET if server.version == 4 else socket.AF_INET6):
         return False
     destination = attributes(route, _ROUTE.size).get(_RTA_DST)  # a default route has none
-    return destination is None or address in ipaddress.ip_network((destination, size))
+    return destination is None or server in ip_network((destination, size))
 
 
 def messages(datagram: bytes) -> Iterator[bytes]:

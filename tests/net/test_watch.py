@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -31,7 +31,8 @@ class News:
         except BlockingIOError:
             pass
         assert heard
-        concerned = [self._relevance.of(message, server) for message in heard]
+        sought = ip_address(server) if server else None
+        concerned = [self._relevance.of(message, sought) for message in heard]
         return any(concerned)
 
     def close(self) -> None:
