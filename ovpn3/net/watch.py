@@ -91,7 +91,7 @@ class Relevance:
             _, hardware, index, flags, changed = _LINK.unpack_from(body)
             if hardware == _TUNNEL:
                 self._tunnels.add(index)
-                if flags & _UP or changed == _BORN:
+                if flags & _UP or not changed & _UP or changed == _BORN:  # it doesn't go down
                     return not server
         elif kind == _DEL_LINK:
             self._tunnels.discard(_LINK.unpack_from(body)[2])

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from ovpn3.net.link import add_address, remove_link, set_link
+from ovpn3.net.link import add_address, limit_segments, remove_link, rename_link, set_link
 from ovpn3.net.netlink import AsyncIPRoute
 from ovpn3.net.route import Hop, add_route
 from ovpn3.net.tun import open_tun
@@ -49,6 +49,8 @@ def news(net: Namespace) -> Iterator[News]:
 @pytest.mark.parametrize("server", SERVERS)
 async def test_other_tunnels_come_without_a_stir(net: Namespace, ipr: AsyncIPRoute, news: News, server: str) -> None:
     tun = open_tun()
+    await rename_link(ipr, tun.index, "vpn")
+    await limit_segments(ipr, tun.index, 64)
     await set_link(ipr, tun.index, 1500)
     await add_address(ipr, tun.index, ip_interface("10.8.0.2/24"))
     await add_address(ipr, tun.index, ip_interface("fd00:8::2/64"))
