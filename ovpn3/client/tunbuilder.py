@@ -1,14 +1,22 @@
 """The tunnel's device: made by the network service from TunSettings, kept over reconnects if that is wanted."""
 
+import asyncio
 import os
+from collections.abc import Awaitable
 
 from ovpn3.client.settings import Dns, TunSettings
 from ovpn3.constants import TunOffload
 from ovpn3.errors import Ovpn3Error, RemoteError
+from ovpn3.net.tun import name_of
 from ovpn3.proxies.netcfg import Device, NetworkConfiguration
 from ovpn3.transport.resolve import Endpoint
 
 LAYER_TUN = 3
+# Properties of a device that are named as in TunSettings.
+SWITCHES = (
+    *("reroute_ipv4", "reroute_ipv6", "kill_switch"),
+    *("block_ipv4", "block_ipv6", "block_local", "block_outside_dns"),
+)
 
 
 class TunDevice:
@@ -47,7 +55,7 @@ class TunDevice:
         try:
             await self._configure(device, settings, server, configure_dns)
             self.fd, self.offloads = await device.establish(self._wanted_offloads)
-            self.name = await device.get("device_name")
+            self.name = name_of(self.fd)
         except Ovpn3Error:
             await self.remove()
             raise
@@ -66,40 +74,26 @@ class TunDevice:
         return True
 
     async def _configure(self, device: Device, settings: TunSettings, server: Endpoint, configure_dns: bool) -> None:
-        await device.set("layer", "u", LAYER_TUN)
-        await device.set("mtu", "q", settings.mtu)
+        """All that is set at once: the answers are waited for together."""
+        calls: list[Awaitable[None]] = [device.set("layer", "u", LAYER_TUN), device.set("mtu", "q", settings.mtu)]
         if settings.bypass_server:
-            await device.set_remote_address(server.address, ipv6=server.ipv6)
-        for a in settings.addresses:
-            await device.add_address(a.address, a.prefix, a.gateway, ipv6=a.ipv6)
-        if settings.reroute_ipv4:
-            await device.set("reroute_ipv4", "b", True)
-        if settings.reroute_ipv6:
-            await device.set("reroute_ipv6", "b", True)
+            calls.append(device.set_remote_address(server.address, ipv6=server.ipv6))
+        calls += [device.add_address(a.address, a.prefix, a.gateway, ipv6=a.ipv6) for a in settings.addresses]
         if settings.networks:
-            await device.add_networks(list(settings.networks))
+            calls.append(device.add_networks(list(settings.networks)))
         # A network service that can't do that is better refused than trusted.
-        for name, wanted in (
-            ("kill_switch", settings.kill_switch),
-            ("block_ipv4", settings.block_ipv4),
-            ("block_ipv6", settings.block_ipv6),
-            ("block_local", settings.block_local),
-            ("block_outside_dns", settings.block_outside_dns),
-        ):
-            if wanted:
-                await device.set(name, "b", True)
+        calls += [device.set(name, "b", True) for name in SWITCHES if getattr(settings, name)]
         if settings.netns:
-            await device.set("network_namespace", "s", settings.netns)
+            calls.append(device.set("network_namespace", "s", settings.netns))
         if settings.route_table:
-            await device.set("route_table", "u", settings.route_table)
-        for rule in settings.route_rules:
-            await device.add_route_rule(rule)
-        for cgroup in settings.route_cgroups:
-            await device.add_route_cgroup(cgroup)
+            calls.append(device.set("route_table", "u", settings.route_table))
+        calls += [device.add_route_rule(rule) for rule in settings.route_rules]
+        calls += [device.add_route_cgroup(cgroup) for cgroup in settings.route_cgroups]
         if settings.interface:
-            await self._wish_for(device, settings.interface)
+            calls.append(self._wish_for(device, settings.interface))
         if configure_dns:
-            await self._configure_dns(device, settings.dns)
+            calls.append(self._configure_dns(device, settings.dns))
+        await asyncio.gather(*calls)
 
     async def _wish_for(self, device: Device, interface: str) -> None:
         try:

@@ -16,6 +16,7 @@ DEVICE = Path("/dev/net/tun")
 
 # linux/if_tun.h
 _TUNSETIFF = 0x400454CA
+_TUNGETIFF = 0x800454D2
 _TUNSETOFFLOAD = 0x400454D0
 _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
@@ -71,8 +72,21 @@ def _open(name: str, offloads: TunOffload) -> Tun:
         answer = fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
         if offloads:
             fcntl.ioctl(fd, _TUNSETOFFLOAD, offloads)
-        given = _IFREQ.unpack(answer)[0].rstrip(b"\0").decode()
+        given = _name_in(answer)
         return Tun(fd, given, socket.if_nametoindex(given), offloads)
     except OSError as e:
         os.close(fd)
         raise NetworkError(f"can't create device {name}: {e.strerror}", e.errno or 0) from e
+
+
+def name_of(fd: int) -> str:
+    """The kernel's name of an open tun device; NetworkError if it is none."""
+    try:
+        return _name_in(fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size)))
+    except OSError as e:
+        raise NetworkError(f"what should be a tun device isn't one: {e.strerror}", e.errno or 0) from e
+
+
+def _name_in(request: bytes) -> str:
+    name: bytes = _IFREQ.unpack(request)[0]
+    return name.rstrip(b"\0").decode()

@@ -170,6 +170,8 @@ class _OpenSslConnection:
 
 def key_is_encrypted(pem: Secret) -> bool:
     """Whether a private key needs a password; False also for what isn't a key at all."""
+    if b"ENCRYPTED" not in pem.reveal():  # a label or a header says so
+        return False
     try:
         serialization.load_pem_private_key(pem.reveal(), None)
     except TypeError:

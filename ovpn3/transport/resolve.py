@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,8 @@ async def resolve(host: str, port: int, proto: str, server: tuple[str, int] | No
 
 async def _look_up(host: str, port: int, family: socket.AddressFamily, kind: socket.SocketKind) -> Sequence[_Found]:
     """As loop.getaddrinfo, but a name server that doesn't answer keeps no process from ending."""
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, family, kind, flags=socket.AI_NUMERICHOST)  # asks nobody
     answer: Future[Sequence[_Found]] = Future()
     answer.set_running_or_notify_cancel()  # can't be cancelled from here on: the thread always sets it
 

@@ -110,7 +110,6 @@ async def test_an_unexpected_exception_is_told_to_the_loop(driver: Driver, netwo
 
 
 async def test_pause_during_the_start(driver: Driver, network: Network, listener: Listener) -> None:
-    network.may_protect.set()
     driver.pause()
     assert await listener.told.get() == (StatusMinor.CONN_PAUSED, "")
     driver.restart()
