@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from ovpn3.profile import build, parse
-from ovpn3.protocol.config import TlsConfig
-from ovpn3.protocol.tls import TlsContext
+from ovpn3.protocol.tls import rehearse
 from ovpn3_services.backend.service import BackendClient
 from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.harden import rename_process
@@ -37,7 +36,7 @@ def prepared(argv: list[str]) -> Callable[[str], int]:
     given = options([*argv, "token"])
     # Fill caches and have everything imported: pages that a client doesn't write to stay shared.
     build(parse(f"client\nremote localhost\nauth-user-pass\npeer-fingerprint {':'.join(['00'] * 32)}\n"))
-    TlsContext(TlsConfig(fingerprints=(bytes(32),))).connect().handshake()
+    rehearse()
     "localhost".encode("idna")
     return lambda token: client(Options(**{**vars(given), "token": token}))
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 MAX_TOKEN_BYTES = 1024
 STDERR = 2
+HANDLED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # here, and by default in a child
 CLIENT_MODULE = "ovpn3_services.backend.__main__"  # by name: services don't import each other
 
 
@@ -30,7 +31,7 @@ class Nursery:
     def start(self, token: str) -> int:
         """Pid of a new client. OSError if there can be none."""
         # A signal that came too early would be told to our loop, by the pipe that the child has in common with us.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
             pid = os.fork()
             if pid == 0:
@@ -43,7 +44,7 @@ class Nursery:
         """The life of a child."""
         gc.freeze()  # nor must a collection end what holds descriptors: their numbers are the child's own by then
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        for number in HANDLED:
             signal.signal(number, signal.SIG_DFL)
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor > STDERR:

@@ -12,7 +12,7 @@ from ovpn3.errors import CryptoError
 from ovpn3.protocol.actions import FailureKind
 from ovpn3.protocol.failure import SessionEnd
 from ovpn3.protocol.keys import EKM_DATA_LABEL
-from ovpn3.protocol.tls import TlsContext, key_is_encrypted
+from ovpn3.protocol.tls import TlsContext, key_is_encrypted, rehearse
 from ovpn3.secret import Secret
 from tests.support.peer import Identity, server_context
 from tests.support.pki import Authority
@@ -75,6 +75,12 @@ def test_both_ends_export_the_same_and_talk(identity, version):
     forward(server, client)
     assert client.read() == []
     assert client.closed
+
+
+def test_what_a_rehearsal_leaves_serves_one_context(identity):
+    rehearse()
+    versions = [shake(identity.client_tls(version_max=v), identity)[0].describe() for v in ("1.2", "1.3")]
+    assert [text[:7] for text in versions] == ["TLSv1.2", "TLSv1.3"]
 
 
 @pytest.mark.option("tls-groups")
