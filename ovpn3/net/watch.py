@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, final
 
 from ovpn3.net.attributes import attributes
@@ -17,7 +17,8 @@ _NEW_LINK, _DEL_LINK, _NEW_ADDRESS, _NEW_ROUTE, _DEL_ROUTE = 16, 17, 20, 24, 25
 HEADER: Final = struct.Struct("=IHHII")
 _LINK: Final = struct.Struct("=BxHiII")  # family, kind of hardware, index, flags, those of them that have changed
 _ADDRESS_INDEX: Final = struct.Struct("=4xi")
-_ROUTE: Final = struct.Struct("=BB10x")  # family, size of the prefix
+_ROUTE: Final = struct.Struct("=BBxxB7x")  # family, size of the prefix, table
+_OWN_ADDRESSES: Final = 255  # linux/rtnetlink.h: RT_TABLE_LOCAL
 _RTA_DST: Final = 1
 _TUNNEL, _UP, _BORN = 0xFFFE, 0x1, 0xFFFF_FFFF  # linux/if_arp.h, linux/if.h; all flags have changed
 
@@ -103,11 +104,11 @@ class Relevance:
 
 
 def _covers(route: bytes, server: Address) -> bool:
-    family, size = _ROUTE.unpack_from(route)
-    if family != (socket.AF_INET if server.version == 4 else socket.AF_INET6):
+    family, size, table = _ROUTE.unpack_from(route)
+    if family != (socket.AF_INET if server.version == 4 else socket.AF_INET6) or table == _OWN_ADDRESSES:
         return False
-    destination = attributes(route, _ROUTE.size).get(_RTA_DST)  # a default route has none
-    return destination is None or server in ip_network((destination, size))
+    destination = attributes(route, _ROUTE.size).get(_RTA_DST, b"")  # a default route has none
+    return not (int.from_bytes(destination) ^ int(server)) >> (server.max_prefixlen - size)
 
 
 def messages(datagram: bytes) -> Iterator[bytes]:
