@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from ovpn3_services.common.harden import return_freed_memory
+
 MAX_TOKEN_BYTES = 1024
 STDERR = 2
 HANDLED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # here, and by default in a child
@@ -26,6 +28,7 @@ class Nursery:
         """Import what clients need. To be called before there is anything that clients have no use for."""
         self._client: Callable[[str], int] = importlib.import_module(CLIENT_MODULE).prepared(arguments)
         gc.collect()
+        return_freed_memory()
         gc.freeze()  # a collection would write to every object, and so unshare it
 
     def start(self, token: str) -> int:
