@@ -31,3 +31,14 @@ def defer(*names: str) -> None:
             module = importlib.util.module_from_spec(spec)
             module.__class__ = _Deferred
             sys.modules[name] = module
+
+
+def import_asyncio() -> None:
+    """Without what it and the rest of the standard library use in few functions only, such as TLS."""
+    defer("inspect", "ipaddress", "linecache", "locale", "textwrap")  # `inspect` loads `ast`, too
+    if "ssl" in sys.modules:
+        return
+    sys.modules["ssl"] = None  # type: ignore[assignment]  # as documented: an import fails, and asyncio does without
+    import asyncio  # noqa: F401
+
+    del sys.modules["ssl"]
