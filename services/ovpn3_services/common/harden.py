@@ -23,7 +23,6 @@ def harden() -> None:
         # Else one large message makes it keep up to 64 MB for the next, and each thread has a heap of its own.
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         libc.mallopt(M_ARENA_MAX, 1)
-    return_freed_memory()
     hide_memory()
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
@@ -33,7 +32,7 @@ def harden() -> None:
 
 
 def return_freed_memory() -> None:
-    """To the kernel, what the imports have left behind: 1 of 21 MB in the process that forks clients."""
+    """To the kernel, before a fork: what imports have left behind is 1 of 21 MB."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc
         libc.malloc_trim(0)
