@@ -213,4 +213,4 @@ def _framing(chosen: dict[str, tuple[str, ...]], config: SessionConfig) -> Frami
 
 
 def _printable(value: str) -> str:
-    return "".join(c for c in value if c.isprintable())
+    return value if value.isprintable() else "".join(c for c in value if c.isprintable())

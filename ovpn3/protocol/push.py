@@ -1,5 +1,6 @@
 """Pushed options: when to ask, how the parts of a reply make one list, and what of it is accepted."""
 
+import re
 from collections.abc import Iterable
 from typing import Final, final
 
@@ -11,6 +12,8 @@ Option = tuple[str, tuple[str, ...]]  # name, arguments
 MAX_PUSH_BYTES: Final = 786432  # of all parts, with the overheads below
 OPTION_OVERHEAD: Final = 64
 ARGUMENT_OVERHEAD: Final = 16
+
+_QUOTING: Final = re.compile(r"""[\\"']""")
 
 FIRST_REPEATS: Final = (1.0, 2.0)  # seconds until the second and third request
 REPEAT: Final = 3.0
@@ -90,6 +93,8 @@ def unpack_options(message: str) -> Iterable[Option]:
 
 def split_unquoted(text: str, separator: str) -> list[str]:
     """Cut at separators outside quotes; quotes and backslashes stay in the parts."""
+    if not _QUOTING.search(text):
+        return text.split(separator)
     parts, start, quote, escaped = [], 0, "", False
     for at, c in enumerate(text):
         if escaped:
@@ -108,6 +113,8 @@ def split_unquoted(text: str, separator: str) -> list[str]:
 
 def split_words(line: str) -> list[str]:
     """Words of an option line: quotes group, a backslash takes the next character literally."""
+    if not _QUOTING.search(line):
+        return line.split()
     words: list[str] = []
     word: list[str] = []
     quote, in_word, escaped = "", False, False

@@ -14,7 +14,7 @@ from ovpn3.proxies.log import Log as LogService
 
 def clean(text: str) -> str:
     """One printable line of `text`."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 class Log:

@@ -81,6 +81,12 @@ def test_quoting_brings_any_words_through(words):
     assert split_unquoted(line, ",") == [line]
 
 
+@given(st.text(st.characters(exclude_characters="\\\"'")))
+def test_text_without_quotes_is_split_as_beside_some(text):
+    assert split_unquoted(text, ",") == split_unquoted(f'{text},""', ",")[:-1]
+    assert split_words(text) == split_words(f'{text} ""')[:-1]
+
+
 @given(st.text())
 def test_any_text_can_be_split(text):
     assert ",".join(split_unquoted(text, ",")) == text
