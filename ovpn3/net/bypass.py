@@ -6,12 +6,12 @@ Tunnels may want the same one (two sessions with one server), so each is kept un
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import EEXIST
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.link import tun_indexes
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, add_route, best_hop, our_routes, remove_ours, remove_route
 
@@ -25,14 +25,17 @@ class _Held:
 
     hop: Hop
     holders: dict[Hashable, frozenset[int]]
+    # To where in the news it is known to be there, and to be the best way that leads through no tunnel.
+    sure: int | None = field(default=None, compare=False)
 
 
 class Bypasses:
     """All routes of this process around its tunnels, by network."""
 
-    def __init__(self, ipr: AsyncIPRoute, note: Note = lambda network, hop, holders: None) -> None:
+    def __init__(self, netlink: Netlink, note: Note = lambda network, hop, holders: None) -> None:
         """`note` is told of a route before it is made or changed, and after it is gone: then it has no holders."""
-        self._ipr, self._note = ipr, note
+        assert netlink.news  # ways are looked for in our own network namespace
+        self._netlink, self._news, self._note = netlink, netlink.news, note
         self._held: dict[Network, _Held] = {}
         self._lock = asyncio.Lock()
 
@@ -45,20 +48,27 @@ class Bypasses:
         """
         async with self._lock:
             if not self._held:
-                await remove_ours(self._ipr)  # a predecessor's, which had to stay as long as there was its tunnel
+                await remove_ours(self._netlink)  # a predecessor's, which had to stay as long as there was its tunnel
             held = self._held.get(network)
             around = self._carried(frozenset(avoid).union(*(held.holders.values() if held else ())))
-            hop = await self._best_hop(network, around, held)
-            if hop is None:
-                return None
-            new = _Held(hop, {**(held.holders if held else {}), holder: frozenset(avoid)})
-            unmoved = held is not None and held.hop == hop and (network, hop) in await our_routes(self._ipr)
-            if unmoved and new == held:  # as most often: each client asks again at every change of the machine
+            place = self._news.place()
+            if held and self._is_sure(network, around, held):
+                hop, unmoved = held.hop, True
+                sure: int | None = place
+            else:
+                found, outside = await self._best_hop(network, around, held)
+                if found is None:
+                    return None
+                hop, sure = found, place if outside else None
+                unmoved = held is not None and held.hop == hop and (network, hop) in await our_routes(self._netlink)
+            new = _Held(hop, {**(held.holders if held else {}), holder: frozenset(avoid)}, sure)
+            if held and unmoved and new == held:  # as most often: each client asks again when the machine changes
+                held.sure = sure
                 return hop
             self._note(network, new.hop, new.holders)
             try:
                 if not unmoved:
-                    await add_route(self._ipr, network, hop, replace=held is not None, onlink=True)
+                    await add_route(self._netlink, network, hop, replace=held is not None, onlink=True)
             except NetworkError as e:
                 self._note(network, *((held.hop, held.holders) if held else (hop, {})))
                 if e.errno == EEXIST:
@@ -67,15 +77,22 @@ class Bypasses:
             self._held[network] = new
             return hop
 
-    async def _best_hop(self, network: Network, around: frozenset[int], held: _Held | None) -> Hop | None:
+    def _is_sure(self, network: Network, around: frozenset[int], held: _Held) -> bool:
+        """Whether there is no need to look. Tunnels come and go all the time, and none of them would be taken."""
+        if held.sure is None or held.hop.index in around:
+            return False
+        return not self._news.concern(network, held.sure)
+
+    async def _best_hop(self, network: Network, around: frozenset[int], held: _Held | None) -> tuple[Hop | None, bool]:
+        """And whether it was looked for outside of all tunnels."""
         if held is not None:
-            tunnels = await tun_indexes(self._ipr)
+            tunnels = await tun_indexes(self._netlink)
             if held.hop.index not in tunnels:
                 with suppress(NetworkError):
-                    return await best_hop(self._ipr, network, avoid=around | tunnels, moving=True)
+                    return await best_hop(self._netlink, network, avoid=around | tunnels, moving=True), True
                 # Another program's tunnel may be the way now. One of ours lost its own way with us.
                 around = around.union(*(own for each in self._held.values() for own in each.holders.values()))
-        return await best_hop(self._ipr, network, avoid=around, moving=held is not None)
+        return await best_hop(self._netlink, network, avoid=around, moving=held is not None), False
 
     def _carried(self, devices: frozenset[int]) -> frozenset[int]:
         """With the tunnels whose servers are reached through them: those can't carry them in turn."""
@@ -100,7 +117,7 @@ class Bypasses:
                 if not held.holders:
                     del self._held[network]
                     try:
-                        await remove_route(self._ipr, network, held.hop)
+                        await remove_route(self._netlink, network, held.hop)
                     except NetworkError as e:
                         failure = e
                 self._note(network, held.hop, held.holders)

@@ -21,7 +21,7 @@ from ovpn3.net.link import (
     set_link,
 )
 from ovpn3.net.namespace import OURS, Home, Namespaces
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.plan import AddAddress, AddRoute, Bypass, LimitSegments, LooseReturn, SetLink, Step, Wanted, plan
 from ovpn3.net.route import Hop, add_route, remove_route
 from ovpn3.net.tun import Tun, open_tun
@@ -51,7 +51,7 @@ class Device:
 
     def __init__(
         self,
-        ipr: AsyncIPRoute,
+        netlink: Netlink,
         bypasses: Bypasses,
         opener: Opener = open_tun,
         holder: Hashable = None,
@@ -60,8 +60,8 @@ class Device:
         """`holder` is who the bypasses hear it is; ourselves unless given."""
         self.applied: list[Step] = []
         self.problems: list[NetworkError] = []
-        self._ipr = ipr
-        self._namespaces = namespaces or Namespaces(ipr)
+        self._netlink = netlink
+        self._namespaces = namespaces or Namespaces(netlink)
         self._bypasses = bypasses
         self._holder = self if holder is None else holder
         self._opener = opener
@@ -124,9 +124,9 @@ class Device:
         new = [step for step in planned if step not in there]
         self.problems.clear()
         try:
-            async with self._namespaces.inside(self._home) as ipr:
+            async with self._namespaces.inside(self._home) as netlink:
                 for step in sorted(gone, key=lambda step: isinstance(step, AddAddress)):
-                    await self._undo(ipr, step)
+                    await self._undo(netlink, step)
             await self._bypasses.release(self._holder, keep=[s.network for s in planned if isinstance(s, Bypass)])
             await self._take(new, go_on)
         except BaseException:
@@ -142,8 +142,8 @@ class Device:
         self._without_ipv6 = False
         try:
             if index:
-                async with self._namespaces.inside(home) as ipr:
-                    await remove_link(ipr, index)
+                async with self._namespaces.inside(home) as netlink:
+                    await remove_link(netlink, index)
         except NetworkError as e:
             if not (home.name and e.errno == ENOENT):  # it went with its namespace
                 raise
@@ -153,12 +153,12 @@ class Device:
     async def _rename(self, name: str) -> None:
         """Call the device by the name that is wanted, or else by a number."""
         try:
-            await rename_link(self._ipr, self._index, name or NUMBERED)
+            await rename_link(self._netlink, self._index, name or NUMBERED)
         except NetworkError as e:
             if not name or e.errno != EEXIST:
                 raise
             self.problems.append(NetworkError(f"there is a device {name} already", EEXIST))
-            await rename_link(self._ipr, self._index, NUMBERED)
+            await rename_link(self._netlink, self._index, NUMBERED)
         try:
             self._name = socket.if_indextoname(self._index)
         except OSError as e:
@@ -174,43 +174,43 @@ class Device:
                 if e.errno != EEXIST:
                     raise
             with suppress(NetworkError):  # that number is taken here
-                await rename_link(self._ipr, self._index, f"tun{number}")
+                await rename_link(self._netlink, self._index, f"tun{number}")
                 self._name = f"tun{number}"
         raise NetworkError(f"there are too many devices in the network namespace {home.name}", EEXIST)
 
     async def _take(self, steps: Sequence[Step], go_on: Callable[[], bool]) -> None:
-        async with self._namespaces.inside(self._home) as ipr:
+        async with self._namespaces.inside(self._home) as netlink:
             for step in steps:
                 if not go_on():
                     raise NetworkError("cut short", ECANCELED)
                 if not (self._without_ipv6 and _is_ipv6(step)):
-                    await self._apply(ipr, step)
+                    await self._apply(netlink, step)
 
-    async def _undo(self, ipr: AsyncIPRoute, step: Step) -> None:
+    async def _undo(self, netlink: Netlink, step: Step) -> None:
         """Bypasses are released together, and the others are only ever replaced."""
         self.applied.remove(step)
         match step:
             case AddAddress(interface, peer):
-                await remove_address(ipr, self._index, interface, peer)
+                await remove_address(netlink, self._index, interface, peer)
             case AddRoute(network, gateway, _, table):
-                await remove_route(ipr, network, Hop(self._index, gateway), table)
+                await remove_route(netlink, network, Hop(self._index, gateway), table)
 
-    async def _apply(self, ipr: AsyncIPRoute, step: Step) -> None:
+    async def _apply(self, netlink: Netlink, step: Step) -> None:
         try:
             match step:
                 case Bypass(network):
                     hop = await self._bypasses.hold(self._holder, network, [self._index])
                     step = replace(step, gateway=hop.gateway if hop else None)
                 case SetLink(mtu, txqueuelen):
-                    await set_link(ipr, self._index, mtu, txqueuelen)
+                    await set_link(netlink, self._index, mtu, txqueuelen)
                 case LimitSegments(count):
-                    await limit_segments(ipr, self._index, count)
+                    await limit_segments(netlink, self._index, count)
                 case AddAddress(interface, peer, routed):
-                    await add_address(ipr, self._index, interface, peer, routed=routed)
+                    await add_address(netlink, self._index, interface, peer, routed=routed)
                 case LooseReturn():
                     loosen_return(self._name)
                 case AddRoute():
-                    await self._add_route(ipr, step)
+                    await self._add_route(netlink, step)
                 case _:
                     assert_never(step)
         except NetworkError as e:
@@ -222,13 +222,13 @@ class Device:
         else:
             self.applied.append(step)
 
-    async def _add_route(self, ipr: AsyncIPRoute, step: AddRoute) -> None:
+    async def _add_route(self, netlink: Netlink, step: AddRoute) -> None:
         """Behind one that is there already, another tunnel's say: ours takes effect when that one goes."""
         metric, most = step.metric, (step.metric or DEFAULT_METRICS[step.network.version]) + MAX_BEHIND
         while True:
             try:
                 hop = Hop(self._index, step.gateway)
-                await add_route(ipr, step.network, hop, metric=metric, table=step.table)
+                await add_route(netlink, step.network, hop, metric=metric, table=step.table)
             except NetworkError as e:
                 if e.errno != EEXIST or metric == most:
                     raise

@@ -15,16 +15,16 @@ from typing import Final, final
 from ovpn3.errors import NetworkError
 from ovpn3.net import nftables
 from ovpn3.net.cgroup import Cgroup, Marks
-from ovpn3.net.link import asking
 from ovpn3.net.namespace import Home, Namespaces
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import CREATE, REPLACE, Netlink, asking
 from ovpn3.net.plan import COMMON, Network, Place
-from ovpn3.net.route import ROUTE_PROTOCOL, family
+from ovpn3.net.route import RTN_THROW, RTN_UNREACHABLE, route_message
 from ovpn3.net.rule import Rule, add_rule, remove_rule
 
 METRIC: Final = 0xFFFF_FF00  # nobody's is as high
 NO_IPV6: Final = (EACCES, EOPNOTSUPP, EAFNOSUPPORT)
 GONE: Final = (ESRCH, ENOENT)
+
 
 OUTSIDE_DNS: Final = "outside-dns"  # a guard: names can't be asked for beside the tunnels
 
@@ -55,14 +55,14 @@ class Guards:
 
     def __init__(
         self,
-        ipr: AsyncIPRoute,
+        netlink: Netlink,
         namespaces: Namespaces,
         note: Note = lambda holder, guards: None,
         failed: Callable[[str], None] = lambda why: None,
     ) -> None:
         """`note` is told what somebody holds before it is so, and after it isn't any more: then nothing. `failed` is
         told why one that changed by itself is not in force."""
-        self._ipr, self._namespaces, self._note = ipr, namespaces, note
+        self._netlink, self._namespaces, self._note = netlink, namespaces, note
         self._marks = Marks(failed)
         self._held: dict[str, frozenset[Guard]] = {}
         self._changing = asyncio.Lock()  # what is restored must not be under way to be removed
@@ -173,26 +173,24 @@ class Guards:
         if not isinstance(guard, Rule):
             await self._route(command, guard)
         elif command == "del":
-            await remove_rule(self._ipr, guard)
+            await remove_rule(self._netlink, guard)
         else:
-            await add_rule(self._ipr, guard)
+            await add_rule(self._netlink, guard)
 
     async def _route(self, command: str, guard: Barrier | Exit) -> None:
         if isinstance(guard, Barrier):
-            where, kind = guard.place, {"type": "unreachable", "priority": METRIC}
+            where = guard.place
+            message = route_message(guard.network, where.table, RTN_UNREACHABLE, RTA_PRIORITY=METRIC)
         else:
-            where, kind = Place(table=guard.table), {"type": "throw"}
+            where = Place(table=guard.table)
+            message = route_message(guard.network, where.table, RTN_THROW)
         what = f"{'stop guarding' if command == 'del' else 'guard'} {guard.network}"
-        async with self._namespaces.inside(Home(where.netns)) as ipr:
+        async with self._namespaces.inside(Home(where.netns)) as netlink:
             with asking(what):
-                await ipr.route(
-                    command,
-                    dst=str(guard.network),
-                    family=family(guard.network.version),
-                    table=where.table,
-                    proto=ROUTE_PROTOCOL,
-                    **kind,
-                )
+                if command == "del":
+                    await netlink.delete(message)
+                else:
+                    await netlink.new(message, CREATE if command == "add" else REPLACE)
 
 
 def _tolerable(guard: Barrier | Exit | Rule, error: NetworkError) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, final
 
 from ovpn3.errors import NetworkError
-from ovpn3.net.link import asking
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink, asking, filled, ifinfmsg
+from ovpn3.net.watch import rtnetlink_socket
 
 FOLDER: Final = Path("/run/netns")
 
@@ -46,19 +46,19 @@ OURS: Final = Home()
 class Namespaces:
     """Ways into namespaces, of which each takes CAP_SYS_ADMIN: `entitled` is a context that has it."""
 
-    def __init__(self, ipr: AsyncIPRoute, entitled: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        self._ipr, self._entitled = ipr, entitled
+    def __init__(self, netlink: Netlink, entitled: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._netlink, self._entitled = netlink, entitled
 
     @asynccontextmanager
-    async def inside(self, home: Home) -> AsyncIterator[AsyncIPRoute]:
+    async def inside(self, home: Home) -> AsyncIterator[Netlink]:
         """What talks to the kernel about a namespace. NetworkError, ENOENT if it is gone."""
         if not home.name:
-            yield self._ipr
+            yield self._netlink
             return
         with _opened(home) as descriptor:
             sock = self._socket_in(descriptor)
-        async with AsyncIPRoute(sock) as ipr:
-            yield ipr
+        with Netlink(sock) as netlink:
+            yield netlink
 
     async def move(self, index: int, home: Home, name: str) -> tuple[Home, int]:
         """Put a device of ours, by the name it has, into a namespace; which one that was, and its index there.
@@ -67,19 +67,20 @@ class Namespaces:
         """
         with _opened(home) as descriptor:
             with asking(f"move {name} into the network namespace {home.name}"):
-                await self._ipr.link("set", index=index, net_ns_fd=descriptor)
-            with self._entered(descriptor), _refusing(f"find {name} in the network namespace {home.name}"):
+                message = filled(ifinfmsg(), {"IFLA_NET_NS_FD": descriptor}, index=index)
+                await self._netlink.new(message)
+            with self._entered(descriptor), asking(f"find {name} in the network namespace {home.name}"):
                 return Home(home.name, _identity(descriptor)), socket.if_nametoindex(name)
 
     def _socket_in(self, descriptor: int) -> socket.socket:
         with self._entered(descriptor):
-            return socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE)
+            return rtnetlink_socket()
 
     @contextmanager
     def _entered(self, descriptor: int) -> Iterator[None]:
         """The calling thread is in the namespace for the block, which must not await."""
         with self._entitled(), open("/proc/thread-self/ns/net") as ours:
-            with _refusing("enter a network namespace"):
+            with asking("enter a network namespace"):
                 _enter(descriptor)
             try:
                 yield
@@ -88,15 +89,6 @@ class Namespaces:
                     _enter(ours.fileno())
                 except OSError:
                     os.abort()  # everything that we do from now on would be done in the wrong place
-
-
-@contextmanager
-def _refusing(what: str) -> Iterator[None]:
-    """Turn the system's refusal into a NetworkError which says what we wanted."""
-    try:
-        yield
-    except OSError as e:
-        raise NetworkError(f"can't {what}: {e.strerror}", e.errno or 0) from e
 
 
 @contextmanager

@@ -1,92 +1,146 @@
-"""What we use of pyroute2, without the rest of it.
+"""A socket of rtnetlink, for messages of pyroute2.
 
-The package imports all of its parts by itself, 5 MB that no tunnel needs; so it is put in place without being run. And
-it takes 0.3 ms to take a message apart: we do it ourselves where there are as many as there are routes.
+The kernel has answered when it has taken a question: nobody has to wait. The library's own sockets let a task wait for
+each answer, behind two queues; that takes five times as long.
+
+The package imports all of its parts by itself, of which we need a few; so it is put in place without being run.
 """
 
 # ruff: noqa: E402  the package has to be in place before what is in it
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import Any, TypeVar
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import strerror
+from typing import Any, Final, Self, TypeVar, final
 
 from ovpn3.deferred import defer
 
 defer("pyroute2")
 
-import pyroute2.iproute.linux as _library
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, nlmsg
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.nlsocket import NetlinkRequest
-from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETROUTE
+from pyroute2.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_MULTI,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    nlmsg,
+)
+from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWRULE
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ovpn3.net.watch import HEADER, news_socket
+from ovpn3.errors import NetworkError
+from ovpn3.net.news import News
+from ovpn3.net.watch import HEADER, messages, rtnetlink_socket
 
-__all__ = ["RTM_GETLINK", "RTM_GETROUTE", "AsyncIPRoute", "NetlinkError", "ifinfmsg", "rtmsg"]
+__all__ = ["CREATE", "REPLACE", "Netlink", "asking", "fibmsg", "filled", "ifaddrmsg", "ifinfmsg", "nlmsg", "rtmsg"]
+
+# What is done with a kind of thing is told by what is added to the number that makes one.
+_KINDS: Final = {ifinfmsg: RTM_NEWLINK, ifaddrmsg: RTM_NEWADDR, rtmsg: RTM_NEWROUTE, fibmsg: RTM_NEWRULE}
+_NEW, _DELETE, _GET = 0, 1, 2
+
+# How something is made: EEXIST if it is there, or in place of what is there.
+CREATE: Final = NLM_F_CREATE | NLM_F_EXCL
+REPLACE: Final = NLM_F_CREATE | NLM_F_REPLACE
+
+TURN: Final = 32  # changes, and as many read of a list, are made before others get theirs
+_MAX_ANSWER: Final = 65536
 
 T = TypeVar("T")
 
 
-class AsyncIPRoute(_library.AsyncIPRoute):  # type: ignore[misc]
-    """The library's, which may be asked by several at once."""
+@contextmanager
+def asking(for_what: str) -> Iterator[None]:
+    """Turn the system's refusal into a NetworkError which says what we asked for."""
+    try:
+        yield
+    except OSError as e:
+        raise NetworkError(f"can't {for_what}: {e.strerror}", e.errno or 0) from e
+
+
+@final
+class Netlink:
+    """What talks to the kernel about one network namespace. Its refusals are OSErrors: see `asking`."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
         """`sock` is for a socket of rtnetlink in another network namespace, and ours from now on."""
-        super().__init__(fileno=sock.detach() if sock else None)
-        self._listing = asyncio.Lock()
-        self._lists: dict[int, tuple[Any, ...]] = {}
-        self._news = None if sock else news_socket()
+        self._sock = sock or rtnetlink_socket()
+        self._number = self._changes = 0
+        self.news = None if sock else News()
 
-    def close(self, *args: Any, **more: Any) -> None:
-        super().close(*args, **more)
-        if self._news:
-            self._news.close()
+    def __enter__(self) -> Self:
+        return self
 
-    async def answer(self, kind: int, question: nlmsg) -> bytes:
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._sock.close()
+        if self.news:
+            self.news.close()
+
+    async def new(self, message: nlmsg, flags: int = 0) -> None:
+        """Make something, or change what there is."""
+        await self._change(_NEW, message, flags)
+
+    async def delete(self, message: nlmsg) -> None:
+        await self._change(_DELETE, message, 0)
+
+    def get(self, question: nlmsg) -> bytes:
         """The one message that the kernel answers with, without its header."""
-        (octets,) = await self._answers(kind, question, NLM_F_REQUEST)
+        (octets,) = self._ask(_GET, question, 0)
         return octets
 
-    async def listed(self, kind: int, question: nlmsg, read: Callable[[bytes], T | None]) -> tuple[T, ...]:
-        """All of a kind there are, as `read` makes them of messages without header; without those it makes None of.
+    async def listed(self, question: nlmsg, read: Callable[[bytes], T | None]) -> list[T]:
+        """All of a kind there are, as `read` makes them of messages without header; without those it makes None of."""
+        found = []
+        for number, octets in enumerate(self._ask(_GET, question, NLM_F_DUMP), 1):
+            if (item := read(octets)) is not None:
+                found.append(item)
+            if number % TURN == 0:
+                await asyncio.sleep(0)
+        return found
 
-        The kernel is asked anew if anything has changed since. Others wait meanwhile: it makes one list at a time for
-        a socket. A kind is always listed with the same question and reader.
-        """
-        async with self._listing:
-            if self._has_news():
-                self._lists.clear()
-            if kind not in self._lists:
-                answers = await self._answers(kind, question, NLM_F_REQUEST | NLM_F_DUMP)
-                self._lists[kind] = tuple(item for octets in answers if (item := read(octets)) is not None)
-            return self._lists[kind]
+    async def _change(self, what: int, message: nlmsg, flags: int) -> None:
+        self._ask(what, message, NLM_F_ACK | flags)
+        self._changes += 1
+        if self._changes % TURN == 0:  # a tunnel may have thousands of routes
+            await asyncio.sleep(0)
 
-    async def _answers(self, kind: int, question: nlmsg, flags: int) -> list[bytes]:
-        request = NetlinkRequest(self, question, msg_type=kind, msg_flags=flags, parser=self._whole)
-        await request.send()
-        return [message["octets"] async for message in request.response()]
-
-    def _whole(self, data: bytearray, offset: int, length: int) -> Any:
-        """What the library is told a message is."""
-        _, kind, flags, number, _ = HEADER.unpack_from(data, offset)
-        if kind in (NLMSG_DONE, NLMSG_ERROR):
-            return self.marshal.parse_one_message(kind, flags, number, data, offset, length)
-        header = {"type": kind, "flags": flags, "error": None}
-        return {"header": header, "octets": bytes(data[offset + HEADER.size : offset + length])}
-
-    def _has_news(self) -> bool:
-        """Whether something may have changed since the last time; what is under way counts as the next change."""
-        if self._news is None:
-            return True
-        heard = False
+    def _ask(self, what: int, message: nlmsg, flags: int) -> list[bytes]:
+        self._number += 1
+        message["header"]["type"], message["header"]["flags"] = _KINDS[type(message)] + what, NLM_F_REQUEST | flags
+        message["header"]["sequence_number"] = self._number
+        message.encode()
+        self._sock.send(message.data)
+        answers: list[bytes] = []
         while True:
-            try:
-                self._news.recv(1)  # the rest of the message is dropped
-            except BlockingIOError:
-                return heard
-            except OSError:  # ENOBUFS: more than the socket could hold
-                pass
-            heard = True
+            for answer in messages(self._sock.recv(_MAX_ANSWER)):
+                _, kind, parts, number, _ = HEADER.unpack_from(answer)
+                if number != self._number:
+                    continue
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    (code,) = struct.unpack_from("=i", answer, HEADER.size)
+                    if code < 0:
+                        raise OSError(-code, strerror(-code))
+                    return answers
+                answers.append(answer[HEADER.size :])
+                if not parts & NLM_F_MULTI:
+                    return answers
+
+
+def filled(message: nlmsg, attributes: dict[str, Any], **fields: int) -> nlmsg:
+    """A message of the library with these fields and attributes."""
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes.items())
+    return message

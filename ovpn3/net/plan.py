@@ -207,6 +207,10 @@ def unreachable(wanted: Wanted) -> frozenset[Network]:
     return frozenset(half for half in halves(wanted.local) if half.version not in carried)
 
 
+def covers(whole: Network, part: Network) -> bool:
+    return whole.version == part.version and whole.prefixlen <= part.prefixlen and part.network_address in whole
+
+
 def halves(networks: tuple[Network, ...]) -> tuple[Network, ...]:
     """Routes to them win over the one to a whole network, which is the kernel's and has to stay."""
     return tuple(half for network in networks for half in network.subnets())

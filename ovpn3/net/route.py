@@ -11,16 +11,16 @@ from typing import Any, Final
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.attributes import attributes
-from ovpn3.net.link import asking, tun_indexes
-from ovpn3.net.netlink import RTM_GETROUTE, AsyncIPRoute, rtmsg
-from ovpn3.net.plan import MAIN_TABLE, Address, Network
+from ovpn3.net.link import tun_indexes
+from ovpn3.net.netlink import CREATE, REPLACE, Netlink, asking, filled, nlmsg, rtmsg
+from ovpn3.net.plan import MAIN_TABLE, Address, Network, covers
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.
 ROUTE_PROTOCOL = 1194 % 256
 
 # linux/rtnetlink.h
-_RTN_UNICAST, _RTN_LOCAL = 1, 2
-_REFUSALS = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
+RTN_UNICAST, _RTN_LOCAL, RTN_UNREACHABLE, RTN_THROW = 1, 2, 7, 9
+_REFUSALS = (6, RTN_UNREACHABLE, 8)  # RTN_BLACKHOLE, RTN_PROHIBIT
 _RTM_F_LOOKUP_TABLE = 0x1000  # tell the table, too
 _RTM_F_FIB_MATCH = 0x2000  # answer with the route itself, not with what it means for one address
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
@@ -51,7 +51,7 @@ class Route:
 
 
 async def add_route(
-    ipr: AsyncIPRoute,
+    netlink: Netlink,
     network: Network,
     hop: Hop,
     *,
@@ -64,21 +64,26 @@ async def add_route(
 
     `onlink`: take the gateway as reachable on the device without a look at the addresses there.
     """
+    message = route_message(network, table, **_by(hop, network.version))
+    if metric is not None:
+        message["attrs"].append(("RTA_PRIORITY", metric))
+    if onlink and hop.gateway is not None:
+        message["flags"] = _RTNH_F_ONLINK
     with asking(f"add route {network}"):
-        await ipr.route("replace" if replace else "add", **_spec(network, hop, metric, onlink, table))
+        await netlink.new(message, REPLACE if replace else CREATE)
 
 
-async def remove_route(ipr: AsyncIPRoute, network: Network, hop: Hop, table: int = MAIN_TABLE) -> None:
+async def remove_route(netlink: Netlink, network: Network, hop: Hop, table: int = MAIN_TABLE) -> None:
     """Remove a route of ours; no error if it is gone."""
     try:
         with asking(f"remove route {network}"):
-            await ipr.route("del", **_spec(network, hop, None, False, table))
+            await netlink.delete(route_message(network, table, **_by(hop, network.version)))
     except NetworkError as e:
         if e.errno not in (ESRCH, ENODEV):
             raise
 
 
-async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (), moving: bool = False) -> Hop | None:
+async def best_hop(netlink: Netlink, to: Network, *, avoid: Collection[int] = (), moving: bool = False) -> Hop | None:
     """The way to all of a network; None if it is an address of this machine. NetworkError if there is none.
 
     Not through the devices whose indexes are in `avoid`, and with `moving` not by our own route to that very
@@ -88,7 +93,7 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     refusal: NetworkError | None = None
     if not moving:
         try:
-            match = await _matching(ipr, to)
+            match = _matching(netlink, to)
         except NetworkError as e:  # there may be one behind a guard's, see `ovpn3.net.guard`
             refusal = e
         else:
@@ -99,15 +104,15 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
                     if hop.index not in avoid:
                         return hop
     best: tuple[tuple[int, int], Hop | None] | None = None
-    for route in await main_routes(ipr):
-        if not _covers(route.network, to):
+    for route in await main_routes(netlink):
+        if not covers(route.network, to):
             continue
         ours = route.protocol == ROUTE_PROTOCOL
         refuses = route.kind in _REFUSALS
         # Who refuses on purpose is obeyed, if the kernel would; our own guards are what we look behind.
         if (refuses and (ours or refusal is None)) or (ours and moving and route.network == to):
             continue
-        if not (refuses or route.kind == _RTN_UNICAST):
+        if not (refuses or route.kind == RTN_UNICAST):
             continue
         rank = (-route.network.prefixlen, route.metric)
         hops: tuple[Hop | None, ...] = (None,) if refuses else route.hops
@@ -119,28 +124,28 @@ async def best_hop(ipr: AsyncIPRoute, to: Network, *, avoid: Collection[int] = (
     return best[1]
 
 
-async def table_for(ipr: AsyncIPRoute, to: Network, mark: int) -> int:
+def table_for(netlink: Netlink, to: Network, mark: int) -> int:
     """The routing table by which the kernel sends packets with that mark; the main one if it has no way for them."""
     try:
-        return (await _matching(ipr, to, mark)).table
+        return (_matching(netlink, to, mark)).table
     except NetworkError:
         return MAIN_TABLE
 
 
-async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[Address, ...]]:
+async def local_networks(netlink: Netlink) -> tuple[tuple[Network, ...], tuple[Address, ...]]:
     """The networks on the links which default routes lead to, and the routers there that they name.
 
     A network of one machine, the far end of a line, is none; nor are link-local ones, which no router leads on.
     """
     networks: dict[Network, None] = {}
     routers: dict[Address, None] = {}
-    tunnels, routes = await tun_indexes(ipr), await main_routes(ipr)
+    tunnels, routes = await tun_indexes(netlink), await main_routes(netlink)
     for version in (4, 6):
         ways = [
             (route.network, hop)
             for route in routes
             if route.network.version == version
-            if route.kind == _RTN_UNICAST and route.protocol != ROUTE_PROTOCOL
+            if route.kind == RTN_UNICAST and route.protocol != ROUTE_PROTOCOL
             for hop in route.hops
         ]
         outward = [hop for network, hop in ways if network.prefixlen == 0 and hop.index not in tunnels]
@@ -153,74 +158,74 @@ async def local_networks(ipr: AsyncIPRoute) -> tuple[tuple[Network, ...], tuple[
     return tuple(networks), tuple(routers)
 
 
-async def our_routes(ipr: AsyncIPRoute) -> list[tuple[Network, Hop]]:
+async def our_routes(netlink: Netlink) -> list[tuple[Network, Hop]]:
     """All with our mark, into tunnels and around them."""
     return [
         (route.network, hop)
-        for route in await main_routes(ipr)
-        if route.protocol == ROUTE_PROTOCOL and route.kind == _RTN_UNICAST  # a guard stays
+        for route in await main_routes(netlink)
+        if route.protocol == ROUTE_PROTOCOL and route.kind == RTN_UNICAST  # a guard stays
         for hop in route.hops
     ]
 
 
-async def remove_ours(ipr: AsyncIPRoute) -> int:
+async def remove_ours(netlink: Netlink) -> int:
     """Remove what a crashed predecessor left behind; the number of routes removed.
 
     Where a tunnel still carries routes of ours, a client survived the crash: without the routes around it, the
     tunnel would swallow its own packets, so nothing is touched.
     """
-    ours = await our_routes(ipr)
-    if ours and not {hop.index for _, hop in ours} & await tun_indexes(ipr):
+    ours = await our_routes(netlink)
+    if ours and not {hop.index for _, hop in ours} & await tun_indexes(netlink):
         for network, hop in ours:
-            await remove_route(ipr, network, hop)
+            await remove_route(netlink, network, hop)
         return len(ours)
     return 0
 
 
-def _spec(network: Network, hop: Hop, metric: int | None, onlink: bool, table: int) -> dict[str, Any]:
-    """Arguments for pyroute2."""
-    spec: dict[str, Any] = {
-        "dst": str(network),
-        "family": family(network.version),
-        "oif": hop.index,
-        "table": table,
-        "proto": ROUTE_PROTOCOL,
-    }
-    if metric is not None:
-        spec["priority"] = metric
-    if hop.gateway is not None and hop.gateway.version == network.version:
-        spec["gateway"] = str(hop.gateway)
-    elif hop.gateway is not None:  # an IPv4 network behind an IPv6 router (RFC 8950)
-        spec["via"] = {"family": family(hop.gateway.version), "addr": str(hop.gateway)}
-    if onlink and hop.gateway is not None:
-        spec["flags"] = _RTNH_F_ONLINK
-    return spec
+def route_message(network: Network, table: int, kind: int = RTN_UNICAST, **attributes: Any) -> nlmsg:
+    """A message about a route with our mark."""
+    return filled(
+        rtmsg(),
+        {"RTA_DST": str(network.network_address), "RTA_TABLE": table, **attributes},
+        family=family(network.version),
+        dst_len=network.prefixlen,
+        proto=ROUTE_PROTOCOL,
+        type=kind,
+    )
+
+
+def _by(hop: Hop, version: int) -> dict[str, Any]:
+    """Attributes of a route by that hop."""
+    if hop.gateway is None:
+        return {"RTA_OIF": hop.index}
+    address = str(hop.gateway)
+    if hop.gateway.version == version:
+        return {"RTA_OIF": hop.index, "RTA_GATEWAY": address}
+    # an IPv4 network behind an IPv6 router (RFC 8950)
+    return {"RTA_OIF": hop.index, "RTA_VIA": {"family": family(hop.gateway.version), "addr": address}}
 
 
 def family(version: int) -> int:
     return socket.AF_INET if version == 4 else socket.AF_INET6
 
 
-def _covers(whole: Network, part: Network) -> bool:
-    return whole.version == part.version and whole.prefixlen <= part.prefixlen and part.network_address in whole
-
-
-async def main_routes(ipr: AsyncIPRoute) -> tuple[Route, ...]:
+async def main_routes(netlink: Netlink) -> list[Route]:
     """The main table, of both families."""
-    question = rtmsg()
-    question["family"] = socket.AF_UNSPEC
     with asking("list routes"):
-        return await ipr.listed(RTM_GETROUTE, question, _read_main_route)
+        return await netlink.listed(filled(rtmsg(), {}, family=socket.AF_UNSPEC), _read_main_route)
 
 
-async def _matching(ipr: AsyncIPRoute, to: Network, mark: int = 0) -> Route:
+def _matching(netlink: Netlink, to: Network, mark: int = 0) -> Route:
     """What the kernel would send a packet by, to the first address of `to`."""
-    question = rtmsg()
-    question["family"], question["dst_len"] = family(to.version), to.max_prefixlen
-    question["flags"] = _RTM_F_FIB_MATCH | _RTM_F_LOOKUP_TABLE
-    question["attrs"] = [["RTA_DST", str(to.network_address)], *([["RTA_MARK", mark]] if mark else [])]
+    question = filled(
+        rtmsg(),
+        {"RTA_DST": str(to.network_address), **({"RTA_MARK": mark} if mark else {})},
+        family=family(to.version),
+        dst_len=to.max_prefixlen,
+        flags=_RTM_F_FIB_MATCH | _RTM_F_LOOKUP_TABLE,
+    )
     with asking(f"find a route to {to}"):
-        return read_route(await ipr.answer(RTM_GETROUTE, question))
+        return read_route(netlink.get(question))
 
 
 def _read_main_route(message: bytes) -> Route | None:

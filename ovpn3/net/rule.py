@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ovpn3.net.link import asking
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import CREATE, Netlink, asking, fibmsg, filled, nlmsg
 from ovpn3.net.route import ROUTE_PROTOCOL, family
 
 PRIORITY: Final = 1194  # before the main table, 32766, and behind the addresses of this machine, 0
@@ -58,29 +57,21 @@ def _without(uids: Uids, one: int) -> Iterator[Uids]:
         yield one + 1, last
 
 
-async def add_rule(ipr: AsyncIPRoute, rule: Rule) -> None:
+async def add_rule(netlink: Netlink, rule: Rule) -> None:
     """NetworkError with EEXIST if it is there."""
     with asking(f"add a rule for table {rule.table}"):
-        await ipr.rule("add", **_spec(rule))
+        await netlink.new(_message(rule), CREATE)
 
 
-async def remove_rule(ipr: AsyncIPRoute, rule: Rule) -> None:
+async def remove_rule(netlink: Netlink, rule: Rule) -> None:
     """NetworkError with ENOENT if there is none."""
     with asking(f"remove a rule for table {rule.table}"):
-        await ipr.rule("del", **_spec(rule))
+        await netlink.delete(_message(rule))
 
 
-def _spec(rule: Rule) -> dict[str, Any]:
-    """Arguments for pyroute2."""
-    spec: dict[str, Any] = {
-        "family": family(6 if rule.ipv6 else 4),
-        "priority": PRIORITY,
-        "table": rule.table,
-        "action": _FR_ACT_TO_TBL,
-        "protocol": ROUTE_PROTOCOL,
-    }
-    if rule.mask:
-        spec |= {"fwmark": rule.mark, "fwmask": rule.mask}
+def _message(rule: Rule) -> nlmsg:
+    which: dict[str, Any] = {"FRA_FWMARK": rule.mark, "FRA_FWMASK": rule.mask} if rule.mask else {}
     if rule.uids != (0, LAST_UID):
-        spec["uid_range"] = "{}:{}".format(*rule.uids)
-    return spec
+        which["FRA_UID_RANGE"] = "{}:{}".format(*rule.uids)
+    what = {"FRA_PRIORITY": PRIORITY, "FRA_TABLE": rule.table, "FRA_PROTOCOL": ROUTE_PROTOCOL}
+    return filled(fibmsg(), what | which, family=family(6 if rule.ipv6 else 4), action=_FR_ACT_TO_TBL)

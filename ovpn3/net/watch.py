@@ -32,7 +32,7 @@ class Listener:
     def __init__(self, groups: int, settle_s: float, heard: Callable[[list[bytes] | None], None]) -> None:
         self._loop, self._settle_s, self._heard = asyncio.get_running_loop(), settle_s, heard
         self._timer: asyncio.TimerHandle | None = None
-        self._sock = news_socket(groups)
+        self._sock = rtnetlink_socket(groups)
         self._loop.add_reader(self._sock, self._on_news)
 
     def close(self) -> None:
@@ -120,8 +120,11 @@ def messages(datagram: bytes) -> Iterator[bytes]:
         offset += (max(size, HEADER.size) + 3) & ~3
 
 
-def news_socket(groups: int = ANYTHING) -> socket.socket:
-    """What tells of changes, as messages of rtnetlink. It doesn't block; ENOBUFS is more than it could hold."""
+def rtnetlink_socket(groups: int = 0) -> socket.socket:
+    """A socket in the present network namespace, that tells of changes to these. It doesn't block.
+
+    The kernel has answered when a question is sent. ENOBUFS is more news than the socket could hold.
+    """
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
     sock.bind((0, groups))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from tests.support.netns import Namespace
 
 _serial = itertools.count()
@@ -36,6 +36,6 @@ def net() -> Iterator[Namespace]:
 
 
 @pytest.fixture
-async def ipr(net: Namespace) -> AsyncIterator[AsyncIPRoute]:
-    async with AsyncIPRoute() as ipr:
-        yield ipr
+async def netlink(net: Namespace) -> AsyncIterator[Netlink]:
+    with Netlink() as netlink:
+        yield netlink

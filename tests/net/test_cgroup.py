@@ -16,7 +16,7 @@ from ovpn3.net.cgroup import Cgroup, is_there, mark_for
 from ovpn3.net.device import Device
 from ovpn3.net.guard import Guard, Guards
 from ovpn3.net.namespace import Namespaces
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.nftables import MARK_BITS
 from ovpn3.net.plan import Place
 from ovpn3.net.rule import Selector, rules
@@ -40,13 +40,13 @@ for to in sys.argv[1:]:
 class Tunnel:
     """A device that takes everything, in a table of its own, and who takes that."""
 
-    def __init__(self, net: Namespace, ipr: AsyncIPRoute, cgroups: Cgroups) -> None:
+    def __init__(self, net: Namespace, netlink: Netlink, cgroups: Cgroups) -> None:
         self.net, self.cgroups = net, cgroups
         for router in ("192.0.2.1", "2001:db8:2::1"):
             net.ip("neighbour", "add", router, "lladdr", "02:00:00:00:00:01", "dev", "wan", "nud", "permanent")
         self.problems: list[str] = []
-        self.guards = Guards(ipr, Namespaces(ipr), failed=self.problems.append)
-        self.device = Device(ipr, Bypasses(ipr))
+        self.guards = Guards(netlink, Namespaces(netlink), failed=self.problems.append)
+        self.device = Device(netlink, Bypasses(netlink))
         self.fd = -1
 
     async def begin(self, *paths: str) -> None:
@@ -89,8 +89,8 @@ class Tunnel:
 
 
 @pytest.fixture
-def tunnel(net: Namespace, ipr: AsyncIPRoute, cgroups: Cgroups) -> Tunnel:
-    return Tunnel(net, ipr, cgroups)
+def tunnel(net: Namespace, netlink: Netlink, cgroups: Cgroups) -> Tunnel:
+    return Tunnel(net, netlink, cgroups)
 
 
 async def test_in_and_outside(net: Namespace, tunnel: Tunnel, cgroups: Cgroups) -> None:
@@ -128,7 +128,7 @@ async def test_made_again_and_again(net: Namespace, tunnel: Tunnel, cgroups: Cgr
     assert net.state() == before
 
 
-async def test_the_innermost_counts(net: Namespace, tunnel: Tunnel, cgroups: Cgroups, ipr: AsyncIPRoute) -> None:
+async def test_the_innermost_counts(net: Namespace, tunnel: Tunnel, cgroups: Cgroups, netlink: Netlink) -> None:
     """And several holders; a successor finds what its predecessor left, and what was made meanwhile."""
     before = net.state()
     outer, inner = cgroups.make("one"), cgroups.make("one/below")
@@ -140,7 +140,7 @@ async def test_the_innermost_counts(net: Namespace, tunnel: Tunnel, cgroups: Cgr
     cgroups.remove("one")
     cgroups.make("one/below")
     assert [tunnel.takes(name) for name in ("one", "one/below")] == [False, False]
-    tunnel.guards = Guards(ipr, Namespaces(ipr), failed=tunnel.problems.append)
+    tunnel.guards = Guards(netlink, Namespaces(netlink), failed=tunnel.problems.append)
     for holder, guards in held.items():
         tunnel.guards.take_over(holder, guards)
     tunnel.guards.resume()

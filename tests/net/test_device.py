@@ -17,7 +17,7 @@ from ovpn3.constants import TunOffload
 from ovpn3.errors import NetworkError
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
-from ovpn3.net.netlink import AsyncIPRoute, NetlinkError
+from ovpn3.net.netlink import Netlink, nlmsg
 from ovpn3.net.plan import AddRoute, Bypass, LimitSegments, TunnelAddress, Wanted, WantedRoute
 from ovpn3.net.route import local_networks
 from ovpn3.net.tun import Tun, open_tun
@@ -55,9 +55,9 @@ def way(net: Namespace, to: str) -> tuple[str, str]:
     return route["dev"], route.get("gateway", "")
 
 
-async def test_a_full_tunnel_comes_and_goes(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_full_tunnel_comes_and_goes(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(FULL)
 
     (link,) = ip(net, "link", "show", tun.name)
@@ -105,9 +105,9 @@ def settings(net: Namespace) -> set[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("first", STATES)
 @pytest.mark.parametrize("second", STATES)
-async def test_a_changed_device_is_as_a_new_one(net: Namespace, ipr: AsyncIPRoute, first: str, second: str) -> None:
+async def test_a_changed_device_is_as_a_new_one(net: Namespace, netlink: Netlink, first: str, second: str) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(STATES[second])
     new = settings(net), set(device.applied)
     await device.remove()
@@ -122,9 +122,9 @@ async def test_a_changed_device_is_as_a_new_one(net: Namespace, ipr: AsyncIPRout
     os.close(tun.fd)
 
 
-async def test_a_change_that_fails_leaves_nothing(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_change_that_fails_leaves_nothing(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(FULL)
     with pytest.raises(NetworkError, match="MTU 20"):
         await device.alter(replace(OTHER, mtu=20))
@@ -132,9 +132,9 @@ async def test_a_change_that_fails_leaves_nothing(net: Namespace, ipr: AsyncIPRo
     os.close(tun.fd)
 
 
-async def test_removal_reaches_a_device_others_hold_open(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_removal_reaches_a_device_others_hold_open(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(FULL)
     await device.remove()
     assert net.state() == before
@@ -143,17 +143,17 @@ async def test_removal_reaches_a_device_others_hold_open(net: Namespace, ipr: As
     os.close(tun.fd)
 
 
-async def test_a_device_which_vanished_by_itself(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_device_which_vanished_by_itself(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     os.close((await device.establish(FULL)).fd)
     assert net.state() != before  # the routes around the tunnel
     await device.remove()
     assert net.state() == before
 
 
-async def test_packets_come_out_of_the_descriptor(net: Namespace, ipr: AsyncIPRoute) -> None:
-    device = Device(ipr, Bypasses(ipr))
+async def test_packets_come_out_of_the_descriptor(net: Namespace, netlink: Netlink) -> None:
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(Wanted(addresses=ADDRESSES[:1]))
     assert (os.get_blocking(tun.fd), os.get_inheritable(tun.fd)) == (False, False)
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
@@ -172,9 +172,9 @@ UDP_OFFLOADS = TunOffload.CSUM | TunOffload.USO4 | TunOffload.USO6
 UDP_SEGMENT = 103
 
 
-async def test_super_packets_hold_what_one_send_takes(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_super_packets_hold_what_one_send_takes(net: Namespace, netlink: Netlink) -> None:
     net.run(["sysctl", "-w", "net.ipv6.conf.default.disable_ipv6=1"])  # nothing of the kernel's own
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(Wanted(addresses=ADDRESSES[:1], mtu=9000, offloads=UDP_OFFLOADS))
     assert (tun.offloads, device.problems) == (UDP_OFFLOADS, [])
     (link,) = ip(net, "-d", "link", "show", tun.name)
@@ -189,11 +189,11 @@ async def test_super_packets_hold_what_one_send_takes(net: Namespace, ipr: Async
     os.close(tun.fd)
 
 
-async def test_without_offloads_the_link_stays_as_it_is(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_without_offloads_the_link_stays_as_it_is(net: Namespace, netlink: Netlink) -> None:
     def plain(name: str, *, offloads: int) -> Tun:
         return open_tun()
 
-    device = Device(ipr, Bypasses(ipr), plain)
+    device = Device(netlink, Bypasses(netlink), plain)
     tun = await device.establish(replace(FULL, offloads=UDP_OFFLOADS))
     (link,) = ip(net, "-d", "link", "show", tun.name)
     assert (tun.offloads, link["gso_max_segs"]) == (0, 65535)
@@ -202,17 +202,17 @@ async def test_without_offloads_the_link_stays_as_it_is(net: Namespace, ipr: Asy
 
 
 async def test_a_kernel_that_limits_no_segments(
-    net: Namespace, ipr: AsyncIPRoute, monkeypatch: pytest.MonkeyPatch
+    net: Namespace, netlink: Netlink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = AsyncIPRoute.link
+    new = Netlink.new
 
-    async def old(self: AsyncIPRoute, command: str, **what: Any) -> Any:
-        if "gso_max_segs" in what:
-            raise NetlinkError(EINVAL)
-        return await link(self, command, **what)
+    async def old(self: Netlink, message: nlmsg, flags: int = 0) -> None:
+        if message.get("IFLA_GSO_MAX_SEGS"):
+            raise OSError(EINVAL, "Invalid argument")
+        await new(self, message, flags)
 
-    monkeypatch.setattr(AsyncIPRoute, "link", old)
-    device = Device(ipr, Bypasses(ipr))
+    monkeypatch.setattr(Netlink, "new", old)
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(replace(FULL, offloads=UDP_OFFLOADS))
     assert tun.offloads
     (problem,) = device.problems
@@ -232,7 +232,7 @@ async def test_a_kernel_that_limits_no_segments(
         ),
     ],
 )
-async def test_a_failed_step_undoes_those_done(net: Namespace, ipr: AsyncIPRoute, broken: Wanted) -> None:
+async def test_a_failed_step_undoes_those_done(net: Namespace, netlink: Netlink, broken: Wanted) -> None:
     before = net.state()
     opened: list[Tun] = []
 
@@ -240,7 +240,7 @@ async def test_a_failed_step_undoes_those_done(net: Namespace, ipr: AsyncIPRoute
         opened.append(open_tun())
         return opened[0]
 
-    device = Device(ipr, Bypasses(ipr), opener)
+    device = Device(netlink, Bypasses(netlink), opener)
     with pytest.raises(NetworkError) as caught:
         await device.establish(broken)
     assert caught.value.errno
@@ -250,9 +250,9 @@ async def test_a_failed_step_undoes_those_done(net: Namespace, ipr: AsyncIPRoute
     assert device.index == 0
 
 
-async def test_a_cancelled_establish_leaves_nothing(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_cancelled_establish_leaves_nothing(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     routes = tuple(WantedRoute(ip_network((0xAC10 << 16 | n << 4, 28))) for n in range(20_000))
     wanted = Wanted(addresses=ADDRESSES, routes=routes, remote=FULL.remote, reroute_ipv4=True)
     with pytest.raises(TimeoutError):
@@ -260,11 +260,11 @@ async def test_a_cancelled_establish_leaves_nothing(net: Namespace, ipr: AsyncIP
     assert net.state() == before
 
 
-async def test_foreign_routes_win_and_stay(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_foreign_routes_win_and_stay(net: Namespace, netlink: Netlink) -> None:
     net.ip("route", "add", "172.16.0.0/12", "via", "198.51.100.1", "metric", "50")
     net.ip("route", "add", "203.0.113.1", "via", "198.51.100.1")
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(FULL)
     (problem,) = device.problems
     assert str(problem) == "there is a route to 172.16.0.0/12 already, ours waits behind it"
@@ -281,12 +281,12 @@ async def test_foreign_routes_win_and_stay(net: Namespace, ipr: AsyncIPRoute) ->
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 async def test_tunnels_that_want_the_same_wait_for_each_other(
-    net: Namespace, ipr: AsyncIPRoute, order: tuple[int, ...]
+    net: Namespace, netlink: Netlink, order: tuple[int, ...]
 ) -> None:
     """The first to come has the routes; when it goes, the next of those that are left."""
     before = net.state()
-    bypasses = Bypasses(ipr)
-    devices = [Device(ipr, bypasses) for _ in range(3)]
+    bypasses = Bypasses(netlink)
+    devices = [Device(netlink, bypasses) for _ in range(3)]
     tuns = [await device.establish(FULL) for device in devices]
     left = list(tuns)
     for number in order:
@@ -299,10 +299,10 @@ async def test_tunnels_that_want_the_same_wait_for_each_other(
     assert net.state() == before
 
 
-async def test_a_changed_device_gives_up_only_its_own(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_changed_device_gives_up_only_its_own(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    bypasses = Bypasses(ipr)
-    first, second = Device(ipr, bypasses), Device(ipr, bypasses)
+    bypasses = Bypasses(netlink)
+    first, second = Device(netlink, bypasses), Device(netlink, bypasses)
     one, two = await first.establish(FULL), await second.establish(FULL)
     await second.alter(BARE)
     assert way(net, "172.16.0.1")[0] == one.name
@@ -315,15 +315,15 @@ async def test_a_changed_device_gives_up_only_its_own(net: Namespace, ipr: Async
     assert net.state() == before
 
 
-async def test_networks_on_the_link_can_go_inside_too(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_networks_on_the_link_can_go_inside_too(net: Namespace, netlink: Netlink) -> None:
     """Those of the link that the default route leads to, but for the router there."""
     before = net.state()
-    networks, routers = await local_networks(ipr)
+    networks, routers = await local_networks(netlink)
     assert set(networks) == {ip_network("192.0.2.0/24"), ip_network("2001:db8:2::/64")}
     assert set(routers) == {ip_address("192.0.2.1"), ip_address("2001:db8:2::1")}
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(replace(FULL, local=networks, local_routers=routers))
-    assert await local_networks(ipr) == (networks, routers)
+    assert await local_networks(netlink) == (networks, routers)
     for inside in ("192.0.2.77", "192.0.2.200", "2001:db8:2::77"):
         assert way(net, inside)[0] == tun.name
     assert (way(net, "192.0.2.1"), way(net, "2001:db8:2::1")) == (("wan", ""), ("wan", ""))
@@ -333,10 +333,10 @@ async def test_networks_on_the_link_can_go_inside_too(net: Namespace, ipr: Async
     assert net.state() == before
 
 
-async def test_a_network_out_of_reach_needs_no_exclusion(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_network_out_of_reach_needs_no_exclusion(net: Namespace, netlink: Netlink) -> None:
     net.ip("route", "del", "default")
     net.ip("route", "add", "blackhole", "100.64.0.0/10")
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     routes = tuple(WantedRoute(ip_network(n), exclude=True) for n in ("100.64.0.0/10", "203.0.113.0/24"))
     tun = await device.establish(Wanted(addresses=ADDRESSES, routes=routes))
     assert len(device.problems) == 2
@@ -344,10 +344,10 @@ async def test_a_network_out_of_reach_needs_no_exclusion(net: Namespace, ipr: As
     os.close(tun.fd)
 
 
-async def test_ipv6_switched_off(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_ipv6_switched_off(net: Namespace, netlink: Netlink) -> None:
     net.run(["sysctl", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     tun = await device.establish(FULL)
     assert way(net, "8.8.8.8") == (tun.name, "10.8.0.1")
     assert [str(p) for p in device.problems] == [
@@ -363,9 +363,9 @@ async def test_ipv6_switched_off(net: Namespace, ipr: AsyncIPRoute) -> None:
     os.close(tun.fd)
 
 
-async def test_establish_again_replaces_the_device(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_establish_again_replaces_the_device(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     first = await device.establish(FULL)
     second = await device.establish(Wanted(addresses=ADDRESSES))
     assert way(net, "8.8.8.8")[0] == "wan"
@@ -375,10 +375,10 @@ async def test_establish_again_replaces_the_device(net: Namespace, ipr: AsyncIPR
     os.close(second.fd)
 
 
-async def test_two_tunnels_share_the_route_to_their_server(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_two_tunnels_share_the_route_to_their_server(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    bypasses = Bypasses(ipr)
-    one, two = Device(ipr, bypasses), Device(ipr, bypasses)
+    bypasses = Bypasses(netlink)
+    one, two = Device(netlink, bypasses), Device(netlink, bypasses)
     wanted = Wanted(addresses=ADDRESSES, remote=FULL.remote, reroute_ipv4=True)
     tuns: list[Tun] = [await one.establish(wanted), await two.establish(wanted)]
     assert len(two.problems) == 2  # the halves are taken
@@ -392,9 +392,9 @@ async def test_two_tunnels_share_the_route_to_their_server(net: Namespace, ipr: 
         os.close(tun.fd)
 
 
-async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_two_thousand_routes(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     routes = tuple(WantedRoute(ip_network((0xAC10 << 16 | n << 4, 28))) for n in range(2000))
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -406,8 +406,8 @@ async def test_two_thousand_routes(net: Namespace, ipr: AsyncIPRoute) -> None:
     os.close(tun.fd)
 
 
-async def test_a_device_is_known_as_ours_from_its_first_event_on(net: Namespace, ipr: AsyncIPRoute) -> None:
-    device = Device(ipr, Bypasses(ipr))
+async def test_a_device_is_known_as_ours_from_its_first_event_on(net: Namespace, netlink: Netlink) -> None:
+    device = Device(netlink, Bypasses(netlink))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, KOBJECT_UEVENT) as events:
         events.bind((0, 1))  # of the kernel, not yet of udev
         tun = await device.establish(Wanted(addresses=ADDRESSES))
@@ -417,14 +417,14 @@ async def test_a_device_is_known_as_ours_from_its_first_event_on(net: Namespace,
     assert devices == ["add@/devices/virtual/net/openvpn3-0", f"move@/devices/virtual/net/{tun.name}"]
 
 
-async def test_the_opener_s_failure_is_ours(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_the_opener_s_failure_is_ours(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
 
     def refuse(name: str, *, offloads: int) -> Tun:
         return open_tun("lo")
 
     with pytest.raises(NetworkError, match="can't create device lo"):
-        await Device(ipr, Bypasses(ipr), refuse).establish(FULL)
+        await Device(netlink, Bypasses(netlink), refuse).establish(FULL)
     assert net.state() == before
 
 

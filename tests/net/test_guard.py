@@ -15,7 +15,7 @@ from ovpn3.net.device import Device
 from ovpn3.net.guard import OUTSIDE_DNS, Barrier, Exit, Guard, Guards
 from ovpn3.net.guardwatch import GuardWatch
 from ovpn3.net.namespace import Namespaces
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Network, Wanted, WantedRoute, guarded
 from ovpn3.net.route import best_hop, remove_ours
 from ovpn3.net.rule import Rule
@@ -33,10 +33,10 @@ def reachable(net: Namespace, to: str) -> str:
     return str(json.loads(done.stdout)[0].get("dev", "")) if done.returncode == 0 else ""
 
 
-async def test_nothing_leaves_beside(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_nothing_leaves_beside(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
     noted: dict[str, Collection[Guard]] = {}
-    guards = Guards(ipr, Namespaces(ipr), lambda holder, guards: noted.update({holder: guards}))
+    guards = Guards(netlink, Namespaces(netlink), lambda holder, guards: noted.update({holder: guards}))
     assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("wan", "wan")
     await guards.hold("a", [Barrier(ONE), Barrier(TWO)])
     assert noted == {"a": {Barrier(ONE), Barrier(TWO)}}
@@ -44,20 +44,20 @@ async def test_nothing_leaves_beside(net: Namespace, ipr: AsyncIPRoute) -> None:
     await guards.hold("b", [Barrier(ONE)])
     await guards.hold("a", [])
     assert (reachable(net, "203.0.113.9"), reachable(net, "2001:db8:77::9")) == ("", "wan")
-    assert await remove_ours(ipr) == 0  # they aren't a crashed predecessor's
+    assert await remove_ours(netlink) == 0  # they aren't a crashed predecessor's
     await guards.release("b")
     await guards.release("nobody")
     assert net.state() == before
     assert noted == {"a": frozenset(), "b": frozenset()}
 
 
-async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    guards, bypasses = Guards(ipr, Namespaces(ipr)), Bypasses(ipr)
+    guards, bypasses = Guards(netlink, Namespaces(netlink)), Bypasses(netlink)
     wanted = Wanted(ADDRESSES[:1], remote=ip_address("203.0.113.1"), reroute_ipv4=True)
     assert guarded(wanted) == {*EVERYTHING_IPV4, *EVERYTHING_IPV6}
     await guards.hold("session", [Barrier(network) for network in guarded(wanted)])
-    device = Device(ipr, bypasses)
+    device = Device(netlink, bypasses)
     tun = await device.establish(wanted)
     assert reachable(net, "8.8.8.8") == tun.name
     assert reachable(net, "203.0.113.1") == "wan"
@@ -66,18 +66,18 @@ async def test_a_tunnel_and_the_way_to_its_server(net: Namespace, ipr: AsyncIPRo
     await device.remove()
     os.close(tun.fd)
     assert (reachable(net, "8.8.8.8"), reachable(net, "203.0.113.1"), reachable(net, "192.0.2.1")) == ("", "", "wan")
-    hop = await best_hop(ipr, ip_network("203.0.113.1"))
+    hop = await best_hop(netlink, ip_network("203.0.113.1"))
     assert hop is not None
     assert str(hop.gateway) == "192.0.2.1"
     await guards.release("session")
     assert net.state() == before
 
 
-async def test_names_are_guarded_for_several(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_names_are_guarded_for_several(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
     nftables.check()
     noted: dict[str, Collection[Guard]] = {}
-    guards = Guards(ipr, Namespaces(ipr), lambda holder, what: noted.update({holder: what}))
+    guards = Guards(netlink, Namespaces(netlink), lambda holder, what: noted.update({holder: what}))
     await guards.hold("a", [Barrier(ONE), OUTSIDE_DNS])
     assert noted == {"a": {Barrier(ONE), OUTSIDE_DNS}}
     table = net.state()["nftables"]
@@ -101,9 +101,9 @@ def test_what_is_guarded() -> None:
     assert guarded(Wanted(ADDRESSES, routes)) == {ONE}
 
 
-async def test_what_somebody_else_removes_is_restored(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_what_somebody_else_removes_is_restored(net: Namespace, netlink: Netlink) -> None:
     before = net.state()
-    guards = Guards(ipr, Namespaces(ipr))
+    guards = Guards(netlink, Namespaces(netlink))
     news: asyncio.Queue[frozenset[Network] | None] = asyncio.Queue()
     watch = GuardWatch(news.put_nowait)
     held = [Barrier(ONE), Barrier(TWO), Barrier(EVERYTHING), Exit(ONE, 77), Rule(77, True, (5, 9))]
@@ -136,7 +136,7 @@ async def test_what_somebody_else_removes_is_restored(net: Namespace, ipr: Async
     watch.close()
 
 
-async def test_what_is_no_guard_is_no_news(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_what_is_no_guard_is_no_news(net: Namespace, netlink: Netlink) -> None:
     news: asyncio.Queue[frozenset[Network] | None] = asyncio.Queue()
     watch = GuardWatch(news.put_nowait)
     for protocol, kind in (("static", "unreachable"), ("170", "blackhole"), ("170", "unreachable")):

@@ -17,7 +17,7 @@ from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
 from ovpn3.net.guard import Barrier, Exit, Guards
 from ovpn3.net.namespace import Home, Namespaces, is_name
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.plan import EVERYTHING_IPV4, EVERYTHING_IPV6, Place, Wanted
 from ovpn3.net.rule import Selector, rules
 from tests.net.test_device import FULL, way
@@ -37,9 +37,9 @@ def names(net: Namespace) -> set[str]:
     return {link["ifname"] for link in json.loads(run(["ip", "-n", net.name, "-j", "link"]).stdout)}
 
 
-async def test_a_device_comes_and_goes(net: Namespace, inner: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_device_comes_and_goes(net: Namespace, inner: Namespace, netlink: Netlink) -> None:
     before, before_inside = net.state(), inner.state()
-    device = Device(ipr, Bypasses(ipr))
+    device = Device(netlink, Bypasses(netlink))
     wanted = replace(FULL, place=Place(netns=inner.name), name="tun-x")
     tun = await device.establish(wanted)
     assert net.state() == before  # no way around it is needed, nor one to the server
@@ -58,25 +58,29 @@ async def test_a_device_comes_and_goes(net: Namespace, inner: Namespace, ipr: As
     assert (net.state(), inner.state()) == (before, before_inside)
 
 
-async def test_numbers_and_names_that_are_taken(net: Namespace, inner: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_numbers_and_names_that_are_taken(net: Namespace, inner: Namespace, netlink: Netlink) -> None:
     inner.ip("link", "add", "tun0", "type", "bridge")
     net.ip("link", "add", "tun1", "type", "bridge")
     wanted = Wanted(place=Place(netns=inner.name))
-    first, second, third = Device(ipr, Bypasses(ipr)), Device(ipr, Bypasses(ipr)), Device(ipr, Bypasses(ipr))
+    first, second, third = (
+        Device(netlink, Bypasses(netlink)),
+        Device(netlink, Bypasses(netlink)),
+        Device(netlink, Bypasses(netlink)),
+    )
     tuns = [await first.establish(wanted), await second.establish(replace(wanted, name="tun-x"))]
     assert [tun.name for tun in tuns] == ["tun2", "tun-x"]
     tuns.append(await third.establish(replace(wanted, name="tun-x")))
     assert tuns[2].name == "tun3"
     assert names(inner) == {"lo", "tun0", "tun2", "tun-x", "tun3"}
-    here = await Device(ipr, Bypasses(ipr)).establish(Wanted(name="tun1"))
+    here = await Device(netlink, Bypasses(netlink)).establish(Wanted(name="tun1"))
     assert here.name == "tun0"
     for tun in (*tuns, here):
         os.close(tun.fd)  # a device that nobody has open is gone, wherever it is
     assert names(inner) == {"lo", "tun0"}
 
 
-async def test_a_namespace_that_is_gone_or_another(net: Namespace, inner: Namespace, ipr: AsyncIPRoute) -> None:
-    device, namespaces = Device(ipr, Bypasses(ipr)), Namespaces(ipr)
+async def test_a_namespace_that_is_gone_or_another(net: Namespace, inner: Namespace, netlink: Netlink) -> None:
+    device, namespaces = Device(netlink, Bypasses(netlink)), Namespaces(netlink)
     tun = await device.establish(replace(FULL, place=Place(netns=inner.name)))
     home = device.home
     run(["ip", "netns", "del", inner.name])
@@ -97,14 +101,14 @@ async def test_a_namespace_that_is_gone_or_another(net: Namespace, inner: Namesp
     assert "tun0" not in names(net)
 
 
-async def test_guards_there(net: Namespace, inner: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_guards_there(net: Namespace, inner: Namespace, netlink: Netlink) -> None:
     """A namespace may have ways of its own, which are closed as they would be here."""
     net.ip("link", "set", "alt", "netns", inner.name)
     inner.ip("address", "add", "198.51.100.2/24", "dev", "alt")
     inner.ip("link", "set", "alt", "up")
     inner.ip("route", "add", "default", "via", "198.51.100.1")
     before, before_inside = net.state(), inner.state()
-    guards = Guards(ipr, Namespaces(ipr))
+    guards = Guards(netlink, Namespaces(netlink))
     await guards.hold("session", [Barrier(network, Place(netns=inner.name)) for network in EVERYTHING_IPV4])
     assert net.state() == before
     assert inner.run(["ip", "route", "get", "8.8.8.8"], check=False).returncode != 0
@@ -117,13 +121,13 @@ async def test_guards_there(net: Namespace, inner: Namespace, ipr: AsyncIPRoute)
     run(["ip", "netns", "add", inner.name])
 
 
-async def test_a_table(net: Namespace, ipr: AsyncIPRoute) -> None:
+async def test_a_table(net: Namespace, netlink: Netlink) -> None:
     def leads(to: str, uid: int) -> str:
         answer = net.run(["ip", "-j", "route", "get", to, "uid", str(uid)], check=False)
         return str(json.loads(answer.stdout)[0].get("dev")) if answer.returncode == 0 else ""
 
     before = net.state()
-    device, guards = Device(ipr, Bypasses(ipr)), Guards(ipr, Namespaces(ipr))
+    device, guards = Device(netlink, Bypasses(netlink)), Guards(netlink, Namespaces(netlink))
     wanted = replace(FULL, place=Place(table=1000))
     await guards.hold("device", [*rules(1000, [Selector(uids=(33, 40))], 35), Exit(ip_network("100.64.0.0/10"), 1000)])
     tun = await device.establish(wanted)
@@ -162,7 +166,7 @@ def plain_file(net: Namespace) -> Iterator[str]:
     path.unlink()
 
 
-async def test_a_file_that_is_no_namespace(plain_file: str, ipr: AsyncIPRoute) -> None:
+async def test_a_file_that_is_no_namespace(plain_file: str, netlink: Netlink) -> None:
     with pytest.raises(NetworkError, match="can't enter a network namespace: Invalid argument"):
-        async with Namespaces(ipr).inside(Home(plain_file)):
+        async with Namespaces(netlink).inside(Home(plain_file)):
             pass

@@ -19,7 +19,7 @@ from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NETCFG_PATH, Networ
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import RemoteError
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.watch import ANYTHING, rtnetlink_socket
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
 from ovpn3.transport.resolve import Endpoint
 from ovpn3_services.common.commandline import Options
@@ -184,11 +184,10 @@ async def leave(caller: Bus, witness: Bus) -> None:
 
 async def same(net: Namespace, state: dict[str, list[str]]) -> None:
     """Wait until the network is in that state."""
-    async with AsyncIPRoute() as monitor, asyncio.timeout(5):
-        await monitor.bind()
-        while net.state() != state:
-            async for _ in monitor.get():
-                pass
+    with rtnetlink_socket(ANYTHING) as news:
+        async with asyncio.timeout(5):
+            while net.state() != state:
+                await asyncio.get_running_loop().sock_recv(news, 65536)
 
 
 # -- a device's life ----------------------------------------------------------------------------------

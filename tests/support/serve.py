@@ -22,7 +22,7 @@ from ovpn3.datapath.engine import CIPHERS, EventKind, events
 from ovpn3.datapath.offloads import pump_offloads, tun_offloads
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.device import Device
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.plan import TunnelAddress, Wanted
 from ovpn3.net.tun import Tun
 from ovpn3.protocol.config import WrapConfig, WrapMode
@@ -192,8 +192,8 @@ async def serve(address: tuple[str, int], options: Options) -> None:
 
     asyncio.get_running_loop().add_reader(0, relay)
     addresses = tuple(TunnelAddress(ip_interface(own)) for own in ADDRESSES)
-    async with AsyncIPRoute() as ipr:
-        device = Device(ipr, Bypasses(ipr))
+    with Netlink() as netlink:
+        device = Device(netlink, Bypasses(netlink))
         tun = await device.establish(Wanted(addresses, mtu=MTU, offloads=tun_offloads(options.offloads)))
     async for sock, packet in clients(address, options.stream):
         if connection:

@@ -77,7 +77,7 @@ class NetDevice(DBusObject):
         self._block_local = self._block_outside_dns = False
         self._selectors: list[Selector] = []
         self._cgroups: list[str] = []
-        self._device = Device(tools.ipr, tools.bypasses, open_privileged, path, tools.namespaces)
+        self._device = Device(tools.netlink, tools.bypasses, open_privileged, path, tools.namespaces)
 
     @property
     def session(self) -> str:
@@ -425,7 +425,7 @@ class NetDevice(DBusObject):
 
     async def _look_around(self) -> None:
         around = self._block_local and self._wanted.place == COMMON
-        networks, routers = await local_networks(self._tools.ipr) if around else ((), ())
+        networks, routers = await local_networks(self._tools.netlink) if around else ((), ())
         self._wanted = replace(self._wanted, local=networks, local_routers=routers)
 
     def _say_what_is_left_out(self) -> None:

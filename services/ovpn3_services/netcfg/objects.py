@@ -75,7 +75,7 @@ class NetCfg(DBusObject):
         if not any(mark in marks for marks in allowed):
             how = 'openvpn3-admin netcfg-service --config-set marks-allowed "NUMBER,..."'
             raise ConfigurationRefused(f"the mark {mark} is not open to profiles; root: {how}")
-        led = is_table(await table_for(self._tools.ipr, server, mark))
+        led = is_table(table_for(self._tools.netlink, server, mark))
         await self._protect(call, server, device_path, mark, led=led)
         return led
 
@@ -90,7 +90,7 @@ class NetCfg(DBusObject):
             method: RedirectMethod = RedirectMethod.NONE if led else self._tools.options.redirect_method
             bind_to = 0
             if method is RedirectMethod.BIND_DEVICE:
-                hop = await best_hop(self._tools.ipr, server, avoid=avoid)
+                hop = await best_hop(self._tools.netlink, server, avoid=avoid)
                 bind_to = hop.index if hop else 0
             protect_socket(call.fds[0] if call.fds else None, mark, bind_to)
             if method is RedirectMethod.HOST_ROUTE:

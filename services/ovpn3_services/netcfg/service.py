@@ -14,7 +14,7 @@ from ovpn3.net.bypass import Bypasses, Holders
 from ovpn3.net.guard import Guard, Guards
 from ovpn3.net.guardwatch import GuardWatch
 from ovpn3.net.namespace import Namespaces
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3.net.plan import Network
 from ovpn3.net.route import Hop, remove_ours
 from ovpn3_services.common.commandline import Options
@@ -36,15 +36,15 @@ class NetCfgService(Service):
 
     def __init__(self, bus: Bus, options: Options) -> None:
         super().__init__(bus, options)
-        self._ipr = AsyncIPRoute()
+        self._netlink = Netlink()
         path = Path(options.state_dir, journal.FILE_NAME) if options.state_dir else None
         self._journal = Journal(path, self.log.error)
-        namespaces = Namespaces(self._ipr, lambda: raised(Cap.SYS_ADMIN))
+        namespaces = Namespaces(self._netlink, lambda: raised(Cap.SYS_ADMIN))
         self._tools = Tools(
-            ipr=self._ipr,
+            netlink=self._netlink,
             namespaces=namespaces,
-            bypasses=Bypasses(self._ipr, self._note_bypass),
-            guards=Guards(self._ipr, namespaces, self._note_guard, self.log.error),
+            bypasses=Bypasses(self._netlink, self._note_bypass),
+            guards=Guards(self._netlink, namespaces, self._note_guard, self.log.error),
             dispatcher=self.dispatcher,
             subscribers=Subscribers(bus, self._journal),
             journal=self._journal,
@@ -73,7 +73,7 @@ class NetCfgService(Service):
         self._journal.open(journal.circumstances(bus_id))
         await Succession(self._root, self._tools).begin()
         await self._tools.resolver.update()
-        if not self._root.busy() and (stale := await remove_ours(self._ipr)):
+        if not self._root.busy() and (stale := await remove_ours(self._netlink)):
             self.log.warn(f"{stale} routes of an earlier run removed")
 
     def _on_guards_gone(self, networks: frozenset[Network] | None) -> None:
@@ -120,4 +120,4 @@ class NetCfgService(Service):
         await self._root.callers.forget_all()
         self._tools.resolver.close()
         self._tools.guards.close()
-        self._ipr.close()
+        self._netlink.close()

@@ -50,8 +50,8 @@ class Succession:
         index, home = int(values["index"]), Home(*map(str, values["home"]))
         if not _DEVICE_PATH.fullmatch(entry.key) or not (home == OURS or is_name(home.name)):
             raise NetworkError("no device of ours")
-        async with self._tools.namespaces.inside(home) as ipr:
-            if await tun_name(ipr, index) != values["name"]:
+        async with self._tools.namespaces.inside(home) as netlink:
+            if tun_name(netlink, index) != values["name"]:
                 raise NetworkError("there is no such device any more")
         try:
             peer = await self._tools.dispatcher.peers.peer(owner)
@@ -59,8 +59,8 @@ class Succession:
                 raise AccessDenied(f"{owner} is another process")
             await self._root.take_over_device(entry.key, peer, values)
         except DAMAGED:
-            async with self._tools.namespaces.inside(home) as ipr:
-                await remove_link(ipr, index)
+            async with self._tools.namespaces.inside(home) as netlink:
+                await remove_link(netlink, index)
             raise
         self._tools.log.info(f"{values['name']} taken over from an earlier run", path=entry.key)
 
@@ -71,17 +71,17 @@ class Succession:
         if holders:
             self._tools.bypasses.take_over(network, hop, holders)
         else:
-            await remove_route(self._tools.ipr, network, hop)
+            await remove_route(self._tools.netlink, network, hop)
             raise AccessDenied("nobody needs it any more")
 
     async def _hop(self, network: Network, entry: Entry) -> Hop:
         """Where our route leads: as noted, unless we were killed before we had moved it there."""
         index, gateway = entry.values["hop"]
         noted = Hop(index, ip_address(gateway) if gateway else None)
-        there = [hop for found, hop in await our_routes(self._tools.ipr) if found == network]
+        there = [hop for found, hop in await our_routes(self._tools.netlink) if found == network]
         if noted in there:
             return noted
-        tunnels = await tun_indexes(self._tools.ipr)
+        tunnels = await tun_indexes(self._tools.netlink)
         for hop in there:
             if hop.index not in tunnels:
                 return hop

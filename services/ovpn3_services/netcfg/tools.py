@@ -6,7 +6,7 @@ from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.net.bypass import Bypasses
 from ovpn3.net.guard import Guards
 from ovpn3.net.namespace import Namespaces
-from ovpn3.net.netlink import AsyncIPRoute
+from ovpn3.net.netlink import Netlink
 from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.log import Log
 from ovpn3_services.netcfg.journal import Journal
@@ -18,7 +18,7 @@ from ovpn3_services.netcfg.resolver import Resolver
 class Tools:
     """What all devices share."""
 
-    ipr: AsyncIPRoute
+    netlink: Netlink
     namespaces: Namespaces
     bypasses: Bypasses
     guards: Guards
