@@ -1,8 +1,9 @@
 """What a successor needs to know should this process be killed: whose devices, routes and subscriptions there are.
 
 One JSON object a line, the first of which says where the rest holds: on this boot, in this network namespace, on this
-bus. The file is replaced as a whole, so it is always complete; it is not forced to the disk, since no boot outlives
-the kernel. Whoever can write it, the account, can have us do as much by calling us; it is checked all the same.
+bus. What is new is written behind the rest, and counts; now and then the file is replaced as a whole. It is not forced
+to the disk, since no boot outlives the kernel. Whoever can write it, the account, can have us do as much by calling us;
+it is checked all the same.
 """
 
 import json
@@ -23,6 +24,7 @@ from ovpn3.net.plan import AddAddress, Address, AddRoute, Place, Step, TunnelAdd
 from ovpn3.net.rule import Rule
 
 FILE_NAME = "netcfg.journal"
+MIN_ROOM = 100
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -34,7 +36,7 @@ def circumstances(bus_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a successor has to know."""
+    """One thing that a successor has to know; without values one that it hasn't to know any more."""
 
     kind: str
     key: str
@@ -49,6 +51,7 @@ class Journal:
         self._path, self._failed = path, failed
         self._header = ""
         self._lines: dict[tuple[str, str], str] = {}
+        self._room = 0  # for so many more lines; what a predecessor wrote may end within one
         self._broken = False
 
     def open(self, where: dict[str, str]) -> None:
@@ -59,7 +62,11 @@ class Journal:
         except (OSError, ValueError):
             return
         if header == self._header:
-            self._lines = {(e.kind, e.key): line for line in lines if (e := _entry(line))}
+            for line in lines:
+                if (entry := _entry(line)) and entry.values:
+                    self._lines[entry.kind, entry.key] = line
+                elif entry:
+                    self._lines.pop((entry.kind, entry.key), None)
 
     def entries(self, kind: str) -> Iterator[Entry]:
         for line in list(self._lines.values()):
@@ -67,24 +74,39 @@ class Journal:
                 yield entry
 
     def put(self, kind: str, key: str, **values: Any) -> None:
-        self._lines[kind, key] = json.dumps([kind, key, values])
-        self._write()
+        """There must be values."""
+        self._lines[kind, key] = line = json.dumps([kind, key, values])
+        self._write(line)
 
     def drop(self, kind: str, key: str) -> None:
         if self._lines.pop((kind, key), None) is not None:
-            self._write()
+            self._write(json.dumps([kind, key, {}]))
 
-    def _write(self) -> None:
+    def _write(self, line: str) -> None:
         if self._path is None or not self._header or self._broken:
             return
         try:
-            if self._lines:
-                write_atomically(self._path, "\n".join([self._header, *self._lines.values(), ""]), sync=False)
-            else:
+            if not self._lines:
                 self._path.unlink(missing_ok=True)
+                self._room = 0
+            elif self._room and self._append(self._path, line):
+                self._room -= 1
+            else:
+                write_atomically(self._path, "\n".join([self._header, *self._lines.values(), ""]), sync=False)
+                self._room = max(len(self._lines), MIN_ROOM)
         except OSError as e:
             self._broken = True
             self._failed(f"{self._path} can't be written, no successor would know our devices: {e.strerror}")
+
+    def _append(self, path: Path, line: str) -> bool:
+        """False if there is no file to append to any more."""
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        with open(file, "w", encoding="utf-8") as lines:
+            lines.write(f"{line}\n")
+        return True
 
 
 def _entry(line: str) -> Entry | None:

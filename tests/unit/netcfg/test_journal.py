@@ -50,9 +50,36 @@ def test_a_successor_finds_what_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_came_last_counts(tmp_path: Path) -> None:
+    """However often a thing changes, and whatever becomes of the file."""
+    path = tmp_path / FILE_NAME
+    journal = opened(path)
+    for number in range(1000):
+        journal.put("device", "/one", index=number)
+        journal.put("device", "/two", index=number)
+        journal.drop("device", "/two")
+        assert list(opened(path).entries("device")) == [Entry("device", "/one", {"index": number})]
+    assert len(path.read_text().splitlines()) < 300
+    path.unlink()
+    journal.put("device", "/two", index=1)
+    assert [entry.key for entry in opened(path).entries("device")] == ["/one", "/two"]
+
+
+def test_killed_while_it_wrote(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    journal = opened(path)
+    for key in ("/one", "/two"):
+        journal.put("device", key, index=1)
+    path.write_text(path.read_text()[:-5])
+    for successor in (opened(path), opened(path)):
+        assert list(successor.entries("device")) == [Entry("device", "/one", {"index": 1})]
+        successor.put("device", "/one", index=2)
+        successor.put("device", "/one", index=1)
+
+
 @pytest.mark.parametrize("what", HERE)
 def test_elsewhere_it_means_nothing(tmp_path: Path, what: str) -> None:
-    opened(tmp_path / FILE_NAME).put("device", "/one")
+    opened(tmp_path / FILE_NAME).put("device", "/one", name="tun0")
     journal = opened(tmp_path / FILE_NAME, HERE | {what: "other"})
     assert list(journal.entries("device")) == []
 
@@ -62,7 +89,7 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     journal = opened(tmp_path / FILE_NAME)
     assert list(journal.entries("device")) == []
-    journal.put("device", "/one")
+    journal.put("device", "/one", name="tun0")
     assert len(list(opened(tmp_path / FILE_NAME).entries("device"))) == 1
 
 
@@ -71,8 +98,8 @@ def test_a_place_that_can_t_be_written(tmp_path: Path) -> None:
     told: list[str] = []
     journal = Journal(tmp_path / "none" / FILE_NAME, told.append)
     journal.open(HERE)
-    journal.put("device", "/one")
-    journal.put("device", "/two")
+    journal.put("device", "/one", name="tun0")
+    journal.put("device", "/two", name="tun1")
     assert len(told) == 1
     assert "can't be written" in told[0]
 
@@ -80,7 +107,7 @@ def test_a_place_that_can_t_be_written(tmp_path: Path) -> None:
 def test_without_a_path_nothing_is_written() -> None:
     journal = Journal(None, never)
     journal.open(HERE)
-    journal.put("device", "/one")
+    journal.put("device", "/one", name="tun0")
     journal.drop("device", "/one")
 
 
