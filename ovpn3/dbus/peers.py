@@ -45,5 +45,10 @@ class Peers:
             self._known.pop(name, None)
             found.set_exception(AccessDenied(f"caller {name} can't be identified: {e}"))
 
+    def is_there(self, peer: Peer) -> bool:
+        """Whether one that was looked up hasn't left since, as far as we have heard."""
+        found = self._known.get(peer.name)
+        return found is not None and found.done()  # else it is looked up anew, which it wouldn't be if it were there
+
     def _forget(self, name: str) -> None:
         self._known.pop(name, None)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from ovpn3.dbus.bus import DAEMON_NAME, Bus, Match
 from ovpn3.dbus.dispatch import Call
-from ovpn3.dbus.peers import Peer
+from ovpn3.dbus.peers import Peer, Peers
 from ovpn3.errors import AccessDenied, ConfigurationRefused
 
 
@@ -48,9 +48,9 @@ class Caller:
 class Callers:
     """All callers we keep something for."""
 
-    def __init__(self, bus: Bus, left: Callable[[Caller], Awaitable[None]]) -> None:
+    def __init__(self, bus: Bus, peers: Peers, left: Callable[[Caller], Awaitable[None]]) -> None:
         """`left(caller)` is awaited for each whose connection is gone, once the work in hand for it is done."""
-        self._bus, self._left = bus, left
+        self._bus, self._peers, self._left = bus, peers, left
         self._callers: dict[str, Caller] = {}
         self._goodbyes: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -62,9 +62,9 @@ class Callers:
 
     async def of(self, call: Call) -> Caller:
         """The caller, from now on watched. AccessDenied once `forget_all` has begun."""
-        return await self.behind(await call.peer())
+        return self.behind(await call.peer())
 
-    async def behind(self, peer: Peer) -> Caller:
+    def behind(self, peer: Peer) -> Caller:
         """As `of`, for a connection that may not have called us yet."""
         if self._closed:
             raise AccessDenied("the service is ending")
@@ -72,7 +72,7 @@ class Callers:
         if caller is None:
             caller = self._callers[peer.name] = Caller(peer)
             # It may have left before we knew it, and no second notice will come.
-            if not await self._bus.name_owner(peer.name):
+            if not self._peers.is_there(peer):
                 self._on_loss(peer.name)
         return caller
 

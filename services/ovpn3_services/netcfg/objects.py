@@ -34,7 +34,7 @@ class NetCfg(DBusObject):
         self._tools = tools
         self._devices: dict[str, NetDevice] = {}
         self._protecting: set[Caller] = set()
-        self.callers = Callers(tools.dispatcher.bus, self._on_caller_left)
+        self.callers = Callers(tools.dispatcher.bus, tools.dispatcher.peers, self._on_caller_left)
         tools.resolver.tunnels = self._dns_of_tunnels
 
     def busy(self) -> bool:
@@ -182,7 +182,7 @@ class NetCfg(DBusObject):
 
     # -- a predecessor's things: see `ovpn3_services.netcfg.succession` -----------------------------
     async def take_over_device(self, path: str, owner: Peer, packed: dict[str, Any]) -> None:
-        caller = await self.callers.behind(owner)
+        caller = self.callers.behind(owner)
         async with caller.working():
             device = NetDevice(self._tools, caller, path, "", destroyed=self._forget)
             device.take_over(packed)
@@ -190,12 +190,12 @@ class NetCfg(DBusObject):
 
     async def take_over_protection(self, owner: Peer) -> None:
         """There is a route that leads around the owner's tunnel, held by its name."""
-        caller = await self.callers.behind(owner)
+        caller = self.callers.behind(owner)
         async with caller.working():
             self._protecting.add(caller)
 
     async def take_over_subscription(self, subscriber: Peer, mask: int) -> None:
-        caller = await self.callers.behind(subscriber)
+        caller = self.callers.behind(subscriber)
         async with caller.working():
             self._tools.subscribers.add(subscriber.name, mask)
 
