@@ -30,7 +30,7 @@ class Peers:
         if found is None:
             found = self._known[name] = asyncio.get_running_loop().create_future()
             await self._look_up(name, found)
-        return await asyncio.shield(found)
+        return found.result() if found.done() else await asyncio.shield(found)
 
     async def _look_up(self, name: str, found: "asyncio.Future[Peer]") -> None:
         try:

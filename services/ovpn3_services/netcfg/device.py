@@ -456,7 +456,7 @@ class NetDevice(DBusObject):
             *(EVERYTHING_IPV6 if self._block_ipv6 else ()),
             *unreachable(wanted),
         }
-        lasting: set[Guard] = {Barrier(network, place) for network in guarded(wanted)}
+        lasting: set[Guard] = {Barrier(network, place) for network in guarded(wanted)} if self._kill_switch else set()
         passing: set[Guard] = {Barrier(network, place) for network in blocked}
         passing.update(Exit(network, place.table) for network in excluded(wanted))
         if self._block_outside_dns and place == COMMON and self._can_block_dns():

@@ -99,14 +99,16 @@ class Journal:
             self._failed(f"{self._path} can't be written, no successor would know our devices: {e.strerror}")
 
     def _append(self, path: Path, line: str) -> bool:
-        """False if there is no file to append to any more."""
+        """False if the file is gone, or has no place for all of it."""
         try:
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        with open(file, "w", encoding="utf-8") as lines:
-            lines.write(f"{line}\n")
-        return True
+        try:
+            octets = f"{line}\n".encode()
+            return os.write(file, octets) == len(octets)
+        finally:
+            os.close(file)
 
 
 def _entry(line: str) -> Entry | None:
