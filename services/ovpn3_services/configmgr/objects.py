@@ -23,7 +23,6 @@ from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.wire import Variant
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile import check_name, to_json, to_text
-from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import clean
 from ovpn3_services.common.text import stripped
 from ovpn3_services.configmgr.record import Record
@@ -158,7 +157,7 @@ class ProfileObject(DBusObject, Governed):
     @method("Fetch", "", "config:s", rule=reader)
     async def fetch(self, call: Call) -> str:
         """The profile's text. A client process counts as a use: a profile for single use goes with it."""
-        if await is_client(self.library.dispatcher.bus, await call.peer()):
+        if await self.library.clients.include(await call.peer()):
             self._count_use()
         return to_text(self.record.directives)
 

@@ -33,7 +33,7 @@ from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteE
 from ovpn3.proxies.backend import BackendClient, BackendStarter
 from ovpn3.proxies.config import Configuration
 from ovpn3.proxies.log import SessionLine, tag_of
-from ovpn3_services.common.clients import is_client
+from ovpn3_services.common.clients import Clients
 from ovpn3_services.common.log import Log
 from ovpn3_services.common.text import random_uuid
 from ovpn3_services.sessionmgr.objects import SessionObject
@@ -86,6 +86,7 @@ class Starting:
 class Registry:
     def __init__(self, bus: Bus, dispatcher: Dispatcher, log: Log) -> None:
         self.bus, self.dispatcher, self.log = bus, dispatcher, log
+        self._clients = Clients(bus)
         self.sessions: dict[str, SessionObject] = {}  # by object path
         self._by_client: dict[str, SessionObject] = {}  # by unique name of the client process
         self._starting: dict[str, Starting] = {}  # by token
@@ -96,6 +97,7 @@ class Registry:
 
     async def watch(self) -> None:
         """Begin to notice who leaves the bus: one subscription for all, of which a connection has 512 at most."""
+        await self._clients.watch()
         gone = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg2="")
         await self.bus.subscribe(gone, lambda m: self._on_gone(m.body[0]))
 
@@ -187,7 +189,7 @@ class Registry:
         except AccessDenied as e:
             self.log.error(f"registration refused: {e}")
             return
-        genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and await is_client(self.bus, peer)
+        genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and await self._clients.include(peer)
         starting = self._starting.get(token)
         if genuine and starting and not starting.client.done():
             starting.client.set_result(peer)
@@ -291,7 +293,7 @@ class Registry:
         backend = BackendClient(self.bus, client)
         try:
             peer = await self.dispatcher.peers.peer(client)
-            if not await is_client(self.bus, peer):
+            if not await self._clients.include(peer):
                 raise AccessDenied("it is no client process of ours")
             self._returning[client] = deque(maxlen=MAX_PENDING)
             record = Record.unpack(await backend.fetch_record())
