@@ -118,6 +118,12 @@ async def reader(profile: "ProfileObject", call: Call) -> None:
         raise refusal(call, "you may not read this profile")
 
 
+async def client_process(profile: "ProfileObject", call: Call) -> None:
+    """Client processes."""
+    if not await profile.library.clients.include(await call.peer()):
+        raise refusal(call, "you are no client process")
+
+
 class ProfileObject(DBusObject, Governed):
     """One profile."""
 
@@ -176,10 +182,24 @@ class ProfileObject(DBusObject, Governed):
         """The profile as JSON: options with arrays of their arguments."""
         return json.dumps(to_json(self.record.directives), sort_keys=True)
 
-    @method("CheckAccess", "uid:u", "allowed:b", rule=same_uid)
-    async def check_access(self, call: Call, uid: int) -> bool:
-        """Ours: the session manager asks before it starts a tunnel for somebody."""
-        return self.access.may_use(uid)
+    @method(
+        "SessionTerms",
+        "uid:u",
+        "allowed:b owner:u transfer_owner_session:b automatic_restart:s",
+        rule=same_uid,
+    )
+    async def session_terms(self, call: Call, uid: int) -> tuple[bool, int, bool, str]:
+        """Ours: what the session manager has to know before it starts a tunnel for somebody. Whether the user may have
+        one; the profile's owner and whether the session is the owner's; the override `automatic-restart`, or none."""
+        restart = str(self.record.overrides.get("automatic-restart", ""))
+        return self.access.may_use(uid), self.access.owner, self.record.transfer_owner_session, restart
+
+    @method("FetchForClient", "", "name:s overrides:a{sv} config:s", rule=client_process)
+    async def fetch_for_client(self, call: Call) -> tuple[str, dict[str, Variant], str]:
+        """Ours: all that a client process needs. As Fetch by one, it counts as a use."""
+        self._count_use()
+        overrides = {name: Variant(OVERRIDES[name], value) for name, value in self.record.overrides.items()}
+        return self.record.name, overrides, to_text(self.record.directives)
 
     # -- changes ----------------------------------------------------------------------------------
     @method("SetOption", "option:s value:s", rule=unsealed_owner)

@@ -31,7 +31,7 @@ from ovpn3.dbus.peers import Peer
 from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
-from ovpn3.proxies.config import Configuration
+from ovpn3.proxies.config import Configuration, SessionTerms
 from ovpn3.proxies.log import SessionLine, tag_of
 from ovpn3_services.common.clients import Clients
 from ovpn3_services.common.log import Log
@@ -122,7 +122,8 @@ class Registry:
     # -- start ------------------------------------------------------------------------------------
     async def new_tunnel(self, config_path: str, uid: int) -> str:
         """Path of a new session with a registered client that has accepted the profile."""
-        if not await Configuration(self.bus, config_path).check_access(uid):
+        terms = await Configuration(self.bus, config_path).session_terms(uid)
+        if not terms.allowed:
             raise AccessDenied(f"no profile of yours at {config_path}")
         if self._in_use(config_path, uid):
             raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
@@ -130,7 +131,7 @@ class Registry:
             raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(random_uuid("t"), f"{SESSIONS_PATH}/{random_uuid('s')}", config_path, uid)
         async with self._client_for(starting) as client:
-            session = await self._admit(starting, client)
+            session = await self._admit(starting, client, terms)
         # After the reply to this call: a front-end then knows the path that the event names.
         asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
         return starting.path
@@ -198,22 +199,19 @@ class Registry:
         if genuine:
             BackendClient(self.bus, client).force_shutdown()  # nobody else will ever have work for it
 
-    async def _admit(self, starting: Starting, client: Peer) -> SessionObject:
+    async def _admit(self, starting: Starting, client: Peer, terms: SessionTerms) -> SessionObject:
         """The session of a client that has read its profile; without one the client is ended."""
-        profile = Configuration(self.bus, starting.config_path)
         backend = BackendClient(self.bus, client.name)
         with ExitStack() as undo:
             undo.callback(backend.force_shutdown)
             access = AccessList(starting.uid)
-            # A single-use profile is gone once the client has read it.
-            overrides, transferred = await profile.get("overrides"), await profile.get("transfer_owner_session")
-            if transferred:
-                access = AccessList(await profile.get("owner"))
+            if terms.transfer_owner_session:
+                access = AccessList(terms.owner)
                 if access.owner != starting.uid:
                     access.grant(starting.uid)
             session = SessionObject(self, starting.path, starting.config_path, access, backend, client.pid)
-            session.restrict_log_access = not transferred
-            session.automatic_restart = overrides.get("automatic-restart") == "on-failure"
+            session.restrict_log_access = not terms.transfer_owner_session
+            session.automatic_restart = terms.automatic_restart == "on-failure"
             self.sessions[session.path] = self._by_client[client.name] = session
             undo.callback(self._forget, session)
             self.dispatcher.export(session.path, session)
