@@ -1,8 +1,8 @@
 """One connection to a message bus: calls, signals, names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -166,7 +166,8 @@ class Bus:
             unix_fds=list(fds),
             flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
         )
-        async with self._slot(destination):
+        of_one, of_all = self._slots_for(destination)
+        async with of_one, of_all:
             try:
                 async with asyncio.timeout(timeout_s):
                     reply = await self._connection.call(message)
@@ -184,17 +185,14 @@ class Bus:
         reply = await self.request(*call, **how)
         return reply.body, reply.unix_fds
 
-    @asynccontextmanager
-    async def _slot(self, destination: str) -> AsyncIterator[None]:
+    def _slots_for(self, destination: str) -> tuple[asyncio.Semaphore, asyncio.Semaphore | nullcontext[None]]:
+        """To be held during a call."""
         if destination == DAEMON_NAME:
-            async with self._daemon_slots:
-                yield
-            return
+            return self._daemon_slots, nullcontext()
         of_one = self._slots_of.get(destination)
         if of_one is None:
             of_one = self._slots_of[destination] = asyncio.Semaphore(MAX_CALLS_TO_ONE)
-        async with of_one, self._slots:
-            yield
+        return of_one, self._slots
 
     def call_no_reply(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
@@ -276,13 +274,19 @@ class Bus:
                 self._owners[name] = asked
         return self._owners[name] or ""
 
-    async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
+    def watch(self, name: str, changed: Callable[[str], None]) -> Subscription:
         """Call `changed(owner)` for each new owner of `name`, and with "" when it is gone.
 
-        In force for whatever we send after it; `await name_owner(name)` for the state at the start.
+        In force for whatever we send after it; `await owner(name)` for the state at the start.
         """
         subscription = Subscription(self, self._follow(name), lambda m: changed(m.body[2]), own_rule=False)
         self._subscriptions.append(subscription)
+        return subscription
+
+    async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
+        """As `watch`; in force for whatever anybody does when this returns."""
+        subscription = self.watch(name, changed)
+        await self.owner(name)
         return subscription
 
     async def follow_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
@@ -294,7 +298,7 @@ class Bus:
             told = True
             changed(owner)
 
-        subscription = await self.watch_name(name, on_change)
+        subscription = self.watch(name, on_change)
         owner = await self.owner(name)
         if not told:  # else this answer may be older than the news
             changed(owner)
@@ -350,7 +354,7 @@ class Bus:
 
     def reply(self, message: Message, close: Sequence[int] = ()) -> None:
         """Send a reply or an error; descriptors in `close` are closed once they are sent."""
-        self._connection.send(message).add_done_callback(lambda _: close_all(close))
+        self._connection.send(message, close)
 
     def _on_message(self, m: Message) -> None:
         if m.message_type is MessageType.METHOD_CALL and self._on_call:

@@ -21,10 +21,10 @@ class Sent:
         self.members: list[str] = []
         send = bus._connection.send
 
-        def note(message: Message) -> asyncio.Future[None]:
+        def note(message: Message) -> None:
             if message.message_type is MessageType.METHOD_CALL:
                 self.members.append(message.member or "")
-            return send(message)
+            send(message)
 
         monkeypatch.setattr(bus._connection, "send", note)
 
@@ -77,7 +77,7 @@ async def test_names_that_several_watch_have_one_rule(client: Bus, server: Bus, 
     first: list[str] = []
     second: list[str] = []
     watch = await client.follow_name(NAME, first.append)
-    await client.watch_name(NAME, second.append)
+    client.watch(NAME, second.append)
     await server.request_name(NAME)
     await call(client, server)
     watch.cancel()

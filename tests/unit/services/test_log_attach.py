@@ -11,16 +11,15 @@ from ovpn3_services.common.log import Log
 
 
 class BusWithLog:
-    """As a `Bus` on which the log service appears while we begin to watch for it."""
+    """As a `Bus` on which a call starts the log service."""
 
     def __init__(self) -> None:
         self.owner = ""
         self.attached: list[str] = []
         self.die_at = 0  # number of the attachment that a log service doesn't outlive
 
-    async def watch_name(self, name: str, changed: Callable[[str], None]) -> None:
+    def watch(self, name: str, changed: Callable[[str], None]) -> None:
         self.changed = changed
-        await self.restart_log(":1.1")
 
     async def restart_log(self, owner: str) -> None:
         self.owner = owner
@@ -29,7 +28,7 @@ class BusWithLog:
 
     async def request(self, *call: Any) -> Message:
         if not self.owner:
-            await self.restart_log(":1.9")
+            await self.restart_log(f":1.{len(self.attached) + 1}")
         self.attached.append(self.owner)
         reply = Message(message_type=MessageType.METHOD_RETURN, reply_serial=1, sender=self.owner)
         if len(self.attached) == self.die_at:
@@ -56,4 +55,4 @@ async def test_a_log_service_that_is_lost_with_its_answer() -> None:
     bus.die_at = 1
     voice = log(bus)
     await voice.attach()
-    assert (bus.attached, voice.receiver) == ([":1.1", ":1.9"], ":1.9")
+    assert (bus.attached, voice.receiver) == ([":1.1", ":1.2"], ":1.2")
