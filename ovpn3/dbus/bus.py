@@ -274,19 +274,13 @@ class Bus:
                 self._owners[name] = asked
         return self._owners[name] or ""
 
-    def watch(self, name: str, changed: Callable[[str], None]) -> Subscription:
+    async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
         """Call `changed(owner)` for each new owner of `name`, and with "" when it is gone.
 
-        In force for whatever we send after it; `await owner(name)` for the state at the start.
+        In force for whatever we send after this; after `await owner(name)`, the owner at the start, for what others do.
         """
         subscription = Subscription(self, self._follow(name), lambda m: changed(m.body[2]), own_rule=False)
         self._subscriptions.append(subscription)
-        return subscription
-
-    async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
-        """As `watch`; in force for whatever anybody does when this returns."""
-        subscription = self.watch(name, changed)
-        await self.owner(name)
         return subscription
 
     async def follow_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
@@ -298,7 +292,7 @@ class Bus:
             told = True
             changed(owner)
 
-        subscription = self.watch(name, on_change)
+        subscription = await self.watch_name(name, on_change)
         owner = await self.owner(name)
         if not told:  # else this answer may be older than the news
             changed(owner)

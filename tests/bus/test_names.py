@@ -77,7 +77,7 @@ async def test_names_that_several_watch_have_one_rule(client: Bus, server: Bus, 
     first: list[str] = []
     second: list[str] = []
     watch = await client.follow_name(NAME, first.append)
-    client.watch(NAME, second.append)
+    await client.watch_name(NAME, second.append)
     await server.request_name(NAME)
     await call(client, server)
     watch.cancel()

@@ -36,7 +36,7 @@ class Log:
 
     async def attach(self) -> None:
         """Attach to the log service, activating it, and to each that comes after it."""
-        self.bus.watch(LOG_NAME, self._owner_changed)
+        await self.bus.watch_name(LOG_NAME, self._owner_changed)
         await self._attach()
 
     async def _attach(self) -> None:

@@ -18,7 +18,7 @@ class BusWithLog:
         self.attached: list[str] = []
         self.die_at = 0  # number of the attachment that a log service doesn't outlive
 
-    def watch(self, name: str, changed: Callable[[str], None]) -> None:
+    async def watch_name(self, name: str, changed: Callable[[str], None]) -> None:
         self.changed = changed
 
     async def restart_log(self, owner: str) -> None:
