@@ -89,18 +89,18 @@ def interruptible() -> Iterator[None]:
 async def connect(session: Session, ask: Ask) -> None:
     """Answer what the session asks until it is ready, then start to connect."""
     for _ in range(MAX_ROUNDS):
-        slots = await unanswered(session)
-        for slot in slots:
-            await provide(session, slot, await ask(slot))
         try:
             await session.ready()
         except RemoteError as e:
             if e.name != DOMAIN_READY:
                 raise
+            slots = await unanswered(session)
             if not slots:
                 raise Failed(f"the session is not ready to connect: {e}") from None
         else:
             return await session.connect()
+        for slot in slots:
+            await provide(session, slot, await ask(slot))
     raise Failed("the session asks for more and more")
 
 

@@ -1,8 +1,8 @@
 """One connection to a message bus: calls, signals, names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -29,23 +29,25 @@ CallHandler = Callable[[Message], None]
 
 @dataclass(frozen=True)
 class Match:
-    """A signal subscription; empty fields match anything. `sender` may be a well-known name."""
+    """A signal subscription; empty fields match anything. `sender` may be a well-known name, `arg0namespace` stands
+    for all names in it."""
 
     interface: str = ""
     member: str = ""
     sender: str = ""
     path: str = ""
     arg0: str = ""
+    arg0namespace: str = ""
     arg2: str | None = None
 
     def rule(self) -> str:
-        fields = {k: getattr(self, k) for k in ("sender", "interface", "member", "path", "arg0")}
+        fields = {k: getattr(self, k) for k in ("sender", "interface", "member", "path", "arg0", "arg0namespace")}
         parts = ["type='signal'", *(f"{k}='{v}'" for k, v in fields.items() if v)]
         if self.arg2 is not None:
             parts.append(f"arg2='{self.arg2}'")
         return ",".join(parts)
 
-    def fits(self, m: Message, sender: str) -> bool:
+    def fits(self, m: Message, sender: str | None) -> bool:
         """`sender` is the unique name that `self.sender` stands for at the moment."""
         return (
             (not self.interface or m.interface == self.interface)
@@ -53,20 +55,22 @@ class Match:
             and (not self.path or m.path == self.path)
             and (not self.sender or m.sender == sender)
             and (not self.arg0 or (bool(m.body) and m.body[0] == self.arg0))
+            and (not self.arg0namespace or (bool(m.body) and f"{m.body[0]}.".startswith(f"{self.arg0namespace}.")))
             and (self.arg2 is None or (len(m.body) > 2 and m.body[2] == self.arg2))
         )
 
 
 class Subscription:
-    """Lives until `cancel()`."""
+    """Lives until `cancel()`. Its rule at the daemon may be one that others need too, and then stays."""
 
-    def __init__(self, bus: "Bus", match: Match, handler: SignalHandler) -> None:
-        self.bus, self.match, self.handler = bus, match, handler
+    def __init__(self, bus: "Bus", match: Match, handler: SignalHandler, *, own_rule: bool = True) -> None:
+        self.bus, self.match, self.handler, self._own_rule = bus, match, handler, own_rule
 
     def cancel(self) -> None:
         if self in self.bus._subscriptions:
             self.bus._subscriptions.remove(self)
-            self.bus.call_no_reply(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "RemoveMatch", "s", self.match.rule())
+            if self._own_rule:
+                self.bus.call_no_reply(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "RemoveMatch", "s", self.match.rule())
 
 
 class Bus:
@@ -76,7 +80,7 @@ class Bus:
         self._connection = connection
         connection.on_message = self._on_message
         self._subscriptions: list[Subscription] = []
-        self._owners: dict[str, str] = {}  # well-known name -> unique name, of those we watch
+        self._owners: dict[str, str | None] = {}  # of the names we follow; None while it isn't known
         self._slots = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
         self._daemon_slots = asyncio.Semaphore(MAX_CALLS_TO_DAEMON)
         # By destination, as long as there are calls to it.
@@ -131,13 +135,13 @@ class Bus:
 
         `fds` are sent along and stay ours. `start=False` doesn't activate the destination.
         """
-        body, received = await self.call_with_fds(
+        reply = await self.request(
             destination, path, interface, member, signature, *args, fds=fds, timeout_s=timeout_s, start=start
         )
-        close_all(received)
-        return body
+        close_all(reply.unix_fds)
+        return reply.body
 
-    async def call_with_fds(
+    async def request(
         self,
         destination: str,
         path: str,
@@ -148,8 +152,8 @@ class Bus:
         fds: Sequence[int] = (),
         timeout_s: float | None = CALL_TIMEOUT_S,
         start: bool = True,
-    ) -> tuple[list[Any], list[int]]:
-        """As `call`, and the descriptors of the reply, which the caller then owns."""
+    ) -> Message:
+        """As `call`; the whole reply, whose descriptors the caller then owns."""
         if any(fd < 0 for fd in fds):
             raise ValueError("not an open descriptor")
         message = Message(
@@ -162,7 +166,8 @@ class Bus:
             unix_fds=list(fds),
             flags=MessageFlag.NONE if start else MessageFlag.NO_AUTOSTART,
         )
-        async with self._slot(destination):
+        of_one, of_all = self._slots_for(destination)
+        async with of_one, of_all:
             try:
                 async with asyncio.timeout(timeout_s):
                     reply = await self._connection.call(message)
@@ -170,23 +175,24 @@ class Bus:
                 raise RemoteError(NO_REPLY, f"{destination} did not answer {member} in time") from e
             except ConnectionResetError as e:
                 raise RemoteError(DISCONNECTED, GONE) from e
-        received = reply.unix_fds
         if reply.message_type is MessageType.ERROR:
-            close_all(received)
+            close_all(reply.unix_fds)
             raise error_from_reply(reply)
-        return reply.body, received
+        return reply
 
-    @asynccontextmanager
-    async def _slot(self, destination: str) -> AsyncIterator[None]:
+    async def call_with_fds(self, *call: Any, **how: Any) -> tuple[list[Any], list[int]]:
+        """As `call`, and the descriptors of the reply, which the caller then owns."""
+        reply = await self.request(*call, **how)
+        return reply.body, reply.unix_fds
+
+    def _slots_for(self, destination: str) -> tuple[asyncio.Semaphore, asyncio.Semaphore | nullcontext[None]]:
+        """To be held during a call."""
         if destination == DAEMON_NAME:
-            async with self._daemon_slots:
-                yield
-            return
+            return self._daemon_slots, nullcontext()
         of_one = self._slots_of.get(destination)
         if of_one is None:
             of_one = self._slots_of[destination] = asyncio.Semaphore(MAX_CALLS_TO_ONE)
-        async with of_one, self._slots:
-            yield
+        return of_one, self._slots
 
     def call_no_reply(
         self, destination: str, path: str, interface: str, member: str, signature: str = "", *args: Any
@@ -255,13 +261,27 @@ class Bus:
         except RemoteError:
             return 0
 
+    async def owner(self, name: str) -> str:
+        """As `name_owner`, for a name that is asked for often: the daemon is asked once and tells us of each change.
+
+        It tells that in order with all else. So whoever sends something as the owner of a name is known as such when
+        that arrives, and whoever lost the name before sending is known not to be.
+        """
+        self._follow(name)
+        if self._owners[name] is None:
+            asked = await self.name_owner(name)
+            if asked and self._owners[name] is None:  # else this answer may be older than the news
+                self._owners[name] = asked
+        return self._owners[name] or ""
+
     async def watch_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
         """Call `changed(owner)` for each new owner of `name`, and with "" when it is gone.
 
-        `await name_owner(name)` after this for the state at the start.
+        In force for whatever we send after this; after `await owner(name)`, the owner at the start, for what others do.
         """
-        match = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg0=name)
-        return await self.subscribe(match, lambda m: changed(m.body[2]))
+        subscription = Subscription(self, self._follow(name), lambda m: changed(m.body[2]), own_rule=False)
+        self._subscriptions.append(subscription)
+        return subscription
 
     async def follow_name(self, name: str, changed: Callable[[str], None]) -> Subscription:
         """As `watch_name`; the owner at the start, or "" for none, is told before this returns."""
@@ -273,10 +293,24 @@ class Bus:
             changed(owner)
 
         subscription = await self.watch_name(name, on_change)
-        owner = await self.name_owner(name)
+        owner = await self.owner(name)
         if not told:  # else this answer may be older than the news
             changed(owner)
         return subscription
+
+    def _follow(self, name: str) -> Match:
+        """Know of each change of a name's owner, from now on and as long as this connection lives: names that are of
+        interest are few, and stay so."""
+        match = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg0=name)
+        if name not in self._owners:
+            self._owners[name] = None
+            self._subscriptions.append(Subscription(self, match, self._on_owner))
+            # No answer is waited for: the daemon handles what we send in its order.
+            self.call_no_reply(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
+        return match
+
+    def _on_owner(self, m: Message) -> None:
+        self._owners[m.body[0]] = m.body[2]
 
     async def bring_back(self, name: str, within_s: float) -> bool:
         """Have the daemon start the service `name`, again and again until it owns its name. False: not in time."""
@@ -299,22 +333,13 @@ class Bus:
         subscription = Subscription(self, match, handler)
         self._subscriptions.append(subscription)
         try:
-            await self._watch_sender(match.sender)
+            if match.sender and not match.sender.startswith(":") and match.sender != DAEMON_NAME:
+                await self.owner(match.sender)
             await self.call(DAEMON_NAME, DAEMON_PATH, DAEMON_NAME, "AddMatch", "s", match.rule())
         except BaseException:
             self._subscriptions.remove(subscription)  # a bus has a limit of rules
             raise
         return subscription
-
-    async def _watch_sender(self, sender: str) -> None:
-        """Know who owns the well-known name `sender`, now and later."""
-        if sender and not sender.startswith(":") and sender not in (DAEMON_NAME, *self._owners):
-            self._owners[sender] = ""
-            await self.watch_name(sender, lambda owner: self._owned(sender, owner))
-            self._owned(sender, await self.name_owner(sender))
-
-    def _owned(self, name: str, owner: str) -> None:
-        self._owners[name] = owner
 
     # -- what comes in -----------------------------------------------------------------------------
     def serve(self, on_call: CallHandler) -> None:
@@ -323,7 +348,7 @@ class Bus:
 
     def reply(self, message: Message, close: Sequence[int] = ()) -> None:
         """Send a reply or an error; descriptors in `close` are closed once they are sent."""
-        self._connection.send(message).add_done_callback(lambda _: close_all(close))
+        self._connection.send(message, close)
 
     def _on_message(self, m: Message) -> None:
         if m.message_type is MessageType.METHOD_CALL and self._on_call:

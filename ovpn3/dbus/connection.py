@@ -1,4 +1,7 @@
-"""A socket to a message bus: messages out in their order, replies to those who wait, everything else to one handler."""
+"""A socket to a message bus: messages out in their order, replies to those who wait, everything else to one handler.
+
+What is sent in one turn of the event loop leaves at its end, together: that wakes the bus daemon once.
+"""
 
 import asyncio
 import os
@@ -6,13 +9,15 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from ovpn3.dbus.wire import Message, MessageType, Unmarshaller, get_system_bus_address, parse_address
 
 GONE = "the message bus is gone"
 MAX_AUTH_LINE = 16 << 10
 LAST_SERIAL = (1 << 32) - 1
+MAX_AT_ONCE = 64  # messages in one system call
 
 
 class Refused(Exception):
@@ -26,11 +31,11 @@ def close_all(fds: Sequence[int]) -> None:
 
 @dataclass
 class _Outgoing:
-    """A message on its way. Its descriptors stay their owner's, who may close them when it is `sent`."""
+    """A message on its way. Its descriptors stay their owner's; those in `close` are ours, to be closed after it."""
 
     rest: memoryview
     fds: Sequence[int]
-    sent: asyncio.Future[None] = field(repr=False)
+    close: Sequence[int]
 
 
 class Connection:
@@ -48,6 +53,8 @@ class Connection:
         self._serial = 0
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._outgoing: deque[_Outgoing] = deque()
+        self._writing = False  # will be done, at the end of this turn or when the socket takes more
+        self._blocked = False  # the socket takes no more at the moment
         self._ended = self._loop.create_future()
 
     @classmethod
@@ -84,7 +91,8 @@ class Connection:
         await asyncio.shield(self._ended)
 
     def close(self) -> None:
-        """What the kernel has taken still arrives. The end is in order, and told as any other."""
+        """What the kernel takes at once still arrives. The end is in order, and told as any other."""
+        self._write()
         if not self.closed:
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
@@ -102,47 +110,54 @@ class Connection:
         finally:
             self._waiting.pop(message.serial, None)
 
-    def send(self, message: Message) -> asyncio.Future[None]:
-        """Send a message; done when the kernel has taken it, or with ConnectionResetError.
-
-        A caller that doesn't wait for it isn't warned about the error.
-        """
-        sent: asyncio.Future[None] = self._loop.create_future()
+    def send(self, message: Message, close: Sequence[int] = ()) -> None:
+        """Send a message, and then close those descriptors; if the bus is gone, only that."""
         if self.closed:
-            _fail(sent)
-            return sent
+            close_all(close)
+            return
         if not message.serial:
             message.serial = self._next_serial()
-        self._outgoing.append(_Outgoing(memoryview(message._marshall(True)), list(message.unix_fds), sent))
-        if len(self._outgoing) == 1:  # else it waits behind others, for the socket
-            self._write()
-        return sent
+        self._outgoing.append(_Outgoing(memoryview(message._marshall(True)), list(message.unix_fds), close))
+        if not self._writing:
+            self._writing = True
+            self._loop.call_soon(self._write)
 
     def _next_serial(self) -> int:
         self._serial = self._serial % LAST_SERIAL + 1
         return self._serial
 
     def _write(self) -> None:
+        if self.closed:
+            return
         try:
             while self._outgoing:
-                if self._send_some(self._outgoing[0]):
-                    first = self._outgoing.popleft()
-                    if not first.sent.done():
-                        first.sent.set_result(None)
+                self._send_some()
         except (BlockingIOError, InterruptedError):
             self._loop.add_writer(self._fd, self._write)
+            self._blocked = True
         except OSError:
             self._end()
         else:
-            self._loop.remove_writer(self._fd)
+            self._writing = False
+            if self._blocked:
+                self._blocked = False
+                self._loop.remove_writer(self._fd)
 
-    def _send_some(self, message: _Outgoing) -> bool:
-        """Send what one system call takes; True when that was the rest. Descriptors go with the first octet."""
-        count = (
-            socket.send_fds(self._sock, [message.rest], message.fds) if message.fds else self._sock.send(message.rest)
-        )
-        message.rest, message.fds = message.rest[count:], ()
-        return not message.rest
+    def _send_some(self) -> None:
+        """Send what one system call takes. Descriptors go with the first octet of their message."""
+        first = self._outgoing[0]
+        others = takewhile(lambda message: not message.fds, islice(self._outgoing, 1, MAX_AT_ONCE))
+        parts = [first.rest, *(message.rest for message in others)]
+        count = socket.send_fds(self._sock, parts, first.fds) if first.fds else self._sock.sendmsg(parts)
+        first.fds = ()
+        while count:
+            message = self._outgoing[0]
+            if count < len(message.rest):
+                message.rest = message.rest[count:]
+                return
+            count -= len(message.rest)
+            self._outgoing.popleft()
+            close_all(message.close)
 
     def _read(self) -> None:
         try:
@@ -180,12 +195,12 @@ class Connection:
         for reply in self._waiting.values():
             _fail(reply)
         for message in self._outgoing:
-            _fail(message.sent)
+            close_all(message.close)
         self._waiting.clear()
         self._outgoing.clear()
 
 
-def _fail(future: asyncio.Future[Message] | asyncio.Future[None]) -> None:
+def _fail(future: asyncio.Future[Message]) -> None:
     if not future.done():
         future.set_exception(ConnectionResetError(GONE))
         future.exception()  # looked at

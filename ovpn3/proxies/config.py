@@ -1,9 +1,20 @@
 """Clients of net.openvpn.v3.configuration and of its profiles."""
 
+from typing import Any, NamedTuple
+
 from ovpn3.constants import CONFIG_INTERFACE, CONFIG_NAME, CONFIG_PATH, OVERRIDES
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.wire import Variant
-from ovpn3.proxies.proxy import Proxy
+from ovpn3.proxies.proxy import Proxy, unwrap
+
+
+class SessionTerms(NamedTuple):
+    """What a session manager has to know of a profile that a user wants to start a session with."""
+
+    allowed: bool
+    owner: int
+    transfer_owner_session: bool
+    automatic_restart: str  # the override; empty without
 
 
 class Configuration(Proxy):
@@ -11,9 +22,14 @@ class Configuration(Proxy):
 
     service, interface = CONFIG_NAME, CONFIG_INTERFACE
 
-    async def check_access(self, uid: int) -> bool:
-        """Whether `uid` may use the profile. Answered to the service account only, and by our service only."""
-        return bool((await self.ask("CheckAccess", "u", uid))[0])
+    async def session_terms(self, uid: int) -> SessionTerms:
+        """Answered to the service account only, and by our service only."""
+        return SessionTerms(*await self.ask("SessionTerms", "u", uid))
+
+    async def fetch_for_client(self) -> tuple[str, dict[str, Any], str]:
+        """Name, overrides and text. Answered to a client process only, and by our service only: it is a use."""
+        name, overrides, text = await self.ask("FetchForClient")
+        return name, unwrap(overrides), text
 
     async def validate(self) -> None:
         """RemoteError says what is missing."""

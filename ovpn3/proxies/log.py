@@ -53,9 +53,9 @@ class Log(Proxy):
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus, LOG_PATH)
 
-    async def attach(self, interface: str) -> None:
-        """Have the log service listen to our Log and StatusChange signals on `interface`."""
-        await self.ask("Attach", "s", interface)
+    async def attach(self, interface: str) -> str:
+        """Have the log service listen to our Log and StatusChange signals on `interface`; its unique name."""
+        return (await self.ask_for_reply("Attach", "s", interface)).sender or ""
 
     async def detach(self, interface: str) -> None:
         await self.call("Detach", "s", interface)

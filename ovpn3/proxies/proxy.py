@@ -3,7 +3,8 @@
 from typing import Any, ClassVar
 
 from ovpn3.dbus.bus import NO_REPLY, Bus
-from ovpn3.dbus.wire import Variant
+from ovpn3.dbus.connection import close_all
+from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import RemoteError
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -34,13 +35,19 @@ class Proxy:
 
     async def ask(self, member: str, signature: str = "", *args: Any, interface: str = "") -> list[Any]:
         """`call` for what may be asked twice: of a service that is killed over it, the successor is asked."""
+        return (await self.ask_for_reply(member, signature, *args, interface=interface)).body
+
+    async def ask_for_reply(self, member: str, signature: str = "", *args: Any, interface: str = "") -> Message:
+        """As `ask`; the whole reply, of which no descriptor is left."""
         call = (self.service, self.path, interface or self.interface, member, signature, *args)
         try:
-            return await self.bus.call(*call)
+            reply = await self.bus.request(*call)
         except RemoteError as e:
             if e.name != NO_REPLY:
                 raise
-        return await self.bus.call(*call)
+            reply = await self.bus.request(*call)
+        close_all(reply.unix_fds)
+        return reply
 
     async def get(self, name: str) -> Any:
         """A property."""

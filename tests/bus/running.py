@@ -92,6 +92,7 @@ async def running(kind: type[_S], address: str, options: Options) -> AsyncIterat
     async with connected(address) as watcher:
         named = asyncio.Event()
         await watcher.watch_name(kind.name, lambda owner: named.set())
+        await watcher.owner(kind.name)
         owned = asyncio.create_task(named.wait())
         service = kind(await Bus.connect(address), options)
         life = asyncio.create_task(service.run())

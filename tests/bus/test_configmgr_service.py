@@ -369,13 +369,17 @@ async def test_who_reads_the_text(shared: Configuration, bob: Bus, account: Bus,
         assert "may not read" in await outcome(attempt), "public access is no right to read it"
 
 
-async def test_access_is_checked_for_the_session_manager_only(
+async def test_terms_of_a_session_are_for_the_session_manager_only(
     profile: Configuration, account: Bus, bob: Bus, alice: Bus
 ) -> None:
     asked = as_seen_by(account, profile)
-    assert [await asked.check_access(uid) for uid in (ALICE.uid, BOB.uid, 0)] == [True, False, False]
+    assert await asked.session_terms(ALICE.uid) == (True, ALICE.uid, False, "")
+    assert [(await asked.session_terms(uid)).allowed for uid in (BOB.uid, 0)] == [False, False]
+    await profile.set("transfer_owner_session", "b", True)
+    await profile.set_override("automatic-restart", "on-failure")
+    assert await asked.session_terms(BOB.uid) == (False, ALICE.uid, True, "on-failure")
     for bus in (alice, bob):
-        assert DENIED in await outcome(as_seen_by(bus, profile).check_access(BOB.uid))
+        assert DENIED in await outcome(as_seen_by(bus, profile).session_terms(BOB.uid))
 
 
 async def test_granting_twice_and_revoking_nothing(profile: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,11 +479,19 @@ async def test_a_client_s_fetch_is_counted(profile: Configuration, client: Bus) 
     assert await profile.get("last_used_timestamp") > 1_600_000_000
 
 
+async def test_a_client_has_all_of_a_profile_at_once(profile: Configuration, client: Bus) -> None:
+    await profile.set_override("proxy-password", "secret")
+    await profile.set_override("persist-tun", True)
+    overrides = {"proxy-password": "secret", "persist-tun": True}
+    assert await as_seen_by(client, profile).fetch_for_client() == ("office", overrides, GOOD)
+    assert await profile.get("used_count") == 1
+
+
 async def test_a_single_use_profile_is_fetched_once(alice: Bus, client: Bus) -> None:
     profile = await ConfigurationManager(alice).import_profile("once", GOOD, single_use=True)
     assert await profile.fetch() == GOOD
     its = as_seen_by(client, profile)
-    fetched = await asyncio.gather(its.fetch(), its.fetch(), return_exceptions=True)
+    fetched = await asyncio.gather(its.fetch(), its.fetch_for_client(), return_exceptions=True)
     assert sorted(map(str, fetched)) == [GOOD, "the profile has been removed"]
     assert await ConfigurationManager(alice).available() == []
 
@@ -488,6 +500,7 @@ async def test_another_process_of_the_account_is_no_client(alice: Bus, account: 
     profile = await ConfigurationManager(alice).import_profile("once", GOOD, single_use=True)
     async with connected(address) as other:
         assert await as_seen_by(other, profile).fetch() == GOOD
+        assert "no client process" in await outcome(as_seen_by(other, profile).fetch_for_client())
     assert await profile.get("name") == "once"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ovpn3.dbus.bus import NO_REPLY, Bus
 from ovpn3.dbus.errors import UNKNOWN_METHOD
-from ovpn3.dbus.wire import Message, MessageType
+from ovpn3.dbus.wire import Message, MessageFlag, MessageType
 from ovpn3.errors import NetworkError, RemoteError
 
 
@@ -100,3 +100,34 @@ async def test_who_serves_nothing_says_so(server: Bus, client: Bus) -> None:
     with pytest.raises(RemoteError) as refused:
         await client.call(server.unique_name, "/", "org.example.Slow", "Slow", timeout_s=5)
     assert refused.value.name == UNKNOWN_METHOD
+
+
+def to(bus: Bus, member: str, *fds: int) -> Message:
+    return Message(
+        destination=bus.unique_name, path="/", interface="org.example", member=member, signature="h" * len(fds),
+        body=list(range(len(fds))), unix_fds=list(fds), flags=MessageFlag.NO_REPLY_EXPECTED,
+    )  # fmt: skip
+
+
+async def test_what_is_sent_together_arrives_in_order_with_its_own_descriptors(server: Bus, client: Bus) -> None:
+    calls: asyncio.Queue[Message] = asyncio.Queue()
+    server.serve(calls.put_nowait)
+    given = [os.memfd_create(name) for name in ("first", "second")]
+    for message in (to(server, "A"), to(server, "B", given[0]), to(server, "C"), to(server, "D", given[1])):
+        client._connection.send(message)
+    arrived = [await asyncio.wait_for(calls.get(), 5) for _ in range(4)]
+    assert [m.member for m in arrived] == ["A", "B", "C", "D"]
+    names = [[os.readlink(f"/proc/self/fd/{fd}").split()[0] for fd in m.unix_fds] for m in arrived]
+    assert names == [[], ["/memfd:first"], [], ["/memfd:second"]]
+    for fd in given + [fd for m in arrived for fd in m.unix_fds]:
+        os.close(fd)
+
+
+async def test_what_is_sent_before_the_end_arrives(server: Bus, bus_address: str) -> None:
+    calls: asyncio.Queue[Message] = asyncio.Queue()
+    server.serve(calls.put_nowait)
+    leaving = await Bus.connect(bus_address)
+    leaving._connection.send(to(server, "Last"))
+    leaving.close()
+    assert (await asyncio.wait_for(calls.get(), 5)).member == "Last"
+    await leaving.lost()

@@ -337,8 +337,11 @@ async def test_a_name_that_another_holds_is_not_waited_for(client: Bus, server: 
     await client.request_name(name)
     with pytest.raises(RemoteError, match="owned by another process"):
         await server.request_name(name)
+    lost = asyncio.Event()
+    await server.watch_name(name, lambda owner: lost.set())
+    await server.owner(name)
     client.close()
-    await client.lost()
+    await asyncio.wait_for(lost.wait(), 5)
     assert await server.name_owner(name) == ""  # nor queued for
 
 

@@ -130,6 +130,7 @@ async def test_who_leaves_is_forgotten(service: LogService, sender: Bus, address
 async def departure(watcher: Bus, who: Bus) -> "asyncio.Future[str]":
     gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     await watcher.watch_name(who.unique_name, lambda owner: None if gone.done() else gone.set_result(owner))
+    await watcher.owner(who.unique_name)
     return gone
 
 

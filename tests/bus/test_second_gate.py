@@ -80,7 +80,8 @@ async def test_profiles_are_their_owners(alice: Bus, address: str) -> None:
         profile = await ConfigurationManager(bob).import_profile("bob's", PROFILE)
         theirs = Configuration(alice, profile.path)
         for work in (
-            theirs.check_access(ALICE.uid),
+            theirs.session_terms(ALICE.uid),
+            theirs.fetch_for_client(),
             ConfigurationManager(alice).transfer_ownership(profile.path, ALICE.uid),
             theirs.fetch(),
             theirs.call("SetOverride", "sv", "ipv6", Variant("s", "no")),

@@ -719,6 +719,7 @@ async def test_forwarding_ends_with_its_receiver(world: World) -> None:
             assert len(await session.get("log_forwards")) == 1
             gone = asyncio.Event()
             await world.alice.watch_name(listener.unique_name, lambda owner: gone.set())
+            await world.alice.owner(listener.unique_name)
         await asyncio.wait_for(gone.wait(), 5)
         assert await session.get("log_forwards") == []
 

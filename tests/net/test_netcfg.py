@@ -85,6 +85,7 @@ async def service(net: Namespace, address: str, lines: list[str], options: Optio
     running = asyncio.ensure_future(service.run())
     witness, owned = await Bus.connect(address), asyncio.Event()
     await witness.watch_name(NETCFG_NAME, lambda owner: owned.set())
+    await witness.owner(NETCFG_NAME)
     await asyncio.wait([running, asyncio.ensure_future(owned.wait())], return_when=asyncio.FIRST_COMPLETED)
     assert not running.done()
     witness.close()
@@ -177,6 +178,7 @@ async def leave(caller: Bus, witness: Bus) -> None:
     """End a connection; when this returns the service has been told, and hears of `witness` only later."""
     told = asyncio.Event()
     await witness.watch_name(caller.unique_name, lambda owner: told.set())
+    await witness.owner(caller.unique_name)
     caller.close()
     await caller.lost()
     await asyncio.wait_for(told.wait(), 5)

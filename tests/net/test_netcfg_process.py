@@ -89,6 +89,7 @@ def start(*options: str, account: str = ACCOUNT.name) -> subprocess.Popen[str]:
 async def started(bus: Bus, *options: str) -> subprocess.Popen[str]:
     named = asyncio.Event()
     await bus.watch_name(NETCFG_NAME, lambda owner: named.set() if owner else None)
+    await bus.owner(NETCFG_NAME)
     process = start(*options)
     await asyncio.wait_for(named.wait(), 10)
     return process

@@ -88,6 +88,7 @@ async def gone(bus: Bus, name: str) -> "asyncio.Future[str]":
     """Done once the bus name has lost its owner."""
     lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     await bus.watch_name(name, lambda owner: None if owner or lost.done() else lost.set_result(name))
+    await bus.owner(name)
     return lost
 
 
@@ -211,6 +212,7 @@ async def test_without_log_sessions_go_on(machine: Machine, start_server: StartS
         old = await bus.name_owner(LOG_NAME)
         back: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         await bus.watch_name(LOG_NAME, lambda owner: back.set_result(owner) if owner else None)
+        await bus.owner(LOG_NAME)
         os.kill(machine.service("log"), signal.SIGKILL)
         assert await asyncio.wait_for(back, 10) != old
         ping(machine, server)

@@ -107,8 +107,8 @@ def test_what_only_some_may_call() -> None:
     assert {where for where, who in found if who == EVERYBODY} == {CONFIG_NAME, SESSIONS_NAME}
     assert found[LOG_NAME, ROOT] == {"GetSubscriberList"}
     assert found[CONFIG_NAME, ROOT] == {"TransferOwnership"}
-    assert found[CONFIG_NAME, ACCOUNT] == {"Fetch", "CheckAccess"}
-    assert not found[CONFIG_NAME, EVERYBODY] & {"TransferOwnership", "CheckAccess"}
+    assert found[CONFIG_NAME, ACCOUNT] == {"Fetch", "SessionTerms", "FetchForClient"}
+    assert not found[CONFIG_NAME, EVERYBODY] & {"TransferOwnership", "SessionTerms", "FetchForClient"}
     assert found[BACKENDS_NAME, ACCOUNT] == {"StartClient"}
     assert found[NETCFG_NAME, ROOT] == {
         "NotificationSubscribe",

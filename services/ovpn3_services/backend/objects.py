@@ -85,28 +85,28 @@ class ClientObject(DBusObject):
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
         bus = self.service.bus
         self.session_path = session_path
-        self.service.log.renewed = self._assign_log
+        self.service.log.renewed = self._log_renewed
         try:
             await self._assign_log()
         except RemoteError as e:
             self.log(LogCategory.WARN, f"the log service doesn't know the session: {e}")  # its successor will
-        config = Configuration(bus, config_path)
-        # The text comes last: fetching it removes a single-use profile.
-        name = str(await config.get("name"))
-        self._overrides = await config.get("overrides")
+        name, self._overrides, text = await Configuration(bus, config_path).fetch_for_client()
         try:
-            self._evaluate(await config.fetch(), name)
+            self._evaluate(text, name)
         except ProfileError as e:
             self.status(StatusMinor.CFG_ERROR, str(e))
             raise ServiceError(DOMAIN_CLIENT, str(e)) from None
+        self._push_log_state()
         self._tell_config_state(f"config_path={config_path}")
         return name
 
     async def _assign_log(self) -> None:
         await LogService(self.service.bus).assign_session(self.session_path, BACKENDS_INTERFACE)
         self._log_service = self.service.log.receiver
-        # From now on the session manager can have it forward our log.
-        self._push({"log_service": Variant("s", self._log_service)})
+
+    async def _log_renewed(self) -> None:
+        await self._assign_log()
+        self._push_log_state()
 
     # -- custody ----------------------------------------------------------------------------------
     @method("KeepRecord", "record:a{sv}", rule=session_manager)
@@ -127,7 +127,8 @@ class ClientObject(DBusObject):
             raise ProfileError("; ".join(lacking), source=name)
         profile = apply(build(directives, source=name), self._overrides)
         self._profile = profile
-        self._set_log_level(self.service.log.level if profile.verb is None else min(profile.verb, MAX_LOG_LEVEL))
+        if profile.verb is not None:
+            self.service.log.level = min(profile.verb, MAX_LOG_LEVEL)
         for warning in profile.warnings:
             self.log(LogCategory.WARN, warning)
         if unheeded := unheeded_in(self._overrides):
@@ -293,9 +294,10 @@ class ClientObject(DBusObject):
                 }
             )
 
-    def _set_log_level(self, value: int) -> None:
-        self.service.log.level = value
-        self._push({"log_level": Variant("u", value)})
+    def _push_log_state(self) -> None:
+        """How much we log; and to whom, which the session manager can have forward it from now on."""
+        level, service = self.service.log.level, self._log_service
+        self._push({"log_level": Variant("u", level), "log_service": Variant("s", service)})
 
     def _push(self, values: dict[str, Variant]) -> None:
         """To the session manager; one that comes later asks for all."""
@@ -407,7 +409,8 @@ class ClientObject(DBusObject):
     def set_log_level(self, call: Call, value: int) -> None:
         if value > MAX_LOG_LEVEL:
             raise ConfigurationRefused(f"a log level is 0 to {MAX_LOG_LEVEL}")
-        self._set_log_level(value)
+        self.service.log.level = value
+        self._push_log_state()
 
     @prop("session_name", "s", read=session_manager)
     def session_name(self, call: Call) -> str:

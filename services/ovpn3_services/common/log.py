@@ -30,25 +30,27 @@ class Log:
         self._copy = copy
         # A new log service knows nothing of what the old one was told: this tells it.
         self.renewed: Callable[[], Awaitable[None]] | None = None
+        self._owner: str | None = None  # of the log service's name, once it has changed
         self._attaching = False
         self._again: asyncio.Task[None] | None = None
 
     async def attach(self) -> None:
         """Attach to the log service, activating it, and to each that comes after it."""
-        self._attaching = True  # to the one whose coming we may be told of before the watch is confirmed
         await self.bus.watch_name(LOG_NAME, self._owner_changed)
         await self._attach()
 
     async def _attach(self) -> None:
         self._attaching = True
         try:
-            await LogService(self.bus).attach(self.interface)
-            self.receiver = await self.bus.name_owner(LOG_NAME)
+            self.receiver = await LogService(self.bus).attach(self.interface)
+            while self._owner not in (None, self.receiver):  # another one has come meanwhile
+                self.receiver = await LogService(self.bus).attach(self.interface)
         finally:
             self._attaching = False
 
     def _owner_changed(self, owner: str) -> None:
         """A log service ended or came: attach to its successor, which that activates if need be."""
+        self._owner = owner
         if owner != self.receiver and not self._attaching:
             self._again = asyncio.get_running_loop().create_task(self._attach_again())
 

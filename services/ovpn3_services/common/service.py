@@ -62,6 +62,7 @@ class Service:
         self.exit_code = 0
         self._idle_s = options.idle_exit * self.idle_unit_s
         self._idle: asyncio.TimerHandle | None = None
+        self._last_active = 0.0  # in the loop's time
         self._end = asyncio.Event()
         self.signals: dict[int, Callable[[], None]] = {signal.SIGINT: self.end, signal.SIGTERM: self.end}
 
@@ -84,14 +85,16 @@ class Service:
     # -- lifetime ---------------------------------------------------------------------------------
     def active(self) -> None:
         """Something happened: the time until the idle exit starts again."""
-        if self._idle:
-            self._idle.cancel()
-        if self._idle_s:
+        self._last_active = asyncio.get_running_loop().time()
+        if self._idle is None and self._idle_s:
             self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._idle_check)
 
     def _idle_check(self) -> None:
+        loop = asyncio.get_running_loop()
         if self.busy():
-            self.active()
+            self._last_active = loop.time()
+        if loop.time() < self._last_active + self._idle_s:
+            self._idle = loop.call_at(self._last_active + self._idle_s, self._idle_check)
         else:
             self.log.verb2("idle: leaving")
             self.end()

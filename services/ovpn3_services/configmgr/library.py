@@ -11,6 +11,7 @@ from ovpn3.dbus.dispatch import Dispatcher
 from ovpn3.errors import ConfigurationRefused, ProfileError, ServiceError
 from ovpn3.files import put_aside, write_atomically
 from ovpn3.profile import check_name, parse
+from ovpn3_services.common.clients import Clients
 from ovpn3_services.common.log import Log
 from ovpn3_services.common.text import random_uuid
 from ovpn3_services.configmgr.objects import ProfileObject
@@ -27,6 +28,7 @@ class Library:
 
     def __init__(self, dispatcher: Dispatcher, log: Log, directory: Path | None) -> None:
         self.dispatcher, self.log, self.directory = dispatcher, log, directory
+        self.clients = Clients(dispatcher.bus)
         self.profiles: dict[str, ProfileObject] = {}
         self._files: dict[str, Path] = {}  # by object path; a file's name is not bound to it
 

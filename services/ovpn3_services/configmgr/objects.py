@@ -23,7 +23,6 @@ from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.wire import Variant
 from ovpn3.errors import ConfigurationRefused
 from ovpn3.profile import check_name, to_json, to_text
-from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.log import clean
 from ovpn3_services.common.text import stripped
 from ovpn3_services.configmgr.record import Record
@@ -119,6 +118,12 @@ async def reader(profile: "ProfileObject", call: Call) -> None:
         raise refusal(call, "you may not read this profile")
 
 
+async def client_process(profile: "ProfileObject", call: Call) -> None:
+    """Client processes."""
+    if not await profile.library.clients.include(await call.peer()):
+        raise refusal(call, "you are no client process")
+
+
 class ProfileObject(DBusObject, Governed):
     """One profile."""
 
@@ -158,7 +163,7 @@ class ProfileObject(DBusObject, Governed):
     @method("Fetch", "", "config:s", rule=reader)
     async def fetch(self, call: Call) -> str:
         """The profile's text. A client process counts as a use: a profile for single use goes with it."""
-        if await is_client(self.library.dispatcher.bus, await call.peer()):
+        if await self.library.clients.include(await call.peer()):
             self._count_use()
         return to_text(self.record.directives)
 
@@ -177,10 +182,24 @@ class ProfileObject(DBusObject, Governed):
         """The profile as JSON: options with arrays of their arguments."""
         return json.dumps(to_json(self.record.directives), sort_keys=True)
 
-    @method("CheckAccess", "uid:u", "allowed:b", rule=same_uid)
-    async def check_access(self, call: Call, uid: int) -> bool:
-        """Ours: the session manager asks before it starts a tunnel for somebody."""
-        return self.access.may_use(uid)
+    @method(
+        "SessionTerms",
+        "uid:u",
+        "allowed:b owner:u transfer_owner_session:b automatic_restart:s",
+        rule=same_uid,
+    )
+    async def session_terms(self, call: Call, uid: int) -> tuple[bool, int, bool, str]:
+        """Ours: what the session manager has to know before it starts a tunnel for somebody. Whether the user may have
+        one; the profile's owner and whether the session is the owner's; the override `automatic-restart`, or none."""
+        restart = str(self.record.overrides.get("automatic-restart", ""))
+        return self.access.may_use(uid), self.access.owner, self.record.transfer_owner_session, restart
+
+    @method("FetchForClient", "", "name:s overrides:a{sv} config:s", rule=client_process)
+    async def fetch_for_client(self, call: Call) -> tuple[str, dict[str, Variant], str]:
+        """Ours: all that a client process needs. As Fetch by one, it counts as a use."""
+        self._count_use()
+        overrides = {name: Variant(OVERRIDES[name], value) for name, value in self.record.overrides.items()}
+        return self.record.name, overrides, to_text(self.record.directives)
 
     # -- changes ----------------------------------------------------------------------------------
     @method("SetOption", "option:s value:s", rule=unsealed_owner)

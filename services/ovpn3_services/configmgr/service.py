@@ -11,6 +11,7 @@ class ConfigManager(Service):
 
     async def start(self) -> None:
         self.library = Library(self.dispatcher, self.log, self.options.state_dir)
+        await self.library.clients.watch()
         self.library.load()
         self.dispatcher.export(self.path, Manager(self.library))
 

@@ -16,7 +16,6 @@ from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, anyone, method, prop
 from ovpn3.dbus.peers import Peer
 from ovpn3.errors import ConfigurationRefused
-from ovpn3_services.common.clients import is_client
 from ovpn3_services.common.text import stripped
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def _is_session_manager(bus: Bus, call: Call) -> bool:
-    return await call.uid() == service_uid() and await bus.name_owner(SESSIONS_NAME) == call.sender
+    return await call.uid() == service_uid() and await bus.owner(SESSIONS_NAME) == call.sender
 
 
 async def session_manager(obj: "Root", call: Call) -> None:
@@ -36,7 +35,7 @@ async def session_manager(obj: "Root", call: Call) -> None:
 
 async def client_process(obj: "Root", call: Call) -> None:
     """Client processes."""
-    if not await is_client(obj.service.bus, await call.peer()):
+    if not await obj.service.clients.include(await call.peer()):
         raise refusal(call, "only client processes have a session to be assigned to")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ovpn3.constants import LOG_NAME, LOG_PATH, LogGroup
 from ovpn3.dbus.bus import Bus
+from ovpn3_services.common.clients import Clients
 from ovpn3_services.common.commandline import Options
 from ovpn3_services.common.service import Service
 from ovpn3_services.log.objects import Root
@@ -21,6 +22,7 @@ class LogService(Service):
         super().__init__(bus, Options(**{**vars(options), "log_file": ""}))
         self.options = options
         self.log = self.output = Output(bus, options)
+        self.clients = Clients(bus)
         self.senders = Senders(bus, self.dispatcher, self.output)
         self.signals[signal.SIGHUP] = self.output.reopen
 
@@ -34,6 +36,7 @@ class LogService(Service):
     async def start(self) -> None:
         for complaint in self.options.complaints:
             self.log.warn(complaint)
+        await self.clients.watch()
         await self.senders.watch()
         self.dispatcher.export(self.path, Root(self))
 

@@ -6,7 +6,7 @@ concern its own session.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from ovpn3.constants import CONFIG_PATH, SESSIONS_PATH
@@ -52,7 +52,7 @@ class Record:
     receivers: list[str]
 
     def pack(self) -> dict[str, Variant]:
-        return {name: Variant(_SIGNATURES[name], value) for name, value in asdict(self).items()}
+        return {name: Variant(signature, getattr(self, name)) for name, signature in _SIGNATURES.items()}
 
     @classmethod
     def unpack(cls, packed: dict[str, Variant]) -> Self:

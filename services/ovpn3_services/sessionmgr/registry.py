@@ -31,9 +31,9 @@ from ovpn3.dbus.peers import Peer
 from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import AccessDenied, ConfigurationRefused, Ovpn3Error, RemoteError, ServiceError
 from ovpn3.proxies.backend import BackendClient, BackendStarter
-from ovpn3.proxies.config import Configuration
+from ovpn3.proxies.config import Configuration, SessionTerms
 from ovpn3.proxies.log import SessionLine, tag_of
-from ovpn3_services.common.clients import is_client
+from ovpn3_services.common.clients import Clients
 from ovpn3_services.common.log import Log
 from ovpn3_services.common.text import random_uuid
 from ovpn3_services.sessionmgr.objects import SessionObject
@@ -86,6 +86,7 @@ class Starting:
 class Registry:
     def __init__(self, bus: Bus, dispatcher: Dispatcher, log: Log) -> None:
         self.bus, self.dispatcher, self.log = bus, dispatcher, log
+        self._clients = Clients(bus)
         self.sessions: dict[str, SessionObject] = {}  # by object path
         self._by_client: dict[str, SessionObject] = {}  # by unique name of the client process
         self._starting: dict[str, Starting] = {}  # by token
@@ -96,6 +97,7 @@ class Registry:
 
     async def watch(self) -> None:
         """Begin to notice who leaves the bus: one subscription for all, of which a connection has 512 at most."""
+        await self._clients.watch()
         gone = Match(DAEMON_NAME, "NameOwnerChanged", DAEMON_NAME, arg2="")
         await self.bus.subscribe(gone, lambda m: self._on_gone(m.body[0]))
 
@@ -120,7 +122,8 @@ class Registry:
     # -- start ------------------------------------------------------------------------------------
     async def new_tunnel(self, config_path: str, uid: int) -> str:
         """Path of a new session with a registered client that has accepted the profile."""
-        if not await Configuration(self.bus, config_path).check_access(uid):
+        terms = await Configuration(self.bus, config_path).session_terms(uid)
+        if not terms.allowed:
             raise AccessDenied(f"no profile of yours at {config_path}")
         if self._in_use(config_path, uid):
             raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
@@ -128,7 +131,7 @@ class Registry:
             raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(random_uuid("t"), f"{SESSIONS_PATH}/{random_uuid('s')}", config_path, uid)
         async with self._client_for(starting) as client:
-            session = await self._admit(starting, client)
+            session = await self._admit(starting, client, terms)
         # After the reply to this call: a front-end then knows the path that the event names.
         asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
         return starting.path
@@ -187,7 +190,7 @@ class Registry:
         except AccessDenied as e:
             self.log.error(f"registration refused: {e}")
             return
-        genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and await is_client(self.bus, peer)
+        genuine = bus_name == f"{CLIENT_NAME_PREFIX}{peer.pid}" and await self._clients.include(peer)
         starting = self._starting.get(token)
         if genuine and starting and not starting.client.done():
             starting.client.set_result(peer)
@@ -196,22 +199,19 @@ class Registry:
         if genuine:
             BackendClient(self.bus, client).force_shutdown()  # nobody else will ever have work for it
 
-    async def _admit(self, starting: Starting, client: Peer) -> SessionObject:
+    async def _admit(self, starting: Starting, client: Peer, terms: SessionTerms) -> SessionObject:
         """The session of a client that has read its profile; without one the client is ended."""
-        profile = Configuration(self.bus, starting.config_path)
         backend = BackendClient(self.bus, client.name)
         with ExitStack() as undo:
             undo.callback(backend.force_shutdown)
             access = AccessList(starting.uid)
-            # A single-use profile is gone once the client has read it.
-            overrides, transferred = await profile.get("overrides"), await profile.get("transfer_owner_session")
-            if transferred:
-                access = AccessList(await profile.get("owner"))
+            if terms.transfer_owner_session:
+                access = AccessList(terms.owner)
                 if access.owner != starting.uid:
                     access.grant(starting.uid)
             session = SessionObject(self, starting.path, starting.config_path, access, backend, client.pid)
-            session.restrict_log_access = not transferred
-            session.automatic_restart = overrides.get("automatic-restart") == "on-failure"
+            session.restrict_log_access = not terms.transfer_owner_session
+            session.automatic_restart = terms.automatic_restart == "on-failure"
             self.sessions[session.path] = self._by_client[client.name] = session
             undo.callback(self._forget, session)
             self.dispatcher.export(session.path, session)
@@ -291,7 +291,7 @@ class Registry:
         backend = BackendClient(self.bus, client)
         try:
             peer = await self.dispatcher.peers.peer(client)
-            if not await is_client(self.bus, peer):
+            if not await self._clients.include(peer):
                 raise AccessDenied("it is no client process of ours")
             self._returning[client] = deque(maxlen=MAX_PENDING)
             record = Record.unpack(await backend.fetch_record())
