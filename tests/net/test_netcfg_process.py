@@ -184,6 +184,8 @@ async def test_a_successor_goes_on_where_a_killed_one_ended(net: Namespace, bus:
     await netcfg.call("NotificationSubscribe", "u", 0xFFFF)
     (path,) = await interfaces()
     device = Device(bus, path)
+    while "tentative" in net.run(["ip", "-6", "address"]).stdout:  # until the kernel has looked for a double
+        pass
     told, up = await device.get_all(), net.state()
     finish(process, signal.SIGKILL)
     assert (state / FILE_NAME).stat().st_mode & 0o777 == 0o600
