@@ -110,12 +110,13 @@ async def test_an_unexpected_exception_is_told_to_the_loop(driver: Driver, netwo
 
 
 async def test_pause_during_the_start(driver: Driver, network: Network, listener: Listener) -> None:
+    network.may_protect.set()
     driver.pause()
     assert await listener.told.get() == (StatusMinor.CONN_PAUSED, "")
     driver.restart()
     assert driver.paused
     await driver.stop()
-    assert network.done == ["cleanup"]
+    assert network.done == ["protect", "cleanup"]
 
 
 async def test_a_refusal_of_netcfg_ends_the_start(driver: Driver, network: Network, listener: Listener) -> None:
