@@ -25,7 +25,6 @@ METRIC: Final = 0xFFFF_FF00  # nobody's is as high
 NO_IPV6: Final = (EACCES, EOPNOTSUPP, EAFNOSUPPORT)
 GONE: Final = (ESRCH, ENOENT)
 
-
 OUTSIDE_DNS: Final = "outside-dns"  # a guard: names can't be asked for beside the tunnels
 
 

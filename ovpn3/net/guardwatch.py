@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from ovpn3.net.plan import Network
-from ovpn3.net.route import ROUTE_PROTOCOL, read_route
-from ovpn3.net.watch import HEADER, Listener
+from ovpn3.net.route import ROUTE_PROTOCOL, RTN_THROW, RTN_UNREACHABLE, read_route
+from ovpn3.net.rtnetlink import DEL_ROUTE, DEL_RULE, HEADER
+from ovpn3.net.watch import Listener
 
 SETTLE_S: Final = 0.1  # they go many at a time
 
 # linux/rtnetlink.h: RTMGRP_IPV4_ROUTE, _IPV4_RULE, _IPV6_ROUTE, and of RTNLGRP_IPV6_RULE
 _GROUPS: Final = 0x40 | 0x80 | 0x400 | 1 << 18
-_RTM_DELROUTE, _RTM_DELRULE = 25, 33
-_GUARDS: Final = (7, 9)  # RTN_UNREACHABLE, RTN_THROW
+_GUARDS: Final = (RTN_UNREACHABLE, RTN_THROW)
 
 
 @final
@@ -34,9 +34,9 @@ class GuardWatch(Listener):
 def _removed(message: bytes) -> Iterator[Network | None]:
     """The network whose guard the message says is gone; None for a rule."""
     _, kind, *_ = HEADER.unpack_from(message)
-    if kind == _RTM_DELRULE:
+    if kind == DEL_RULE:
         yield None
-    elif kind == _RTM_DELROUTE:
+    elif kind == DEL_ROUTE:
         route = read_route(message[HEADER.size :])
         if route.protocol == ROUTE_PROTOCOL and route.kind in _GUARDS:
             yield route.network

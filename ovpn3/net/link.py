@@ -1,6 +1,5 @@
 """Links and their addresses over rtnetlink."""
 
-import socket
 from errno import EADDRNOTAVAIL, ENODEV
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from ovpn3.errors import NetworkError
 from ovpn3.net.netlink import CREATE, Netlink, asking, filled, ifaddrmsg, ifinfmsg, nlmsg
 from ovpn3.net.news import read_tun
 from ovpn3.net.plan import Address, Interface
+from ovpn3.net.rtnetlink import family
 
 _IFF_UP: Final = 1  # linux/if.h
 _IFA_F_NOPREFIXROUTE: Final = 0x200  # linux/if_addr.h
@@ -70,7 +70,7 @@ def _address_message(index: int, interface: Interface, peer: Address | None) -> 
         ifaddrmsg(),
         {"IFA_ADDRESS": str(peer or interface.ip), "IFA_LOCAL": str(interface.ip)},
         index=index,
-        family=socket.AF_INET if interface.version == 4 else socket.AF_INET6,
+        family=family(interface.version),
         prefixlen=interface.network.prefixlen,
     )
 

@@ -17,7 +17,7 @@ from typing import Final, final
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.netlink import Netlink, asking, filled, ifinfmsg
-from ovpn3.net.watch import rtnetlink_socket
+from ovpn3.net.rtnetlink import rtnetlink_socket
 
 FOLDER: Final = Path("/run/netns")
 

@@ -40,7 +40,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ovpn3.errors import NetworkError
 from ovpn3.net.news import News
-from ovpn3.net.watch import HEADER, messages, rtnetlink_socket
+from ovpn3.net.rtnetlink import HEADER, messages, rtnetlink_socket
 
 __all__ = ["CREATE", "REPLACE", "Netlink", "asking", "fibmsg", "filled", "ifaddrmsg", "ifinfmsg", "nlmsg", "rtmsg"]
 

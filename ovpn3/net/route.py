@@ -10,10 +10,10 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from ovpn3.errors import NetworkError
-from ovpn3.net.attributes import attributes
 from ovpn3.net.link import tun_indexes
 from ovpn3.net.netlink import CREATE, REPLACE, Netlink, asking, filled, nlmsg, rtmsg
 from ovpn3.net.plan import MAIN_TABLE, Address, Network, covers
+from ovpn3.net.rtnetlink import RTA_DST, RTA_OIF, attributes, family
 
 # Our mark on every route, as routing daemons have theirs (rtm_protocol): OpenVPN's port number, modulo 256.
 ROUTE_PROTOCOL = 1194 % 256
@@ -26,7 +26,7 @@ _RTM_F_FIB_MATCH = 0x2000  # answer with the route itself, not with what it mean
 _RTNH_F_DEAD, _RTNH_F_ONLINK, _RTNH_F_LINKDOWN = 1, 4, 16
 _RTMSG: Final = struct.Struct("=8BI")
 _RTNEXTHOP: Final = struct.Struct("=HBBi")
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 9, 15, 18
+_RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 5, 6, 9, 15, 18
 _FAMILY_SIZE: Final = 2  # before the address in RTA_VIA
 
 
@@ -127,7 +127,7 @@ async def best_hop(netlink: Netlink, to: Network, *, avoid: Collection[int] = ()
 def table_for(netlink: Netlink, to: Network, mark: int) -> int:
     """The routing table by which the kernel sends packets with that mark; the main one if it has no way for them."""
     try:
-        return (_matching(netlink, to, mark)).table
+        return _matching(netlink, to, mark).table
     except NetworkError:
         return MAIN_TABLE
 
@@ -205,10 +205,6 @@ def _by(hop: Hop, version: int) -> dict[str, Any]:
     return {"RTA_OIF": hop.index, "RTA_VIA": {"family": family(hop.gateway.version), "addr": address}}
 
 
-def family(version: int) -> int:
-    return socket.AF_INET if version == 4 else socket.AF_INET6
-
-
 async def main_routes(netlink: Netlink) -> list[Route]:
     """The main table, of both families."""
     with asking("list routes"):
@@ -237,7 +233,7 @@ def read_route(message: bytes) -> Route:
     """What a message of rtnetlink about a route says, without its header."""
     af, prefix_size, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
     about = attributes(message, _RTMSG.size)
-    address = about.get(_RTA_DST) or bytes(4 if af == socket.AF_INET else 16)
+    address = about.get(RTA_DST) or bytes(4 if af == socket.AF_INET else 16)
     return Route(
         network=ip_network((address, prefix_size)),
         table=_number(about[_RTA_TABLE]) if _RTA_TABLE in about else table,
@@ -257,7 +253,7 @@ def _hops(about: dict[int, bytes], flags: int) -> Iterator[Hop]:
             yield from _hop(attributes(many[offset : offset + size], _RTNEXTHOP.size), its_flags, index)
             offset += (size + 3) & ~3
     else:
-        yield from _hop(about, flags, _number(about.get(_RTA_OIF, b"")))
+        yield from _hop(about, flags, _number(about.get(RTA_OIF, b"")))
 
 
 def _hop(about: dict[int, bytes], flags: int, index: int) -> Iterator[Hop]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ovpn3.net.netlink import CREATE, Netlink, asking, fibmsg, filled, nlmsg
-from ovpn3.net.route import ROUTE_PROTOCOL, family
+from ovpn3.net.route import ROUTE_PROTOCOL
+from ovpn3.net.rtnetlink import family
 
 PRIORITY: Final = 1194  # before the main table, 32766, and behind the addresses of this machine, 0
 LAST_UID: Final = 2**32 - 2

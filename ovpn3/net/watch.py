@@ -1,27 +1,32 @@
 """News of this machine's links, addresses and routes; listening takes no privilege."""
 
 import asyncio
-import socket
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, final
 
-from ovpn3.net.attributes import attributes
+from ovpn3.net.rtnetlink import (
+    ADDRESS_INDEX,
+    ANYTHING,
+    DEL_LINK,
+    DEL_ROUTE,
+    HEADER,
+    LINK,
+    NEW_ADDRESS,
+    NEW_LINK,
+    NEW_ROUTE,
+    ROUTE,
+    RTA_DST,
+    attributes,
+    family,
+    news_from,
+    rtnetlink_socket,
+)
 
 SETTLE_S: Final = 0.5  # a change comes as many messages, and a router has changes all day
 
-# linux/rtnetlink.h: RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE
-ANYTHING: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
-_NEW_LINK, _DEL_LINK, _NEW_ADDRESS, _NEW_ROUTE, _DEL_ROUTE = 16, 17, 20, 24, 25
-HEADER: Final = struct.Struct("=IHHII")
-_LINK: Final = struct.Struct("=BxHiII")  # family, kind of hardware, index, flags, those of them that have changed
-_ADDRESS_INDEX: Final = struct.Struct("=4xi")
-_ROUTE: Final = struct.Struct("=BBxxB7x")  # family, size of the prefix, table
 _OWN_ADDRESSES: Final = 255  # linux/rtnetlink.h: RT_TABLE_LOCAL
-_RTA_DST: Final = 1
 _TUNNEL, _UP, _BORN = 0xFFFE, 0x1, 0xFFFF_FFFF  # linux/if_arp.h, linux/if.h; all flags have changed
-
 
 Address = IPv4Address | IPv6Address  # not that of `ovpn3.net.plan`, which no client loads
 
@@ -47,16 +52,7 @@ class Listener:
 
     def _tell(self) -> None:
         self._loop.add_reader(self._sock, self._on_news)
-        found: list[bytes] = []
-        lost = False
-        while True:
-            try:
-                found += messages(self._sock.recv(65536))
-            except BlockingIOError:
-                break
-            except OSError:  # ENOBUFS
-                lost = True
-        self._heard(None if lost else found)
+        self._heard(news_from(self._sock))
 
 
 @final
@@ -88,44 +84,24 @@ class Relevance:
     def of(self, message: bytes, server: Address | None) -> bool:
         _, kind, *_ = HEADER.unpack_from(message)
         body = message[HEADER.size :]
-        if kind == _NEW_LINK:
-            _, hardware, index, flags, changed = _LINK.unpack_from(body)
+        if kind == NEW_LINK:
+            _, hardware, index, flags, changed = LINK.unpack_from(body)
             if hardware == _TUNNEL:
                 self._tunnels.add(index)
                 if flags & _UP or not changed & _UP or changed == _BORN:  # it doesn't go down
                     return not server
-        elif kind == _DEL_LINK:
-            self._tunnels.discard(_LINK.unpack_from(body)[2])
-        elif kind == _NEW_ADDRESS:
-            return not server or _ADDRESS_INDEX.unpack_from(body)[0] not in self._tunnels
-        elif kind in (_NEW_ROUTE, _DEL_ROUTE):
+        elif kind == DEL_LINK:
+            self._tunnels.discard(LINK.unpack_from(body)[2])
+        elif kind == NEW_ADDRESS:
+            return not server or ADDRESS_INDEX.unpack_from(body)[0] not in self._tunnels
+        elif kind in (NEW_ROUTE, DEL_ROUTE):
             return not server or _covers(body, server)
         return True
 
 
 def _covers(route: bytes, server: Address) -> bool:
-    family, size, table = _ROUTE.unpack_from(route)
-    if family != (socket.AF_INET if server.version == 4 else socket.AF_INET6) or table == _OWN_ADDRESSES:
+    of_family, size, table = ROUTE.unpack_from(route)
+    if of_family != family(server.version) or table == _OWN_ADDRESSES:
         return False
-    destination = attributes(route, _ROUTE.size).get(_RTA_DST, b"")  # a default route has none
+    destination = attributes(route, ROUTE.size).get(RTA_DST, b"")  # a default route has none
     return not (int.from_bytes(destination) ^ int(server)) >> (server.max_prefixlen - size)
-
-
-def messages(datagram: bytes) -> Iterator[bytes]:
-    """Each with its header."""
-    offset = 0
-    while offset + HEADER.size <= len(datagram):
-        size, *_ = HEADER.unpack_from(datagram, offset)
-        yield datagram[offset : offset + size]
-        offset += (max(size, HEADER.size) + 3) & ~3
-
-
-def rtnetlink_socket(groups: int = 0) -> socket.socket:
-    """A socket in the present network namespace, that tells of changes to these. It doesn't block.
-
-    The kernel has answered when a question is sent. ENOBUFS is more news than the socket could hold.
-    """
-    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-    sock.bind((0, groups))
-    return sock

@@ -19,7 +19,7 @@ from ovpn3.constants import LOG_NAME, LOG_PATH, NETCFG_NAME, NETCFG_PATH, Networ
 from ovpn3.dbus.bus import Bus, Match
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import RemoteError
-from ovpn3.net.watch import ANYTHING, rtnetlink_socket
+from ovpn3.net.rtnetlink import ANYTHING, rtnetlink_socket
 from ovpn3.proxies.netcfg import Device, Network, NetworkConfiguration
 from ovpn3.transport.resolve import Endpoint
 from ovpn3_services.common.commandline import Options

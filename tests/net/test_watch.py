@@ -10,8 +10,9 @@ import pytest
 from ovpn3.net.link import add_address, limit_segments, remove_link, rename_link, set_link
 from ovpn3.net.netlink import Netlink
 from ovpn3.net.route import Hop, add_route
+from ovpn3.net.rtnetlink import ANYTHING, news_from, rtnetlink_socket
 from ovpn3.net.tun import open_tun
-from ovpn3.net.watch import ANYTHING, Relevance, messages, rtnetlink_socket
+from ovpn3.net.watch import Relevance
 from tests.support.netns import Namespace
 
 pytestmark = pytest.mark.netns
@@ -26,12 +27,8 @@ class News:
     def concern(self, server: str) -> bool:
         """Whether any do that have come since the last time; there must be some, or come."""
         assert select.select([self._sock], [], [], 5)[0]
-        heard = []
-        try:
-            while True:
-                heard += list(messages(self._sock.recv(65536)))
-        except BlockingIOError:
-            pass
+        heard = news_from(self._sock)
+        assert heard
         sought = ip_address(server) if server else None
         concerned = [self._relevance.of(message, sought) for message in heard]
         return any(concerned)
