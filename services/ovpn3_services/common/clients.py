@@ -31,6 +31,7 @@ class Clients:
             self._owners.pop(name, None)
 
     async def include(self, peer: Peer) -> bool:
+        if peer.uid != service_uid():
+            return False
         name = f"{CLIENT_NAME_PREFIX}{peer.pid}"
-        owner = self._owners.get(name) or await self._bus.name_owner(name)
-        return peer.uid == service_uid() and owner == peer.name
+        return (self._owners.get(name) or await self._bus.name_owner(name)) == peer.name
