@@ -180,7 +180,7 @@ def rehearse() -> None:
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rehearsal")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(2000, 1, 1), datetime(9999, 1, 1))
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(1970, 1, 1), datetime(9999, 1, 1))
     certificate = builder.sign(key, SHA256())
     text = certificate.public_bytes(serialization.Encoding.PEM).decode()
     form = serialization.PrivateFormat.PKCS8
@@ -193,8 +193,9 @@ def rehearse() -> None:
     connection.set_accept_state()
     server = _OpenSslConnection(connection)
     server.peer_checked = True
-    while not client.handshake() | server.handshake():
+    while not client.handshake():
         server.feed(client.take())
+        server.handshake()
         client.feed(server.take())
     client.export(b"rehearsal", 32)
     _unused.append(SSL.Context(SSL.TLS_CLIENT_METHOD))
