@@ -180,11 +180,6 @@ class Bus:
             raise error_from_reply(reply)
         return reply
 
-    async def call_with_fds(self, *call: Any, **how: Any) -> tuple[list[Any], list[int]]:
-        """As `call`, and the descriptors of the reply, which the caller then owns."""
-        reply = await self.request(*call, **how)
-        return reply.body, reply.unix_fds
-
     def _slots_for(self, destination: str) -> tuple[asyncio.Semaphore, asyncio.Semaphore | nullcontext[None]]:
         """To be held during a call."""
         if destination == DAEMON_NAME:

@@ -75,16 +75,17 @@ class Device(Proxy):
         """
         what = ("EstablishOffloads", "u", int(offloads)) if offloads else ("Establish",)
         try:
-            body, fds = await self.bus.call_with_fds(self.service, self.path, self.interface, *what)
+            reply = await self.bus.request(self.service, self.path, self.interface, *what)
         except RemoteError as e:
             # The original's service doesn't know that method, and its bus policy none that isn't listed.
             if offloads and e.name in (UNKNOWN_METHOD, DENIED):
                 return await self.establish()
             raise
-        if not fds:
+        if not reply.unix_fds:
             raise NetworkError("the tun device could not be set up; the network service's log has the reason")
-        close_all(fds[1:])
-        return fds[0], TunOffload(body[0] if body else 0)
+        fd, *others = reply.unix_fds
+        close_all(others)
+        return fd, TunOffload(reply.body[0] if reply.body else 0)
 
     async def reset(self) -> None:
         """Forget what was collected; the device is as it was until `reconfigure`."""

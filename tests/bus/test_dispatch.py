@@ -252,12 +252,12 @@ async def test_descriptors_travel_and_none_stays_behind(client: Bus, server: Bus
     os.ftruncate(fd, 4711)
     body = await client.call(server.unique_name, PATH, IFACE, "TakeFd", fds=[fd])
     assert body == [4711]
-    _, fds = await client.call_with_fds(server.unique_name, PATH, IFACE, "GiveFd")
-    assert len(fds) == 1
-    os.close(fds[0])
-    body, fds = await client.call_with_fds(server.unique_name, PATH, IFACE, "GiveFdAndMore")
-    assert (body, len(fds)) == (["more", 5], 1)
-    os.close(fds[0])
+    reply = await client.request(server.unique_name, PATH, IFACE, "GiveFd")
+    assert len(reply.unix_fds) == 1
+    os.close(reply.unix_fds[0])
+    reply = await client.request(server.unique_name, PATH, IFACE, "GiveFdAndMore")
+    assert (reply.body, len(reply.unix_fds)) == (["more", 5], 1)
+    os.close(reply.unix_fds[0])
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(40):
         with pytest.raises(RemoteError):

@@ -228,16 +228,18 @@ async def test_offloads(net: Namespace, client: Bus, wanted: int, granted: int) 
     device = await make_device(client)
     os.close(await full_tunnel(device))
     what = (NETCFG_NAME, device.path, NETCFG_NAME)
-    body, (fd,) = await client.call_with_fds(*what, "EstablishOffloads", "u", wanted)
-    assert body == [granted]
+    reply = await client.request(*what, "EstablishOffloads", "u", wanted)
+    (fd,) = reply.unix_fds
+    assert reply.body == [granted]
     assert bool(flags(fd) & VNET_HDR) == bool(granted)
     assert way(net, "8.8.8.8") == (await device.get("device_name"), "10.8.0.1")
     (link,) = json.loads(net.run(["ip", "-j", "-d", "link", "show", "tun0"]).stdout)
     assert (link["mtu"], link["gso_max_segs"]) == (1400, 45 if granted else 65535)
     os.close(fd)
 
-    body, (fd,) = await client.call_with_fds(*what, "Establish")
-    assert body == []
+    reply = await client.request(*what, "Establish")
+    (fd,) = reply.unix_fds
+    assert reply.body == []
     assert not flags(fd) & VNET_HDR
     os.close(fd)
 
