@@ -83,14 +83,13 @@ class ClientObject(DBusObject):
         """Say what the client is for, once: it reads the profile and gives its name."""
         if token != self._token or self.session_path != NO_SESSION:
             raise ServiceError(DOMAIN_REGISTRATION, "this client is registered already, or for another session")
-        bus = self.service.bus
         self.session_path = session_path
         self.service.log.renewed = self._log_renewed
         try:
             await self._assign_log()
         except RemoteError as e:
             self.log(LogCategory.WARN, f"the log service doesn't know the session: {e}")  # its successor will
-        name, self._overrides, text = await Configuration(bus, config_path).fetch_for_client()
+        name, self._overrides, text = await Configuration(self.service.bus, config_path).fetch_for_client()
         try:
             self._evaluate(text, name)
         except ProfileError as e:

@@ -42,9 +42,10 @@ class Log:
     async def _attach(self) -> None:
         self._attaching = True
         try:
-            self.receiver = await LogService(self.bus).attach(self.interface)
-            while self._owner not in (None, self.receiver):  # another one has come meanwhile
+            while True:
                 self.receiver = await LogService(self.bus).attach(self.interface)
+                if self._owner in (None, self.receiver):  # else another one has come meanwhile
+                    break
         finally:
             self._attaching = False
 

@@ -3,6 +3,7 @@
 import json
 import pwd
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -198,8 +199,7 @@ class ProfileObject(DBusObject, Governed):
     async def fetch_for_client(self, call: Call) -> tuple[str, dict[str, Variant], str]:
         """Ours: all that a client process needs. As Fetch by one, it counts as a use."""
         self._count_use()
-        overrides = {name: Variant(OVERRIDES[name], value) for name, value in self.record.overrides.items()}
-        return self.record.name, overrides, to_text(self.record.directives)
+        return self.record.name, self._overrides_without(), to_text(self.record.directives)
 
     # -- changes ----------------------------------------------------------------------------------
     @method("SetOption", "option:s value:s", rule=unsealed_owner)
@@ -316,7 +316,9 @@ class ProfileObject(DBusObject, Governed):
     @prop("overrides", "a{sv}", read=user_or_service)
     async def overrides(self, call: Call) -> dict[str, Variant]:
         """Settings in place of the profile's. Who may not read that isn't told the secrets among them."""
-        hidden = () if self.readable_by(await call.uid()) else SECRET_OVERRIDES
+        return self._overrides_without(() if self.readable_by(await call.uid()) else SECRET_OVERRIDES)
+
+    def _overrides_without(self, hidden: Collection[str] = ()) -> dict[str, Variant]:
         return {n: Variant(OVERRIDES[n], value) for n, value in self.record.overrides.items() if n not in hidden}
 
     @prop("readonly", "b", read=user_or_service)
