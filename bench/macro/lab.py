@@ -2,11 +2,12 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from bench.macro.original import Original, original
 from tests.support.bus import BIN, SystemBusSandbox
 from tests.support.machine import Machine
 from tests.support.netns import Namespace, NamespacePair, run
@@ -31,13 +32,15 @@ class Setting:
     server_offloads: str = "auto"  # of our own server
     server_threads: int = 1
     link_offloads: bool = True  # veth hands large buffers over uncut
+    original: Path | None = None  # a tree that has the client whose place ours takes
 
 
 @dataclass(frozen=True)
 class Lab:
     """Our services are installed on the client's machine and warm; `udpload` is the program of that name, built.
 
-    `inner` is a network namespace on that machine, for tunnels that are put into one.
+    `inner` is a network namespace on that machine, for tunnels that are put into one. `original` is there if the
+    setting names its tree.
     """
 
     machine: Machine
@@ -45,6 +48,7 @@ class Lab:
     pki: Pki
     setting: Setting
     udpload: Path
+    original: Original | None = None
 
     @property
     def pair(self) -> NamespacePair:
@@ -75,7 +79,8 @@ def lab(setting: Setting) -> Iterator[Lab]:
         # The machine has names of its own for namespaces; one that it hasn't made it knows by a process in it.
         resident = inner.popen(["sleep", "infinity"])
         attach: list[str | Path] = ["ip", "netns", "attach", _INNER, str(resident.pid)]
-        with SystemBusSandbox(pair.client, setup=[[admin, "install"], allow, attach]) as sandbox:
+        setup = [[admin, "install"], allow, attach]
+        with SystemBusSandbox(pair.client, setup=setup) as sandbox, ExitStack() as stack:
             here = Lab(Machine(sandbox, pair), inner, pki, setting, udpload)
             with own_server(here) as server:
                 overrides = ["--offloads", setting.offloads, "--data-threads", str(setting.threads)]
@@ -83,6 +88,11 @@ def lab(setting: Setting) -> Iterator[Lab]:
                     here.machine.bring_in(server.profile(), name)  # the other server's is the same
                     here.machine.openvpn3("config-manage", "--config", name, *overrides, *place)
                     with ours(here, server, name):
+                        pass
+                if setting.original:
+                    services = original(sandbox, setting.original, server.profile())
+                    here = replace(here, original=stack.enter_context(services))
+                    with theirs(here, server):
                         pass
             yield here
 
@@ -129,6 +139,12 @@ def ours(here: Lab, server: Server, profile: str = _PROFILE) -> Iterator[int]:
         here.machine.disconnect(profile)
 
 
+def theirs(here: Lab, server: Server) -> AbstractContextManager[int]:
+    """The client whose place ours takes, as a user starts it from a shell."""
+    assert here.original, "no tree was given"
+    return here.original.tunnel()
+
+
 @dataclass(frozen=True)
 class Arm:
     """One of the tunnels compared. Its server starts before it is timed, and only while it is its turn."""
@@ -144,5 +160,7 @@ ARMS = {
     "ovpn3-openvpn": Arm(ours, openvpn_server),
     "ovpn3-ovpn3": Arm(ours, own_server),
     "openvpn-ovpn3": Arm(openvpn, own_server),
+    "original-openvpn": Arm(theirs, openvpn_server),
+    "original-ovpn3": Arm(theirs, own_server),
     "netns-ovpn3": Arm(partial(ours, profile=_INNER), own_server, lambda here: here.inner),
 }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.macro.lab import ARMS, Lab, Setting, lab
+from bench.macro.lab import ARMS, Lab, Setting, lab, theirs
 from bench.macro.loads import LOADS, Ends, Tunnel, way
 from bench.macro.plot import draw
 from bench.macro.report import Sample, machine, results, save, table
@@ -48,12 +48,17 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--server-offloads", default="auto", help="of our server")
     parser.add_argument("--server-threads", type=int, choices=[1, 2], default=1, help="of our server")
     parser.add_argument("--no-offloads", action="store_true", help="the link cuts and joins packets as a card would")
+    parser.add_argument(
+        "--original", type=Path, metavar="TREE", help="where OpenVPN 3 Linux is: bench/macro/original.py"
+    )
     parser.add_argument("--json", type=Path, help="the figures; a drawing of them is put beside it")
     arguments = parser.parse_args()
     arguments.arms = arguments.arms.split(",")
     arguments.loads = arguments.loads.split(",")
     if unknown := [*(a for a in arguments.arms if a not in ARMS), *(x for x in arguments.loads if x not in LOADS)]:
         parser.error(f"no such arm or load: {', '.join(unknown)}")
+    if not arguments.original and any(ARMS[name].client is theirs for name in arguments.arms):
+        parser.error("an arm named original-... needs --original")
     return arguments
 
 
@@ -67,6 +72,7 @@ def main() -> None:
         server_offloads=arguments.server_offloads,
         server_threads=arguments.server_threads,
         link_offloads=not arguments.no_offloads,
+        original=arguments.original,
     )
     samples: list[Sample] = []
     with lab(setting) as here:
@@ -76,7 +82,10 @@ def main() -> None:
                 print(f"round {number + 1} of {arguments.rounds}: {name}", file=sys.stderr)
                 samples += visit(here, number, name, arguments)
     rows = results(sorted(samples, key=lambda sample: arguments.arms.index(sample.arm)))
-    facts = {**machine(), **{k: v for k, v in vars(arguments).items() if k not in ("arms", "loads", "json")}}
+    facts = {
+        **machine(),
+        **{k: v for k, v in vars(arguments).items() if k not in ("arms", "loads", "json", "original")},
+    }
     print(", ".join(f"{what} {value}" for what, value in facts.items()), table(rows), sep="\n\n")
     if arguments.json:
         save(arguments.json, facts, rows)

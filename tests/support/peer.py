@@ -111,7 +111,6 @@ class Peer:
         self.newest = 0
         self.messages: list[str] = []
         self.tls_errors: list[str] = []
-        self.pushed = False
         self.wkc_seen: list[Opcode] = []
         self._out: list[bytes] = []
         self._context = server_context(self.identity)
@@ -196,13 +195,12 @@ class Peer:
         return data_keys(key2, cipher, epochs=epochs)
 
     def reply_push(self) -> None:
-        if not self.pushed:
-            self.pushed = True
-            self.send(*self.push)
-            if any("dyn-tls-crypt" in part for part in self.push):
-                exported = Key2(self.generations[0].tls.export_keying_material(EKM_WRAP_LABEL, KEY2_BYTES))
-                base = _base_key(self.wrap)
-                self.dynamic = _server_tls_crypt(exported if base is None else exported.xor(base))
+        """Whoever asks gets it: some clients don't read what came too early, in one packet with the keys."""
+        self.send(*self.push)
+        if self.dynamic is None and any("dyn-tls-crypt" in part for part in self.push):
+            exported = Key2(self.generations[0].tls.export_keying_material(EKM_WRAP_LABEL, KEY2_BYTES))
+            base = _base_key(self.wrap)
+            self.dynamic = _server_tls_crypt(exported if base is None else exported.xor(base))
 
     # Inside
 
