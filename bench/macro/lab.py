@@ -67,19 +67,12 @@ def lab(setting: Setting) -> Iterator[Lab]:
         if not setting.link_offloads:
             cut_and_join(pair)
         admin = BIN / "openvpn3-admin"
-        allow: list[str | Path] = [
-            admin,
-            "netcfg-service",
-            "--config-file-override",
-            _SETTINGS,
-            "--config-set",
-            "netns-allowed",
-            _INNER,
-        ]
+        settings: list[str | Path] = [admin, "netcfg-service", "--config-file-override", _SETTINGS]
+        allow = [*settings, "--config-set", "netns-allowed", _INNER]
         # The machine has names of its own for namespaces; one that it hasn't made it knows by a process in it.
         resident = inner.popen(["sleep", "infinity"])
         attach: list[str | Path] = ["ip", "netns", "attach", _INNER, str(resident.pid)]
-        setup = [[admin, "install"], allow, attach]
+        setup: list[list[str | Path]] = [[admin, "install"], allow, attach]
         with SystemBusSandbox(pair.client, setup=setup) as sandbox, ExitStack() as stack:
             here = Lab(Machine(sandbox, pair), inner, pki, setting, udpload)
             with own_server(here) as server:
