@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.macro.original import Original, original
 from tests.support.bus import BIN, SystemBusSandbox
-from tests.support.machine import Machine
+from tests.support.machine import Machine, command
 from tests.support.netns import Namespace, NamespacePair, run
+from tests.support.original import Original
 from tests.support.ownserver import OwnServer
 from tests.support.pki import Pki
 from tests.support.server import OpenVpnProcess, OpenVpnServer, Proto
@@ -83,8 +83,11 @@ def lab(setting: Setting) -> Iterator[Lab]:
                     with ours(here, server, name):
                         pass
                 if setting.original:
-                    services = original(sandbox, setting.original, server.profile())
-                    here = replace(here, original=stack.enter_context(services))
+                    original = Original(sandbox, setting.original)
+                    stack.enter_context(original.own_bus())
+                    original.write("/tmp/profile", server.profile())
+                    original.run("openvpn3", "config-import", "--config", "/tmp/profile", "--name", _PROFILE)
+                    here = replace(here, original=original)
                     with theirs(here, server):
                         pass
             yield here
@@ -132,10 +135,16 @@ def ours(here: Lab, server: Server, profile: str = _PROFILE) -> Iterator[int]:
         here.machine.disconnect(profile)
 
 
-def theirs(here: Lab, server: Server) -> AbstractContextManager[int]:
-    """The client whose place ours takes, as a user starts it from a shell."""
+@contextmanager
+def theirs(here: Lab, server: Server) -> Iterator[int]:
+    """OpenVPN 3 Linux, through all of its services, as a user starts it from a shell."""
     assert here.original, "no tree was given"
-    return here.original.tunnel()
+    here.original.run("openvpn3", "session-start", "--config", _PROFILE)
+    try:
+        (pid,) = (pid for pid in here.pair.client.pids() if command(pid)[0].endswith("/openvpn3-service-client"))
+        yield pid
+    finally:
+        here.original.run("openvpn3", "session-manage", "--config", _PROFILE, "--disconnect")
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--server-offloads", default="auto", help="of our server")
     parser.add_argument("--server-threads", type=int, choices=[1, 2], default=1, help="of our server")
     parser.add_argument("--no-offloads", action="store_true", help="the link cuts and joins packets as a card would")
-    parser.add_argument(
-        "--original", type=Path, metavar="TREE", help="where OpenVPN 3 Linux is: bench/macro/original.py"
-    )
+    parser.add_argument("--original", type=Path, metavar="TREE", help="has OpenVPN 3 Linux: tests/support/original.py")
     parser.add_argument("--json", type=Path, help="the figures; a drawing of them is put beside it")
     arguments = parser.parse_args()
     arguments.arms = arguments.arms.split(",")
