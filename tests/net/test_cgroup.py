@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -30,9 +31,11 @@ MARK, TABLE = 0x0100_0000, 1000
 OUTSIDE_V4, OUTSIDE_V6 = "8.8.8.8", "2001:db8:99::1"
 SEND = """
 import socket, sys
-for to in sys.argv[1:]:
+port, *addresses = sys.argv[1:]
+for to in addresses:
     s = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, (0xD0000005).to_bytes(4, sys.byteorder))
+    s.bind(("", int(port)))
     s.sendto(b"secret", (to, 9))
 """
 
@@ -42,6 +45,8 @@ class Tunnel:
 
     def __init__(self, net: Namespace, netlink: Netlink, cgroups: Cgroups) -> None:
         self.net, self.cgroups = net, cgroups
+        # Each time another: of what it has seen the kernel remembers whether its source is to be changed.
+        self.ports = count(20000)
         for router in ("192.0.2.1", "2001:db8:2::1"):
             net.ip("neighbour", "add", router, "lladdr", "02:00:00:00:00:01", "dev", "wan", "nud", "permanent")
         self.problems: list[str] = []
@@ -65,7 +70,7 @@ class Tunnel:
         ours = {str(a.interface.ip) for a in FULL.addresses}
         with capturing(self.net, "wan") as capture:
             self.packets()
-            self.cgroups.run(cgroup, [sys.executable, "-c", SEND, OUTSIDE_V4, OUTSIDE_V6])
+            self.cgroups.run(cgroup, [sys.executable, "-c", SEND, str(next(self.ports)), OUTSIDE_V4, OUTSIDE_V6])
             beside = capture.destinations() & {OUTSIDE_V4, OUTSIDE_V6}
         sources = self.packets()
         assert (beside, sources) in (({OUTSIDE_V4, OUTSIDE_V6}, set()), (set(), ours)), (beside, sources)

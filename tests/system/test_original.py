@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine import Machine
-from tests.support.original import Original
+from tests.support.original import Original, fetch
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.system, pytest.mark.interop, pytest.mark.full]
