@@ -34,6 +34,7 @@ STATISTICS_TIMEOUT_S = 0.5  # for a client to count; its control thread may be b
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
+PAUSED = (StatusMajor.CONNECTION, StatusMinor.CONN_PAUSED)
 # Properties of the client process that are kept here: their types, and the attributes they are kept in.
 KEPT = {
     "device_name": ("s", "device_name"),
@@ -80,12 +81,14 @@ class Manager(DBusObject):
     @method("LookupInterface", "device_name:s", "session_path:o", rule=anyone)
     async def lookup_interface(self, call: Call, device_name: str) -> str:
         """The one among them with this network interface."""
-        found = [s.path for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
+        found = [s for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
+        if len(found) > 1:  # a paused session's may have become another's
+            found = [s for s in found if s.status_now[:2] != PAUSED]
         if not device_name or not found:
             raise ConfigurationRefused(f"no session has the interface {device_name!r}")
         if len(found) > 1:
             raise ConfigurationRefused(f"more than one session has the interface {device_name!r}")
-        return found[0]
+        return found[0].path
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
