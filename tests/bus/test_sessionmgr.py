@@ -241,6 +241,7 @@ async def test_a_session_is_as_the_original(world: World) -> None:
         assert plain["statistics"] == {"BYTES_IN": 7}
         assert (plain["owner"], plain["config_name"], plain["backend_pid"]) == (ALICE.uid, "office", os.getpid())
         assert (plain["device_path"], plain["connected_to"]) == ("/", ("", "", 0))
+        assert plain["last_log"] == {"log_group": 0, "log_category": 0, "log_message": ""}
 
 
 # -- what a client says ---------------------------------------------------------------------------
@@ -261,6 +262,26 @@ async def test_what_a_client_says_is_kept_and_passed_on(world: World) -> None:
         assert await session.get("connected_to") == ("udp", "192.0.2.1", 9)
         assert await world.manager.managed_interfaces() == ["tun7"]
         assert (await world.manager.by_interface("tun7")).path == session.path
+
+
+async def test_a_question_is_asked_once_the_session_is_known(world: World) -> None:
+    """A front-end ignores what sessions say of which it hasn't heard."""
+    told: asyncio.Queue[tuple[str | None, str | None]] = asyncio.Queue()
+    for member in ("SessionManagerEvent", "AttentionRequired"):
+        match = Match(SESSIONS_INTERFACE, member, SESSIONS_NAME)
+        await world.alice.subscribe(match, lambda m: told.put_nowait((m.member, m.path)))
+    async with world.client() as client:
+        client.may_confirm.clear()
+        starting = asyncio.create_task(world.manager.new_tunnel((await world.profile()).path))
+        client.register(await world.token())
+        await client.confirmed
+        client.signal("AttentionRequired", "uus", 1, 1, "who are you?")
+        await settled(client)
+        assert told.empty()
+        client.may_confirm.set()
+        session = await asyncio.wait_for(starting, 5)
+        assert await asyncio.wait_for(told.get(), 5) == ("SessionManagerEvent", SESSIONS_PATH)
+        assert await asyncio.wait_for(told.get(), 5) == ("AttentionRequired", session.path)
 
 
 def changed(values: dict[str, Variant]) -> tuple[str, str, str, dict[str, Variant], list[str]]:

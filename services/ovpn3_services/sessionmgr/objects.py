@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LOG_TIMEOUT_S = 5.0  # for a log service that was killed to be there again
 STATISTICS_TIMEOUT_S = 0.5  # for a client to count; its control thread may be busy
+NOTHING_LOGGED = {"log_group": Variant("u", 0), "log_category": Variant("u", 0), "log_message": Variant("s", "")}
+MAX_UNASKED = 32  # questions that are kept
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
@@ -140,6 +143,8 @@ class SessionObject(DBusObject, Governed):
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
         self._restarting = False
         self._connect_asked = False
+        # Questions of a client that were asked before anybody has heard of the session.
+        self._unasked: deque[Message] | None = deque(maxlen=MAX_UNASKED)
 
     def managed_by(self, backend: BackendClient, pid: int) -> None:
         """A client process has registered."""
@@ -171,8 +176,15 @@ class SessionObject(DBusObject, Governed):
         )
         self.backend.keep_record(record.pack())
 
+    def announced(self) -> None:
+        """Everybody has been told of the session."""
+        questions, self._unasked = self._unasked or (), None
+        for m in questions:
+            self.on_signal(m)
+
     def restore(self, record: Record, state: dict[str, Variant]) -> None:
         """Go on where a predecessor ended; `state` are the client's properties."""
+        self.announced()
         self.config_name, self.created = record.config_name, record.created
         self.restrict_log_access = record.restrict_log_access
         self._connect_asked, self.automatic_restart = record.connect_asked, record.automatic_restart
@@ -321,6 +333,8 @@ class SessionObject(DBusObject, Governed):
         match m.member, m.signature:
             case "StatusChange", "uus":
                 self._on_status(*m.body)
+            case "AttentionRequired", "uus" if self._unasked is not None:
+                self._unasked.append(m)
             case "AttentionRequired", "uus":
                 self.registry.dispatcher.emit(self.path, "AttentionRequired", *m.body)
             case "Log", "uuss":
@@ -458,8 +472,8 @@ class SessionObject(DBusObject, Governed):
 
     @prop("last_log", "a{sv}", read=insider)
     def last_log(self, call: Call) -> dict[str, Any]:
-        """The last line logged: log_group, log_category, log_message; empty before the first."""
-        return self.last_log_entry
+        """The last line logged: log_group, log_category, log_message; 0, 0, '' before the first."""
+        return self.last_log_entry or NOTHING_LOGGED
 
     @prop("statistics", "a{sx}", read=insider)
     async def statistics(self, call: Call) -> dict[str, int]:

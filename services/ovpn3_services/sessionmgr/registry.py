@@ -133,8 +133,12 @@ class Registry:
         async with self._client_for(starting) as client:
             session = await self._admit(starting, client, terms)
         # After the reply to this call: a front-end then knows the path that the event names.
-        asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
+        asyncio.get_running_loop().call_soon(self._announce_new, session, uid)
         return starting.path
+
+    def _announce_new(self, session: SessionObject, uid: int) -> None:
+        self._announce(session, SessionEvent.SESS_CREATED, uid)
+        session.announced()
 
     @asynccontextmanager
     async def _client_for(self, starting: Starting) -> AsyncIterator[Peer]:
