@@ -98,7 +98,7 @@ class Client(DBusObject):
     async def connect(self, call: Call) -> None:
         self.asked.put_nowait(call.member)
         if not self.complete:
-            raise ConfigurationRefused("required user input has not been provided")
+            raise ConfigurationRefused("Required user input not provided")
 
     @method("Restart", rule=anyone)
     async def restart(self, call: Call) -> None:
@@ -318,7 +318,7 @@ async def test_a_client_s_refusals_reach_the_user_in_its_words(world: World) -> 
     async with world.client() as client:
         session = await world.session(client)
         await refused(session.ready(), DOMAIN_READY, "^Missing user credentials$")
-        await refused(session.connect(), DOMAIN_REQUEST, "required user input has not been provided")
+        await refused(session.connect(), DOMAIN_REQUEST, "Required user input not provided")
 
 
 async def test_a_client_that_goes_while_it_is_asked(world: World) -> None:
@@ -478,7 +478,7 @@ async def test_two_at_once_with_one_profile(world: World) -> None:
         client.register(await world.token())
         done = await asyncio.wait_for(asyncio.gather(*starts, return_exceptions=True), 5)
         (refusal,) = [d for d in done if isinstance(d, RemoteError)]
-        assert "running already" in str(refusal)
+        assert "already running" in str(refusal)
         assert world.starter.tokens.empty()
         (session,) = await world.manager.available()
         await session.disconnect()

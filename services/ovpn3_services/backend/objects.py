@@ -44,6 +44,10 @@ NOTHING_UP = {
     "session_name": Variant("s", ""),
     "connection": Variant("(sssu)", ["", "", "", 0]),
 }
+NEEDS = {
+    AttentionGroup.USER_PASSWORD: "Username/password credentials needed",
+    AttentionGroup.PK_PASSPHRASE: "Private key passphrase needed",
+}
 ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
 
 
@@ -156,9 +160,11 @@ class ClientObject(DBusObject):
         if not self._queue.waiting():
             self.status(StatusMinor.CFG_OK, text)
             return
+        needs = []
         for type_, group in self._queue.groups():
-            self._attention(AttentionGroup(group), "user input is needed", AttentionType(type_))
-        self.status(StatusMinor.CFG_REQUIRE_USER, "user input is needed")
+            needs.append(NEEDS.get(AttentionGroup(group), "user input is needed"))
+            self._attention(AttentionGroup(group), needs[-1], AttentionType(type_))
+        self.status(StatusMinor.CFG_REQUIRE_USER, needs[0])
 
     # -- control ----------------------------------------------------------------------------------
     @method("Ping", "", "alive:b", rule=session_manager)
@@ -182,7 +188,7 @@ class ClientObject(DBusObject):
         if self._profile is None or self._login is None:
             raise ConfigurationRefused("the profile has not been read yet")
         if self._queue.waiting():
-            raise ConfigurationRefused("required user input has not been provided")
+            raise ConfigurationRefused("Required user input not provided")
         self._driver = Driver(
             self._login.profile(),
             self._login.credentials(),
@@ -202,7 +208,7 @@ class ClientObject(DBusObject):
         """Take the tunnel down until Resume."""
         driver = self._running()
         if driver.paused:
-            raise ConfigurationRefused("the session is paused already")
+            raise ConfigurationRefused("Connection is already paused")
         self.status(StatusMinor.CONN_PAUSING, f"Reason: {stripped(reason)}")
         driver.pause()
 
@@ -211,7 +217,7 @@ class ClientObject(DBusObject):
         """Connect again after Pause."""
         driver = self._running()
         if not driver.paused:
-            raise ConfigurationRefused("the session is not paused")
+            raise ConfigurationRefused("Connection is not paused")
         self.status(StatusMinor.CONN_RESUMING)
         driver.resume()
 

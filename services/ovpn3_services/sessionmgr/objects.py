@@ -88,7 +88,7 @@ class Manager(DBusObject):
         if len(found) > 1:  # a paused session's may have become another's
             found = [s for s in found if s.status_now[:2] != PAUSED]
         if not device_name or not found:
-            raise ConfigurationRefused(f"no session has the interface {device_name!r}")
+            raise ConfigurationRefused("Interface not found")
         if len(found) > 1:
             raise ConfigurationRefused(f"more than one session has the interface {device_name!r}")
         return found[0].path
@@ -142,7 +142,7 @@ class SessionObject(DBusObject, Governed):
         self._log_changed = asyncio.Event()  # set with the next change of `log_service`
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
         self._restarting = False
-        self._connect_asked = False
+        self._connect_asked = self._wants_dco = False
         # Questions of a client that were asked before anybody has heard of the session.
         self._unasked: deque[Message] | None = deque(maxlen=MAX_UNASKED)
 
@@ -489,15 +489,16 @@ class SessionObject(DBusObject, Governed):
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is in use."""
-        return False
+        """Whether the kernel's data channel is in use; until Connect, whether it is wanted. Kept; there is none."""
+        return self._wants_dco and not self._connect_asked
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:
         if self._connect_asked:
             raise ConfigurationRefused("dco can't be changed once the session is connecting")
-        if value:
-            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+        if value:  # no reason to refuse a tunnel
+            self.registry.log.warn("data channel offload to the kernel is not available: without it", path=self.path)
+        self._wants_dco = value
 
     @prop("device_path", "s", read=insider, wire="o")
     def device_object(self, call: Call) -> str:

@@ -126,7 +126,7 @@ class Registry:
         if not terms.allowed:
             raise AccessDenied(f"no profile of yours at {config_path}")
         if self._in_use(config_path, uid):
-            raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
+            raise ConfigurationRefused("A session with this configuration profile is already running")
         if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
             raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(random_uuid("t"), f"{SESSIONS_PATH}/{random_uuid('s')}", config_path, uid)
