@@ -139,8 +139,10 @@ class Driver:
         self._want(Wish.UP)
 
     def restart(self) -> None:
-        """A new session now; a paused tunnel stays paused."""
-        if self._wish is Wish.UP:
+        """A new session now. It ends a pause, too."""
+        if self._wish is Wish.PAUSED:
+            self.resume()
+        elif self._wish is Wish.UP:
             self._wish_changed.set()  # ends a wait between two attempts
             self._stirred.set()
             if self._work:

@@ -16,14 +16,14 @@ class AccessList:
 
     def grant(self, uid: int) -> None:
         if uid in self.granted:
-            raise ConfigurationRefused(f"access is already granted to user id {uid}")
+            raise ConfigurationRefused("UID already granted access")
         if len(self.granted) >= MAX_GRANTED:
             raise ConfigurationRefused(f"access is granted to {MAX_GRANTED} users already")
         self.granted.append(uid)
 
     def revoke(self, uid: int) -> None:
         if uid not in self.granted:
-            raise ConfigurationRefused(f"access was not granted to user id {uid}")
+            raise ConfigurationRefused("UID not granted access")
         self.granted.remove(uid)
 
     def may_use(self, uid: int) -> bool:
@@ -43,7 +43,7 @@ def service_uid() -> int:
 
 def refusal(call: Call, reason: str = "") -> AccessDenied:
     """What a caller without the right is told, whatever the rule: who, what, where, and if it helps, why."""
-    text = f"{call.sender} may not use {call.target} on {call.path}"
+    text = f"Access denied: {call.sender} may not use {call.target} on {call.path}"
     return AccessDenied(f"{text}: {reason}" if reason else text)
 
 

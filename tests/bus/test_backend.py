@@ -301,10 +301,11 @@ async def test_what_breaks_outside_of_a_call_ends_the_session(world: World, exit
 # -- user input -----------------------------------------------------------------------------------
 async def test_questions_and_answers(world: World, exit_code: "asyncio.Task[int]") -> None:
     client = await world.confirmed(ASKING)
-    assert (await world.next("AttentionRequired"))[:2] == list(USER_PASSWORD)
-    assert (await world.next("StatusChange"))[1] == StatusMinor.CFG_REQUIRE_USER
+    needs = "Username/password credentials needed"
+    assert await world.next("AttentionRequired") == [*USER_PASSWORD, needs]
+    assert (await world.next("StatusChange"))[1:] == [StatusMinor.CFG_REQUIRE_USER, needs]
     await refused(client.ready(), DOMAIN_READY, "^Missing user credentials$")
-    await refused(client.connect(), DOMAIN_CLIENT, "has not been provided")
+    await refused(client.connect(), DOMAIN_CLIENT, "^Required user input not provided$")
     assert await client.type_groups() == [USER_PASSWORD]
     assert await client.check(*USER_PASSWORD) == [0, 1]
     questions = [await client.fetch(*USER_PASSWORD, number) for number in (0, 1)]

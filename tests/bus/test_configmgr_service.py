@@ -442,9 +442,9 @@ async def test_tags(profile: Configuration, monkeypatch: pytest.MonkeyPatch) -> 
     await profile.add_tag("x" * record.MAX_TAG_CHARS)
     for tag in ("", "\n", "x" * (record.MAX_TAG_CHARS + 1), "a\u202eb"):
         assert "a tag has 1 to 128" in await outcome(profile.add_tag(tag))
-    assert "exists already" in await outcome(profile.add_tag("work"))
+    assert "Tag already exists" in await outcome(profile.add_tag("work"))
     await profile.remove_tag("work")
-    assert "does not exist" in await outcome(profile.remove_tag("work"))
+    assert "Non-existing tag" in await outcome(profile.remove_tag("work"))
     monkeypatch.setattr(record, "MAX_TAGS", 1)
     assert "1 tags already" in await outcome(profile.add_tag("work"))
 
@@ -455,7 +455,7 @@ async def test_control_characters_are_dropped(alice: Bus) -> None:
     assert await profile.get("name") == "office"
     await profile.add_tag("wo\x1brk\n")
     assert await profile.get("tags") == ["work"]
-    assert "exists already" in await outcome(profile.add_tag("work"))
+    assert "Tag already exists" in await outcome(profile.add_tag("work"))
     await profile.remove_tag("work\n")
     await profile.call("SetOverride", "sv", "server-override\n", Variant("s", "vpn.\x1bexample\n"))
     assert await profile.get("overrides") == {"server-override": "vpn.example"}

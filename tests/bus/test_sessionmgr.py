@@ -98,7 +98,7 @@ class Client(DBusObject):
     async def connect(self, call: Call) -> None:
         self.asked.put_nowait(call.member)
         if not self.complete:
-            raise ConfigurationRefused("required user input has not been provided")
+            raise ConfigurationRefused("Required user input not provided")
 
     @method("Restart", rule=anyone)
     async def restart(self, call: Call) -> None:
@@ -241,6 +241,7 @@ async def test_a_session_is_as_the_original(world: World) -> None:
         assert plain["statistics"] == {"BYTES_IN": 7}
         assert (plain["owner"], plain["config_name"], plain["backend_pid"]) == (ALICE.uid, "office", os.getpid())
         assert (plain["device_path"], plain["connected_to"]) == ("/", ("", "", 0))
+        assert plain["last_log"] == {"log_group": 0, "log_category": 0, "log_message": ""}
 
 
 # -- what a client says ---------------------------------------------------------------------------
@@ -261,6 +262,26 @@ async def test_what_a_client_says_is_kept_and_passed_on(world: World) -> None:
         assert await session.get("connected_to") == ("udp", "192.0.2.1", 9)
         assert await world.manager.managed_interfaces() == ["tun7"]
         assert (await world.manager.by_interface("tun7")).path == session.path
+
+
+async def test_a_question_is_asked_once_the_session_is_known(world: World) -> None:
+    """A front-end ignores what sessions say of which it hasn't heard."""
+    told: asyncio.Queue[tuple[str | None, str | None]] = asyncio.Queue()
+    for member in ("SessionManagerEvent", "AttentionRequired"):
+        match = Match(SESSIONS_INTERFACE, member, SESSIONS_NAME)
+        await world.alice.subscribe(match, lambda m: told.put_nowait((m.member, m.path)))
+    async with world.client() as client:
+        client.may_confirm.clear()
+        starting = asyncio.create_task(world.manager.new_tunnel((await world.profile()).path))
+        client.register(await world.token())
+        await client.confirmed
+        client.signal("AttentionRequired", "uus", 1, 1, "who are you?")
+        await settled(client)
+        assert told.empty()
+        client.may_confirm.set()
+        session = await asyncio.wait_for(starting, 5)
+        assert await asyncio.wait_for(told.get(), 5) == ("SessionManagerEvent", SESSIONS_PATH)
+        assert await asyncio.wait_for(told.get(), 5) == ("AttentionRequired", session.path)
 
 
 def changed(values: dict[str, Variant]) -> tuple[str, str, str, dict[str, Variant], list[str]]:
@@ -297,7 +318,7 @@ async def test_a_client_s_refusals_reach_the_user_in_its_words(world: World) -> 
     async with world.client() as client:
         session = await world.session(client)
         await refused(session.ready(), DOMAIN_READY, "^Missing user credentials$")
-        await refused(session.connect(), DOMAIN_REQUEST, "required user input has not been provided")
+        await refused(session.connect(), DOMAIN_REQUEST, "Required user input not provided")
 
 
 async def test_a_client_that_goes_while_it_is_asked(world: World) -> None:
@@ -457,7 +478,7 @@ async def test_two_at_once_with_one_profile(world: World) -> None:
         client.register(await world.token())
         done = await asyncio.wait_for(asyncio.gather(*starts, return_exceptions=True), 5)
         (refusal,) = [d for d in done if isinstance(d, RemoteError)]
-        assert "running already" in str(refusal)
+        assert "already running" in str(refusal)
         assert world.starter.tokens.empty()
         (session,) = await world.manager.available()
         await session.disconnect()

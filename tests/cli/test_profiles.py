@@ -245,7 +245,7 @@ def test_manage_changes_then_shows(machine: SystemBusSandbox, path: str) -> None
         *("--unset-override", "IPv6", "--unset-override", "offloads"),
     )
     assert done.returncode == 0
-    assert done.stderr == "tag 'none' not removed: tag 'none' does not exist\n"
+    assert done.stderr == "tag 'none' not removed: Non-existing tag\n"
     said, shown = done.stdout.split("-" * 60 + "\n")
     assert said.splitlines() == [
         "Configuration renamed: home",

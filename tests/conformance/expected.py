@@ -165,7 +165,8 @@ def its_session(scene: "Scene") -> list[str]:
 PROFILE = f"client\ndev tun\nremote 192.0.2.1\nauth-user-pass\npeer-fingerprint {'00:' * 31}00\n"
 NOBODYS_UID = 4_000_000
 USER_PASSWORD = (1, 1)  # attention type and group
-NO_INPUT = "required user input has not been provided"
+NO_INPUT = "Required user input not provided"
+RUNNING = "A session with this configuration profile is already running"
 
 CALLS: dict[str, dict[str, Answer]] = {
     "log.root": {
@@ -194,10 +195,10 @@ CALLS: dict[str, dict[str, Answer]] = {
         "SetOption": does("verb", "3"),
         "SetOverride": does("ipv6", Variant("s", "no")),
         "UnsetOverride": does("ipv6"),
-        "AddTag": fails(DOMAIN_DEFAULT, "tag 'work' exists already", "work"),
-        "RemoveTag": fails(DOMAIN_DEFAULT, "tag 'none' does not exist", "none"),
-        "AccessGrant": fails(DOMAIN_DEFAULT, "access is already granted", uid(GRANTED)),
-        "AccessRevoke": fails(DOMAIN_DEFAULT, "access was not granted", NOBODYS_UID),
+        "AddTag": fails(DOMAIN_DEFAULT, "Tag already exists", "work"),
+        "RemoveTag": fails(DOMAIN_DEFAULT, "Non-existing tag", "none"),
+        "AccessGrant": fails(DOMAIN_DEFAULT, "UID already granted access", uid(GRANTED)),
+        "AccessRevoke": fails(DOMAIN_DEFAULT, "UID not granted access", NOBODYS_UID),
         "SessionTerms": does(uid(GRANTED), gives=True),
         "FetchForClient": does(),
         "Seal": does(once=True),
@@ -208,14 +209,14 @@ CALLS: dict[str, dict[str, Answer]] = {
         "NewTunnel": does(
             profile,
             error={
-                **dict.fromkeys(USERS, f"{DOMAIN_DEFAULT}: a session with the profile"),
+                **dict.fromkeys(USERS, f"{DOMAIN_DEFAULT}: {RUNNING}"),
                 **dict.fromkeys(EVERYBODY - USERS, f"{DOMAIN_DEFAULT}: no profile of yours"),
             },
         ),
         "FetchAvailableSessions": does(gives=its_session),
         "FetchManagedInterfaces": does(gives=lambda scene: [""]),
         "LookupConfigName": does("office", gives=its_session),
-        "LookupInterface": fails(DOMAIN_DEFAULT, "no session has the interface", "tun0"),
+        "LookupInterface": fails(DOMAIN_DEFAULT, "Interface not found", "tun0"),
     },
     "sessions.session": {
         "Ready": fails(DOMAIN_READY, "Missing user credentials"),
@@ -224,8 +225,8 @@ CALLS: dict[str, dict[str, Answer]] = {
         "Pause": fails(DOMAIN_REQUEST, "the session is not running", "lunch"),
         "Resume": fails(DOMAIN_REQUEST, "the session is not running"),
         "Disconnect": does(once=True),
-        "AccessGrant": fails(DOMAIN_DEFAULT, "access is already granted", uid(GRANTED)),
-        "AccessRevoke": fails(DOMAIN_DEFAULT, "access was not granted", NOBODYS_UID),
+        "AccessGrant": fails(DOMAIN_DEFAULT, "UID already granted access", uid(GRANTED)),
+        "AccessRevoke": fails(DOMAIN_DEFAULT, "UID not granted access", NOBODYS_UID),
         "LogForward": does(True),
         "LogHistory": does(),
         "UserInputQueueGetTypeGroup": does(gives=[USER_PASSWORD]),
@@ -318,7 +319,6 @@ WRONG_VALUES = {
 }
 # Those that can be written, but to no other value.
 FIXED = {
-    ("sessions.session", "dco"): (True, "data channel offload to the kernel is not available"),
     ("client.session", "dco"): (True, "data channel offload to the kernel is not available"),
     ("netcfg.device", "network_namespace"): ("vpn", "the network namespace 'vpn' is not open to tunnels"),
     ("netcfg.device", "route_table"): (100, "the routing table 100 is not open to tunnels"),

@@ -60,7 +60,7 @@ class Walk:
         if text.startswith("Rejected send message"):
             assert name == f"{ERRORS}AccessDenied"
             return BY_BUS
-        refusal = f"{self.scene.buses[who].unique_name} may not use {target} on {self.scene.path}"
+        refusal = f"Access denied: {self.scene.buses[who].unique_name} may not use {target} on {self.scene.path}"
         if "may not use" not in text:
             return ANSWERED
         if "(" in target:

@@ -266,7 +266,7 @@ async def test_five_at_once(machine: Machine, start_server: StartServer) -> None
         starts = [manager.new_tunnel(config.path) for config in (*configs, configs[0])]
         done = await asyncio.gather(*starts, return_exceptions=True)
         sessions = [s for s in done if isinstance(s, Session)]
-        assert [str(e).count("running already") for e in done if isinstance(e, RemoteError)] == [1]
+        assert [str(e).count("already running") for e in done if isinstance(e, RemoteError)] == [1]
         assert len(sessions) == len(machine.clients()) == 5
         lives = [Life(session) for session in sessions]
         for life in lives:

@@ -57,7 +57,7 @@ def test_dbus_python(machine: Machine, start_server: StartServer) -> None:
     assert next(what[1] for what in seen if what[0] == "properties") == sorted(Facts("sessions.session").properties)
     errors = [tuple(what[1:]) for what in seen if what[0] == "error"]
     assert errors[0][0] == gdbus_error("net.openvpn.gdbuspp", "")[0]
-    assert re.match(r"GDBus\.Error:net\.openvpn\.gdbuspp: .*running already", errors[0][1])
+    assert re.match(r"GDBus\.Error:net\.openvpn\.gdbuspp: .*already running", errors[0][1])
     assert errors[1] == gdbus_error("net.openvpn.gdbuspp.request", "the session is not running")
     for name, text in errors[2:]:
         assert name == "org.freedesktop.DBus.Error.UnknownMethod"

@@ -36,7 +36,27 @@ if TYPE_CHECKING:
     from ovpn3_services.backend.service import BackendClient
 
 NO_SESSION = "/__unknown"
+# What is shown of the tunnel: its device, and its connection as (protocol, host name, address, port).
+NOTHING_UP = {
+    "device_name": Variant("s", ""),
+    "device_path": Variant("o", "/"),
+    "device_place": Variant("s", ""),
+    "session_name": Variant("s", ""),
+    "connection": Variant("(sssu)", ["", "", "", 0]),
+}
+NEEDS = {
+    AttentionGroup.USER_PASSWORD: "Username/password credentials needed",
+    AttentionGroup.PK_PASSPHRASE: "Private key passphrase needed",
+}
 ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
+
+
+def _connection(driver: Driver) -> list[Any]:
+    endpoint = driver.endpoint
+    if endpoint is None:
+        return ["", "", "", 0]
+    host = endpoint.server[0] if endpoint.server else endpoint.host
+    return [endpoint.protocol, host, endpoint.address, endpoint.port]
 
 
 async def session_manager(client: "ClientObject", call: Call) -> None:
@@ -61,6 +81,7 @@ class ClientObject(DBusObject):
         self.service, self._token, self._protect_socket = service, token, protect_socket
         self.session_path = NO_SESSION
         self._status: tuple[int, int, str] = (0, 0, "")
+        self._shown = NOTHING_UP
         self._queue = InputQueue()
         self._profile: Profile | None = None
         self._overrides: dict[str, Any] = {}
@@ -139,9 +160,11 @@ class ClientObject(DBusObject):
         if not self._queue.waiting():
             self.status(StatusMinor.CFG_OK, text)
             return
+        needs = []
         for type_, group in self._queue.groups():
-            self._attention(AttentionGroup(group), "user input is needed", AttentionType(type_))
-        self.status(StatusMinor.CFG_REQUIRE_USER, "user input is needed")
+            needs.append(NEEDS.get(AttentionGroup(group), "user input is needed"))
+            self._attention(AttentionGroup(group), needs[-1], AttentionType(type_))
+        self.status(StatusMinor.CFG_REQUIRE_USER, needs[0])
 
     # -- control ----------------------------------------------------------------------------------
     @method("Ping", "", "alive:b", rule=session_manager)
@@ -165,7 +188,7 @@ class ClientObject(DBusObject):
         if self._profile is None or self._login is None:
             raise ConfigurationRefused("the profile has not been read yet")
         if self._queue.waiting():
-            raise ConfigurationRefused("required user input has not been provided")
+            raise ConfigurationRefused("Required user input not provided")
         self._driver = Driver(
             self._login.profile(),
             self._login.credentials(),
@@ -185,7 +208,7 @@ class ClientObject(DBusObject):
         """Take the tunnel down until Resume."""
         driver = self._running()
         if driver.paused:
-            raise ConfigurationRefused("the session is paused already")
+            raise ConfigurationRefused("Connection is already paused")
         self.status(StatusMinor.CONN_PAUSING, f"Reason: {stripped(reason)}")
         driver.pause()
 
@@ -194,7 +217,7 @@ class ClientObject(DBusObject):
         """Connect again after Pause."""
         driver = self._running()
         if not driver.paused:
-            raise ConfigurationRefused("the session is not paused")
+            raise ConfigurationRefused("Connection is not paused")
         self.status(StatusMinor.CONN_RESUMING)
         driver.resume()
 
@@ -280,18 +303,19 @@ class ClientObject(DBusObject):
             self.service.end()
 
     def changed(self) -> None:
-        """Push what the session manager keeps for its readers."""
-        driver, connection = self._driver, self._connection()
-        if driver is not None:
-            self._push(
-                {
-                    "device_name": Variant("s", driver.device.name),
-                    "device_path": Variant("o", driver.device.path),
-                    "device_place": Variant("s", self._place()),
-                    "session_name": Variant("s", connection[1]),
-                    "connection": Variant("(sssu)", connection),
-                }
-            )
+        """Push what the session manager keeps for its readers. That of a paused session stays: it is found by it."""
+        driver = self._driver
+        if driver is None or driver.paused:
+            return
+        connection = _connection(driver)
+        self._shown = {
+            "device_name": Variant("s", driver.device.name),
+            "device_path": Variant("o", driver.device.path),
+            "device_place": Variant("s", self._place(driver)),
+            "session_name": Variant("s", connection[1]),
+            "connection": Variant("(sssu)", connection),
+        }
+        self._push(self._shown)
 
     def _push_log_state(self) -> None:
         """How much we log; and to whom, which the session manager can have forward it from now on."""
@@ -354,12 +378,13 @@ class ClientObject(DBusObject):
         self.service.log.signal("AttentionRequired", "uus", int(type_), int(group), text)
 
     # -- properties -------------------------------------------------------------------------------
-    def _connection(self) -> list[Any]:
-        endpoint = self._driver.endpoint if self._driver else None
-        if endpoint is None:
-            return ["", "", "", 0]
-        host = endpoint.server[0] if endpoint.server else endpoint.host
-        return [endpoint.protocol, host, endpoint.address, endpoint.port]
+    def _place(self, driver: Driver) -> str:
+        profile = self._profile
+        if profile is None or not driver.device.name:
+            return ""
+        if profile.route_table:
+            return f"table {profile.route_table}"
+        return f"netns {profile.netns}" if profile.netns else ""
 
     @prop("session_path", "o", read=same_uid)
     def path_of_session(self, call: Call) -> str:
@@ -379,25 +404,17 @@ class ClientObject(DBusObject):
     @prop("device_path", "o", read=same_uid)
     def device_path(self, call: Call) -> str:
         """The network service's object of the interface; / while there is none."""
-        return self._driver.device.path if self._driver else "/"
+        return str(self._shown["device_path"].value)
 
     @prop("device_name", "s", read=session_manager)
     def device_name(self, call: Call) -> str:
         """The network interface; empty while there is none."""
-        return self._driver.device.name if self._driver else ""
+        return str(self._shown["device_name"].value)
 
     @prop("device_place", "s", read=session_manager)
     def device_place(self, call: Call) -> str:
         """Where the interface is, if not with all others: `netns NAME`, or `table NUMBER` for its routes."""
-        return self._place()
-
-    def _place(self) -> str:
-        profile = self._profile
-        if profile is None or not (self._driver and self._driver.device.name):
-            return ""
-        if profile.route_table:
-            return f"table {profile.route_table}"
-        return f"netns {profile.netns}" if profile.netns else ""
+        return str(self._shown["device_place"].value)
 
     @prop("log_level", "u", read=same_uid, write=session_manager)
     def log_level(self, call: Call) -> int:
@@ -414,13 +431,13 @@ class ClientObject(DBusObject):
     @prop("session_name", "s", read=session_manager)
     def session_name(self, call: Call) -> str:
         """The server's name as the profile has it; empty unless connected."""
-        return str(self._connection()[1])
+        return str(self._shown["session_name"].value)
 
     @prop("connection", "(sssu)", read=same_uid)
     def connection(self, call: Call) -> list[Any]:
         """Protocol, host name, address and port of the server, the last two of its proxy if there is one; empty texts
         and 0 unless connected."""
-        return self._connection()
+        return list(self._shown["connection"].value)
 
     @prop("statistics", "a{sx}", read=session_manager)
     def statistics(self, call: Call) -> dict[str, int]:

@@ -98,7 +98,7 @@ def _uid(who: str) -> int:
 
 def _refuse_if_sealed(profile: "ProfileObject", call: Call) -> None:
     if profile.record.readonly:
-        raise refusal(call, "the profile is sealed: it is read-only")
+        raise refusal(call, "the profile is sealed and read-only")
 
 
 async def unsealed_owner(profile: "ProfileObject", call: Call) -> None:

@@ -62,14 +62,14 @@ class Record:
         if not 1 <= len(tag) <= MAX_TAG_CHARS or not tag.isprintable():
             raise ConfigurationRefused(f"a tag has 1 to {MAX_TAG_CHARS} printable characters")
         if tag in self.tags:
-            raise ConfigurationRefused(f"tag '{tag}' exists already")
+            raise ConfigurationRefused("Tag already exists")
         if len(self.tags) >= MAX_TAGS:
             raise ConfigurationRefused(f"the profile has {MAX_TAGS} tags already")
         self.tags.append(tag)
 
     def remove_tag(self, tag: str) -> None:
         if tag not in self.tags:
-            raise ConfigurationRefused(f"tag '{clean(tag[:MAX_TAG_CHARS])}' does not exist")
+            raise ConfigurationRefused("Non-existing tag")
         self.tags.remove(tag)
 
     def set_override(self, name: str, signature: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
 
 LOG_TIMEOUT_S = 5.0  # for a log service that was killed to be there again
 STATISTICS_TIMEOUT_S = 0.5  # for a client to count; its control thread may be busy
+NOTHING_LOGGED = {"log_group": Variant("u", 0), "log_category": Variant("u", 0), "log_message": Variant("s", "")}
+MAX_UNASKED = 32  # questions that are kept
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
+PAUSED = (StatusMajor.CONNECTION, StatusMinor.CONN_PAUSED)
 # Properties of the client process that are kept here: their types, and the attributes they are kept in.
 KEPT = {
     "device_name": ("s", "device_name"),
@@ -80,12 +84,14 @@ class Manager(DBusObject):
     @method("LookupInterface", "device_name:s", "session_path:o", rule=anyone)
     async def lookup_interface(self, call: Call, device_name: str) -> str:
         """The one among them with this network interface."""
-        found = [s.path for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
+        found = [s for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
+        if len(found) > 1:  # a paused session's may have become another's
+            found = [s for s in found if s.status_now[:2] != PAUSED]
         if not device_name or not found:
-            raise ConfigurationRefused(f"no session has the interface {device_name!r}")
+            raise ConfigurationRefused("Interface not found")
         if len(found) > 1:
             raise ConfigurationRefused(f"more than one session has the interface {device_name!r}")
-        return found[0]
+        return found[0].path
 
     @prop("version", "s", read=anyone)
     def version(self, call: Call) -> str:
@@ -136,7 +142,9 @@ class SessionObject(DBusObject, Governed):
         self._log_changed = asyncio.Event()  # set with the next change of `log_service`
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
         self._restarting = False
-        self._connect_asked = False
+        self._connect_asked = self._wants_dco = False
+        # Questions of a client that were asked before anybody has heard of the session.
+        self._unasked: deque[Message] | None = deque(maxlen=MAX_UNASKED)
 
     def managed_by(self, backend: BackendClient, pid: int) -> None:
         """A client process has registered."""
@@ -168,8 +176,15 @@ class SessionObject(DBusObject, Governed):
         )
         self.backend.keep_record(record.pack())
 
+    def announced(self) -> None:
+        """Everybody has been told of the session."""
+        questions, self._unasked = self._unasked or (), None
+        for m in questions:
+            self.on_signal(m)
+
     def restore(self, record: Record, state: dict[str, Variant]) -> None:
         """Go on where a predecessor ended; `state` are the client's properties."""
+        self.announced()
         self.config_name, self.created = record.config_name, record.created
         self.restrict_log_access = record.restrict_log_access
         self._connect_asked, self.automatic_restart = record.connect_asked, record.automatic_restart
@@ -318,6 +333,8 @@ class SessionObject(DBusObject, Governed):
         match m.member, m.signature:
             case "StatusChange", "uus":
                 self._on_status(*m.body)
+            case "AttentionRequired", "uus" if self._unasked is not None:
+                self._unasked.append(m)
             case "AttentionRequired", "uus":
                 self.registry.dispatcher.emit(self.path, "AttentionRequired", *m.body)
             case "Log", "uuss":
@@ -455,8 +472,8 @@ class SessionObject(DBusObject, Governed):
 
     @prop("last_log", "a{sv}", read=insider)
     def last_log(self, call: Call) -> dict[str, Any]:
-        """The last line logged: log_group, log_category, log_message; empty before the first."""
-        return self.last_log_entry
+        """The last line logged: log_group, log_category, log_message; 0, 0, '' before the first."""
+        return self.last_log_entry or NOTHING_LOGGED
 
     @prop("statistics", "a{sx}", read=insider)
     async def statistics(self, call: Call) -> dict[str, int]:
@@ -472,15 +489,16 @@ class SessionObject(DBusObject, Governed):
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is in use."""
-        return False
+        """Whether the kernel's data channel is in use; until Connect, whether it is wanted. Kept; there is none."""
+        return self._wants_dco and not self._connect_asked
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:
         if self._connect_asked:
             raise ConfigurationRefused("dco can't be changed once the session is connecting")
-        if value:
-            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+        if value:  # no reason to refuse a tunnel
+            self.registry.log.warn("data channel offload to the kernel is not available: without it", path=self.path)
+        self._wants_dco = value
 
     @prop("device_path", "s", read=insider, wire="o")
     def device_object(self, call: Call) -> str:

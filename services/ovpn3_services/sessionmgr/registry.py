@@ -126,15 +126,19 @@ class Registry:
         if not terms.allowed:
             raise AccessDenied(f"no profile of yours at {config_path}")
         if self._in_use(config_path, uid):
-            raise ConfigurationRefused(f"a session with the profile {config_path} is running already")
+            raise ConfigurationRefused("A session with this configuration profile is already running")
         if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
             raise ConfigurationRefused(f"user id {uid} has {MAX_SESSIONS_PER_OWNER} sessions already")
         starting = Starting(random_uuid("t"), f"{SESSIONS_PATH}/{random_uuid('s')}", config_path, uid)
         async with self._client_for(starting) as client:
             session = await self._admit(starting, client, terms)
         # After the reply to this call: a front-end then knows the path that the event names.
-        asyncio.get_running_loop().call_soon(self._announce, session, SessionEvent.SESS_CREATED, uid)
+        asyncio.get_running_loop().call_soon(self._announce_new, session, uid)
         return starting.path
+
+    def _announce_new(self, session: SessionObject, uid: int) -> None:
+        self._announce(session, SessionEvent.SESS_CREATED, uid)
+        session.announced()
 
     @asynccontextmanager
     async def _client_for(self, starting: Starting) -> AsyncIterator[Peer]:

@@ -113,10 +113,19 @@ async def test_pause_during_the_start(driver: Driver, network: Network, listener
     network.may_protect.set()
     driver.pause()
     assert await listener.told.get() == (StatusMinor.CONN_PAUSED, "")
-    driver.restart()
     assert driver.paused
     await driver.stop()
     assert network.done == ["protect", "cleanup"]
+
+
+async def test_a_restart_ends_a_pause(driver: Driver, network: Network, listener: Listener) -> None:
+    network.may_protect.set()
+    driver.pause()
+    assert await listener.told.get() == (StatusMinor.CONN_PAUSED, "")
+    driver.restart()
+    assert not driver.paused
+    minor, _ = await listener.told.get()
+    assert minor == StatusMinor.CONN_FAILED, "it has tried again"
 
 
 async def test_a_refusal_of_netcfg_ends_the_start(driver: Driver, network: Network, listener: Listener) -> None:
