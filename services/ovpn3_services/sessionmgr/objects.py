@@ -137,6 +137,7 @@ class SessionObject(DBusObject, Governed):
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
         self._restarting = False
         self._connect_asked = False
+        self._dco_wanted = False
 
     def managed_by(self, backend: BackendClient, pid: int) -> None:
         """A client process has registered."""
@@ -472,15 +473,15 @@ class SessionObject(DBusObject, Governed):
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is in use."""
-        return False
+        """Whether the kernel's data channel is wanted; once connecting, whether it is in use, which it never is."""
+        return self._dco_wanted and not self._connect_asked
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:
+        # Not refused: the original's openvpn2 asks for it unless told otherwise, and does without.
         if self._connect_asked:
             raise ConfigurationRefused("dco can't be changed once the session is connecting")
-        if value:
-            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+        self._dco_wanted = value
 
     @prop("device_path", "s", read=insider, wire="o")
     def device_object(self, call: Call) -> str:
