@@ -100,7 +100,8 @@ def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Confi
     assert {"--config", "--remote", "--daemon"} <= set(offered["options"])
     assert "--management" not in offered["options"]
     assert ("SHA256" in offered["argvalues"]["--auth"], "--ca" in offered["argvalues"]) == (True, False)
-    say("parsed", parser.GetConfigName(), parser.GetDaemon(), parser.GetLogVerbosity(), parser.GetOverrides())
+    numbers = (parser.GetDaemon(), parser.GetLogVerbosity(), parser.GetPersistTun())
+    say("parsed", parser.GetConfigName(), *numbers, parser.GetOverrides())
     profile = manager.Import("office", parser.GenerateConfig(), False, False, system_tag="front-end")
     profile.Validate()
     profile.AddTag("work")

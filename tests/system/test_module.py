@@ -43,7 +43,7 @@ def test_every_member(machine: Machine, start_server: Callable[..., OpenVpnServe
     seen: dict[str, list[Any]] = {}
     for what, *values in map(json.loads, done.stdout.splitlines()):
         seen.setdefault(what, []).append(values)
-    assert seen["parsed"] == [[file, False, 5, {"persist-tun": True}]]
+    assert seen["parsed"] == [[file, False, 5, True, {}]]
     [name, tags, overrides, public] = seen["profile"][0]
     assert (name, tags, public) == ("office", ["work"], True)
     assert overrides == {"log-level": "5", "persist-tun": True}
