@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -75,7 +76,27 @@ def make_state_directories(state: Path, owner: tuple[int, int] | None) -> None:
         directory.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
         directory.chmod(STATE_MODE)
         if owner:
+            before = directory.stat().st_uid
             os.chown(directory, *owner)
+            if before not in (0, owner[0]):
+                _hand_over(directory, before, owner)
+
+
+def _hand_over(directory: Path, before: int, owner: tuple[int, int]) -> None:
+    """Give the owner what was the account's before: Debian's package of the original has another one.
+
+    That account may have put anything there, so links stay what they are.
+    """
+    for path in directory.iterdir():
+        if not stat.S_ISREG(path.lstat().st_mode):
+            continue
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_uid == before and found.st_nlink == 1:
+                os.fchown(descriptor, *owner)
+        finally:
+            os.close(descriptor)
 
 
 def python_module() -> dict[str, str]:

@@ -35,13 +35,12 @@ async def run(wish: Wish) -> int:
     async with system_bus() as bus:
         profile = await _import(bus, wish, text, keep=bool(debug))
         if debug:
-            print(f"Profile path: {profile.path}")
+            print(f"Configuration path: {profile.path}")
         if debug == "IMPORT_ONLY":
             return 0
         with interruptible():
             session = await SessionManager(bus).new_tunnel(profile.path)
             try:
-                await session.set("log_verbosity", "u", wish.verbosity)
                 return await (_background(session) if wish.daemon else _foreground(session))
             except BaseException:  # output that nobody reads any more, too
                 await end(session)
@@ -50,7 +49,7 @@ async def run(wish: Wish) -> int:
 
 async def _import(bus: Bus, wish: Wish, text: str, *, keep: bool) -> Configuration:
     profile = await ConfigurationManager(bus).import_profile(wish.name, text, single_use=not keep)
-    for key, value in wish.overrides.items():
+    for key, value in wish.all_overrides().items():
         await profile.set_override(key, value)
     return profile
 
@@ -78,11 +77,13 @@ async def _foreground(session: Session) -> int:
     return 0
 
 
-async def _first(watch: Watch, tell: Callable[[Event], None]) -> None:
-    """Connected, or at the address where the user has to go on."""
+async def _first(watch: Watch, tell: Callable[[Event], None]) -> bool:
+    """Whether it is connected, else it is at the address where the user has to go on."""
     status = await outcome(watch, ask, tell)
     if status[:2] == WEB_AUTHENTICATION:
         await open_url(status.message)
+        return False
+    return True
 
 
 async def _background(session: Session) -> int:
@@ -90,14 +91,15 @@ async def _background(session: Session) -> int:
         await connect(session, ask)
         dots = asyncio.create_task(_dots())
         try:
-            await _first(watch, lambda _: None)
+            connected = await _first(watch, lambda _: None)
         except Failed as e:
             print(f"\n{one_line(e)}", file=sys.stderr)
             await end(session)
             return NOT_CONNECTED
         finally:
             dots.cancel()
-    print(f"\nSession path: {session.path}")
+    print("\nConnected" if connected else "")
+    print(f"Session path: {session.path}")
     print(f"To end it: openvpn3 session-manage --path {session.path} --disconnect")
     return 0
 

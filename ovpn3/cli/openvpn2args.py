@@ -12,12 +12,11 @@ from ovpn3.profile import decode, inline, parse
 from ovpn3.profile.lexer import MAX_PROFILE_BYTES, join_words
 from ovpn3.profile.options import Status, table
 
-DEFAULT_VERBOSITY = 2
 OPTIONS = (
     Option("config", "", "FILE", "Lines of a profile; may be repeated"),
     Option("daemon", help="Leave the session in the background once it is connected"),
     Option("profile-override", "", "KEY VALUE", "Override a setting, as config-manage does"),
-    Option("verb", "", "LEVEL", f"How much is logged, 1 to 6; default {DEFAULT_VERBOSITY}"),
+    Option("verb", "", "LEVEL", "How much is logged, 1 to 6"),
     HELP,
 )
 USAGE = f"""\
@@ -27,7 +26,7 @@ Usage: openvpn2 [--config] FILE [--OPTION [ARGUMENT...] ...]
 
 Any other option is one of a profile, with -- before it.
 """
-OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "persist-tun", "enable-dco")
+OWN = ("config", "daemon", "profile-override", "verb", "cd", "help", "enable-dco", "disable-dco")
 # Arguments of options for which the table of options has no list.
 _SUGGESTED = {
     "proto": ("udp", "tcp", "udp4", "tcp4", "udp6", "tcp6"),
@@ -51,7 +50,6 @@ class Wish:
     overrides: dict[str, str | bool] = field(default_factory=dict)
     daemon: bool = False
     dco: bool = False
-    verbosity: int = DEFAULT_VERBOSITY
     help: bool = False
 
     @property
@@ -67,6 +65,11 @@ class Wish:
         text = inline("\n".join(self.lines) + "\n", lambda name: _read(Path(name)), source=self.name)
         parse(text, source=self.name)
         return text
+
+    def all_overrides(self) -> dict[str, str | bool]:
+        """With persist-tun, which is one, if the profile has that line."""
+        kept = any(directive.name == "persist-tun" for directive in parse(self.profile()))
+        return ({"persist-tun": True} if kept else {}) | self.overrides
 
 
 def option_names() -> list[str]:
@@ -107,12 +110,10 @@ def understand(argv: Sequence[str]) -> Wish:
                 os.chdir(folder)
             case "daemon", _:
                 wish.daemon = True
-            case "persist-tun", []:
-                wish.overrides["persist-tun"] = True
-            case "enable-dco", []:
-                wish.dco = True
+            case (("enable-dco" | "disable-dco"), []):
+                wish.dco = name == "enable-dco"
             case "verb", [level]:
-                wish.verbosity = _number(level)
+                wish.lines.append(f"verb {_number(level)}")
             case "profile-override", [key, value]:
                 wish.overrides[key] = _override(key, value)
             case (("config" | "cd" | "verb" | "profile-override"), _):
@@ -170,6 +171,6 @@ def _override(key: str, value: str) -> str | bool:
         raise CommandError(f"there is no override {one_line(key)!r}")
     if OVERRIDES[key] == "s":
         return value
-    if value not in BOOLEANS:
+    if value.lower() not in BOOLEANS:
         raise CommandError(f"--profile-override {key} takes yes or no, not {one_line(value)!r}")
-    return BOOLEANS[value]
+    return BOOLEANS[value.lower()]

@@ -24,7 +24,8 @@ def read_auth_user_pass(values: Values) -> AuthUserPass | None:
     d = values.last("auth-user-pass")
     if d is None:
         return None
-    if d.block is None and d.args not in ((), ("username-only",)):
+    # The original stores it with an empty argument if it names no file.
+    if d.block is None and d.args not in ((), ("",), ("username-only",)):
         values.fail(d, "names a file", "put user and password into <auth-user-pass>; import does that")
     username, password = read_credentials(values, "auth-user-pass")
     return AuthUserPass(username, password, username_only=d.args == ("username-only",))

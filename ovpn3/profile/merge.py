@@ -33,7 +33,7 @@ def inline(text: str, read: Callable[[str], bytes], *, source: str = "") -> str:
     for d in parse(text, source=source):
         if d.block is not None or d.meta:
             continue
-        if d.name in _FILES and d.args and d.args != ("username-only",):
+        if d.name in _FILES and any(d.args) and d.args != ("username-only",):
             lines[d.line - 1] = _reference(d, read, source)
         elif d.name == "http-proxy" and len(d.args) > 2 and d.args[2] not in _PROXY_WORDS:
             lines[d.line - 1] = _proxy(d, (d.args[3:] or ("auto",)), read, source)

@@ -33,21 +33,21 @@ class Configuration(Remote):
     def Remove(self) -> None:
         self._last_call("Remove")
 
-    def AddTag(self, tag: str) -> None:
-        self._call("AddTag", "s", _of_users(tag))
+    def AddTag(self, tagvalue: str) -> None:
+        self._call("AddTag", "s", _of_users(tagvalue))
 
-    def RemoveTag(self, tag: str) -> None:
-        self._call("RemoveTag", "s", _of_users(tag))
+    def RemoveTag(self, tagvalue: str) -> None:
+        self._call("RemoveTag", "s", _of_users(tagvalue))
 
     def GetTags(self) -> tuple[str, ...]:
         """Those of users; the property has those of programs too."""
         return tuple(str(tag) for tag in self.GetProperty("tags") if not tag.startswith(SYSTEM))
 
-    def SetOverride(self, name: str, value: str | bool) -> None:
-        self._call("SetOverride", "sv", name, value)
+    def SetOverride(self, override: str, value: str | bool) -> None:
+        self._call("SetOverride", "sv", override, value)
 
-    def UnsetOverride(self, name: str) -> None:
-        self._call("UnsetOverride", "s", name)
+    def UnsetOverride(self, override: str) -> None:
+        self._call("UnsetOverride", "s", override)
 
     def GetOverrides(self) -> dict[str, Any]:
         return {str(name): value for name, value in self.GetProperty("overrides").items()}
@@ -61,37 +61,37 @@ class Configuration(Remote):
     def AccessRevoke(self, uid: int) -> None:
         self._call("AccessRevoke", "u", uid)
 
-    def SetOwnershipTransfer(self, value: bool) -> None:
+    def SetOwnershipTransfer(self, val: bool) -> None:
         """Whether a session becomes the profile owner's, whoever starts it."""
-        self.SetProperty("transfer_owner_session", value)
+        self.SetProperty("transfer_owner_session", val)
 
 
 class ConfigurationManager(Manager):
     SERVICE, TITLE = CONFIG_NAME, "Configuration Manager"
 
     def Import(
-        self, name: str, cfg: str, single_use: bool, persistent: bool, system_tag: str | None = None
+        self, cfgname: str, cfg: str, single_use: bool, persistent: bool, system_tag: str | None = None
     ) -> Configuration:
-        profile = Configuration(self._bus, self._call("Import", "ssbb", name, cfg, single_use, persistent))
+        profile = Configuration(self._bus, self._call("Import", "ssbb", cfgname, cfg, single_use, persistent))
         if system_tag:
             profile._call("AddTag", "s", f"{SYSTEM}{system_tag}")
         return profile
 
-    def Retrieve(self, path: str) -> Configuration:
-        return Configuration(self._bus, path)
+    def Retrieve(self, objpath: str) -> Configuration:
+        return Configuration(self._bus, objpath)
 
     def FetchAvailableConfigs(self) -> list[Configuration]:
         return [Configuration(self._bus, path) for path in self._call("FetchAvailableConfigs")]
 
-    def LookupConfigName(self, name: str) -> list[dbus.ObjectPath]:
-        return list(self._call("LookupConfigName", "s", name))
+    def LookupConfigName(self, cfgname: str) -> list[dbus.ObjectPath]:
+        return list(self._call("LookupConfigName", "s", cfgname))
 
-    def SearchByTag(self, tag: str, only_path: bool = False) -> list[dbus.ObjectPath] | list[Configuration]:
-        paths = list(self._call("SearchByTag", "s", tag))
+    def SearchByTag(self, tagvalue: str, only_path: bool = False) -> list[dbus.ObjectPath] | list[Configuration]:
+        paths = list(self._call("SearchByTag", "s", tagvalue))
         return paths if only_path else [Configuration(self._bus, path) for path in paths]
 
-    def TransferOwnership(self, path: str, uid: int) -> None:
-        self._call("TransferOwnership", "ou", path, uid)
+    def TransferOwnership(self, cfgpath: str, new_uid: int) -> None:
+        self._call("TransferOwnership", "ou", cfgpath, new_uid)
 
 
 def _of_users(tag: str) -> str:

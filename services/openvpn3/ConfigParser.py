@@ -7,6 +7,8 @@ from typing import Any
 from ovpn3.cli.openvpn2args import USAGE, offered, option_names, understand
 from ovpn3.profile import missing, parse
 
+DEFAULT_VERBOSITY = 2
+
 
 class ConfigParser:
     """`args` begins with the program's name. CommandError or ProfileError for what can't be understood."""
@@ -34,10 +36,12 @@ class ConfigParser:
         return self._wish.daemon
 
     def GetLogVerbosity(self) -> int:
-        return self._wish.verbosity
+        """The profile's own, within 1 and 6."""
+        levels = [directive.args[0] for directive in parse(self._wish.profile()) if directive.name == "verb"]
+        return min(max(int(levels[-1]), 1), 6) if levels else DEFAULT_VERBOSITY
 
     def GetPersistTun(self) -> bool:
-        return bool(self._wish.overrides.get("persist-tun"))
+        return bool(self._wish.all_overrides().get("persist-tun"))
 
     def GetDataChannelOffload(self) -> bool:
         return self._wish.dco

@@ -21,13 +21,13 @@ from ovpn3.constants import BACKENDS_INTERFACE, LOG_NAME, SESSIONS_NAME
 class UserInputSlot:
     """One question."""
 
-    def __init__(self, session: "Session", qtype: int, qgroup: int, qid: int) -> None:
-        self._session, self._place = session, (qtype, qgroup, qid)
+    def __init__(self, session: "Session", qtype: ClientAttentionType, qgroup: ClientAttentionGroup, qid: int) -> None:
+        self._session, self._type, self._group = session, qtype, qgroup
+        self._place = (qtype.value, qgroup.value, qid)
         *_, self._name, self._label, self._hidden = session._call("UserInputQueueFetch", "uuu", *self._place)
 
     def GetTypeGroup(self) -> tuple[ClientAttentionType, ClientAttentionGroup]:
-        qtype, qgroup, _ = self._place
-        return ClientAttentionType(qtype), ClientAttentionGroup(qgroup)
+        return self._type, self._group
 
     def GetVariableName(self) -> str:
         return str(self._name)
@@ -48,12 +48,19 @@ class Session(Remote):
 
     SERVICE, GONE = SESSIONS_NAME, "session"
 
-    def __init__(self, bus: dbus.Bus, path: str) -> None:
-        super().__init__(bus, path)
-        self._log = Receiver(bus, "Log", BACKENDS_INTERFACE, LOG_NAME, path)
-        self._status = Receiver(bus, "StatusChange", BACKENDS_INTERFACE, LOG_NAME, path)
-        self._attention = Receiver(bus, "AttentionRequired", SESSIONS_NAME, SESSIONS_NAME, path)
-        self._forwarded: set[str] = set()
+    def __init__(self, dbuscon: dbus.Bus, objpath: str) -> None:
+        self._forwarded = False
+        super().__init__(dbuscon, objpath)
+        self._log = Receiver(dbuscon, "Log", BACKENDS_INTERFACE, LOG_NAME, objpath)
+        self._status = Receiver(dbuscon, "StatusChange", BACKENDS_INTERFACE, LOG_NAME, objpath)
+        self._attention = Receiver(dbuscon, "AttentionRequired", SESSIONS_NAME, SESSIONS_NAME, objpath)
+
+    def __del__(self) -> None:
+        """Log and status come for as long as there is this object."""
+        if self._forwarded:
+            self._log.clear()
+            self._status.clear()
+            self._forward()
 
     def Ready(self) -> None:
         """DBusException while something is missing."""
@@ -72,7 +79,10 @@ class Session(Remote):
         self._call("Restart")
 
     def Disconnect(self) -> None:
-        self._last_call("Disconnect")
+        try:
+            self._call("Disconnect")
+        finally:
+            self._gone = True  # if it fails, too: the session may have ended by itself
 
     def GetStatus(self) -> dict[str, Any]:
         """Its last: major, minor, message."""
@@ -89,29 +99,29 @@ class Session(Remote):
         lines = [format_str % counter for counter in self.GetStatistics().items()]
         return "".join([prefix, *lines]) if lines else ""
 
-    def LogCallback(self, function: Callable[[int, int, str], None] | None) -> None:
-        """Call with group, category and text of each line of the log; None for no more."""
-        self._log.set(function)
-        self._forward("log", function)
+    def LogCallback(self, cbfnc: Callable[[int, int, str], None] | None) -> None:
+        """Call with group, category and text of each line of the log; None for no more. RuntimeError for a second."""
+        self._only(self._log, "LogCallback", cbfnc)
+        self._forward()
 
-    def StatusChangeCallback(self, function: Callable[[int, int, str], None] | None) -> None:
+    def StatusChangeCallback(self, cbfnc: Callable[[int, int, str], None] | None) -> None:
         """Call with major, minor and message; None for no more. Nothing comes of a log that we may not see."""
-        self._status.set(function)
+        self._only(self._status, "StatusChangeCallback", cbfnc)
         with suppress(dbus.exceptions.DBusException):
-            self._forward("status", function)
+            self._forward()
 
-    def AttentionRequiredCallback(self, function: Callable[[int, int, str], None] | None) -> None:
-        """Call with type, group and text when there is a new question; None for no more."""
-        self._attention.set(function)
+    def AttentionRequiredCallback(self, cbfnc: Callable[[int, int, str], None] | None) -> None:
+        """Call this too with type, group and text when there is a new question; None for no more calls at all."""
+        self._attention.add(cbfnc) if cbfnc else self._attention.clear()
 
     def UserInputQueueGetTypeGroup(self) -> list[tuple[ClientAttentionType, ClientAttentionGroup]]:
         found = self._call("UserInputQueueGetTypeGroup")
         return [(ClientAttentionType(qtype), ClientAttentionGroup(qgroup)) for qtype, qgroup in found]
 
-    def UserInputQueueCheck(self, qtype: int, qgroup: int) -> list[int]:
-        return [int(qid) for qid in self._call("UserInputQueueCheck", "uu", qtype, qgroup)]
+    def UserInputQueueCheck(self, qtype: ClientAttentionType, qgroup: ClientAttentionGroup) -> list[int]:
+        return [int(qid) for qid in self._call("UserInputQueueCheck", "uu", qtype.value, qgroup.value)]
 
-    def UserInputQueueFetch(self, qtype: int, qgroup: int, qid: int) -> UserInputSlot:
+    def UserInputQueueFetch(self, qtype: ClientAttentionType, qgroup: ClientAttentionGroup, qid: int) -> UserInputSlot:
         return UserInputSlot(self, qtype, qgroup, qid)
 
     def FetchUserInputSlots(self) -> list[UserInputSlot]:
@@ -128,22 +138,31 @@ class Session(Remote):
     def SetDCO(self, dco: bool) -> None:
         self.SetProperty("dco", dco)
 
-    def _forward(self, what: str, function: Callable[..., None] | None) -> None:
+    @staticmethod
+    def _only(receiver: Receiver, name: str, function: Callable[[int, int, str], None] | None) -> None:
+        if not function:
+            receiver.clear()
+        elif receiver:
+            raise RuntimeError(f"{name}() is already enabled")
+        else:
+            receiver.add(function)
+
+    def _forward(self) -> None:
         """Both signals come by the log service, which sends them while one of them is wanted."""
-        before = bool(self._forwarded)
-        (self._forwarded.add if function else self._forwarded.discard)(what)
-        if self._forwarded and not before:
+        wanted = bool(self._log or self._status)
+        if wanted and not self._forwarded:
             self._call("LogForward", "b", True)
-        elif before and not self._forwarded and not self._gone:
+        elif self._forwarded and not wanted and not self._gone:
             with suppress(dbus.exceptions.DBusException):  # the session may have ended by itself
                 self._call("LogForward", "b", False)
+        self._forwarded = wanted
 
 
 class SessionManagerEvent:
     """A session has come or gone."""
 
-    def __init__(self, path: str, event: int, owner: int) -> None:
-        self._path, self._type, self._owner = path, SessionManagerEventType(event), int(owner)
+    def __init__(self, path: str, type: int, owner: int) -> None:
+        self._path, self._type, self._owner = path, SessionManagerEventType(type), int(owner)
 
     def GetPath(self) -> str:
         return self._path
@@ -164,6 +183,9 @@ class SessionManagerEvent:
     def __hash__(self) -> int:
         return hash((self._path, self._type, self._owner))
 
+    def __repr__(self) -> str:
+        return f'<SessionManagerEvent type="{self._type.name}", path="{self._path}", owner_uid={self._owner}>'
+
     def __str__(self) -> str:
         return f"[SESSION] {self._type.name}: {self._path} (owner: {self._owner})"
 
@@ -171,31 +193,30 @@ class SessionManagerEvent:
 class SessionManager(Manager):
     SERVICE, TITLE = SESSIONS_NAME, "Session Manager"
 
-    def __init__(self, bus: dbus.Bus) -> None:
-        super().__init__(bus)
-        self._events = Receiver(bus, "SessionManagerEvent", SESSIONS_NAME, SESSIONS_NAME, self.GetPath())
+    def __init__(self, dbuscon: dbus.Bus) -> None:
+        super().__init__(dbuscon)
+        self._events = Receiver(dbuscon, "SessionManagerEvent", SESSIONS_NAME, SESSIONS_NAME, self.GetPath())
 
-    def NewTunnel(self, cfg: Configuration) -> Session:
-        return Session(self._bus, self._call("NewTunnel", "o", cfg.GetPath()))
+    def NewTunnel(self, cfgobj: Configuration) -> Session:
+        return Session(self._bus, self._call("NewTunnel", "o", cfgobj.GetPath()))
 
-    def Retrieve(self, path: str) -> Session:
-        return Session(self._bus, path)
+    def Retrieve(self, objpath: str) -> Session:
+        return Session(self._bus, objpath)
 
     def FetchAvailableSessions(self) -> list[Session]:
         return [Session(self._bus, path) for path in self._call("FetchAvailableSessions")]
 
-    def LookupConfigName(self, name: str) -> list[dbus.ObjectPath]:
-        return list(self._call("LookupConfigName", "s", name))
+    def LookupConfigName(self, cfgname: str) -> list[dbus.ObjectPath]:
+        return list(self._call("LookupConfigName", "s", cfgname))
 
     def LookupInterface(self, name: str) -> dbus.ObjectPath:
         return self._call("LookupInterface", "s", name)
 
-    def TransferOwnership(self, path: str, uid: int) -> None:
-        self._call("TransferOwnership", "ou", path, uid)
+    def TransferOwnership(self, sesspath: str, new_uid: int) -> None:
+        self._call("TransferOwnership", "ou", sesspath, new_uid)
 
-    def SessionManagerCallback(self, function: Callable[[SessionManagerEvent], None] | None) -> None:
-        """Call with each event; None for no more."""
-        if function is None:
-            return self._events.set(None)
-        tell = function
-        self._events.set(lambda path, event, owner: tell(SessionManagerEvent(path, event, owner)))
+    def SessionManagerCallback(self, cbfnc: Callable[[SessionManagerEvent], None] | None) -> None:
+        """Call with each event, in place of the function before; None for no more."""
+        self._events.clear()
+        if cbfnc:
+            self._events.add(lambda path, event, owner: cbfnc(SessionManagerEvent(path, event, owner)))

@@ -1,17 +1,32 @@
 """The original's names for the numbers of the D-Bus API."""
 
-from enum import Enum, IntEnum
+from enum import Enum, IntFlag
 from typing import TYPE_CHECKING
+
+import dbus
 
 from ovpn3 import constants
 from ovpn3.constants import API_VERSION as VERSION
-from ovpn3.constants import NetworkChange as NetCfgChangeType
 
 if TYPE_CHECKING:
     from ovpn3.constants import AttentionGroup as ClientAttentionGroup
     from ovpn3.constants import AttentionType as ClientAttentionType
+    from ovpn3.constants import NetworkChange as NetCfgChangeType
     from ovpn3.constants import SessionEvent as SessionManagerEventType
-    from ovpn3.constants import StatusMinor
+    from ovpn3.constants import StatusMajor, StatusMinor
+else:
+    # No integers, as the original's are none: UNSET is true, and a major status equals no minor one of the same number.
+    def _enum(name, ours, number=dbus.UInt32):
+        names = {"CFG_ERROR" if member is constants.StatusMajor.CONFIG else member.name: member for member in ours}
+        return Enum(name, {name: number(member) for name, member in names.items()}, module=__name__)
+
+    ClientAttentionGroup = _enum("ClientAttentionGroup", constants.AttentionGroup)
+    ClientAttentionType = _enum("ClientAttentionType", constants.AttentionType)
+    SessionManagerEventType = _enum("SessionManagerEventType", constants.SessionEvent, dbus.UInt16)
+    StatusMajor = _enum("StatusMajor", constants.StatusMajor)
+    StatusMinor = _enum("StatusMinor", constants.StatusMinor)
+    _changes = {"UNSET": 0} | {change.name: change.value for change in constants.NetworkChange}
+    NetCfgChangeType = IntFlag("NetCfgChangeType", _changes, module=__name__)
 
 __all__ = [
     "VERSION",
@@ -22,33 +37,3 @@ __all__ = [
     "StatusMajor",
     "StatusMinor",
 ]
-
-
-class _Named(IntEnum):
-    """A number that is shown by its name, as `StatusMinor.CONN_CONNECTED`: what front-ends of the original print."""
-
-    __str__ = Enum.__str__
-    __format__ = Enum.__format__
-
-
-class StatusMajor(_Named):
-    """As that of `ovpn3.constants`, but for the name of 1."""
-
-    UNSET = 0
-    CFG_ERROR = 1
-    CONNECTION = 2
-    SESSION = 3
-    PKCS11 = 4
-    PROCESS = 5
-
-
-if not TYPE_CHECKING:
-    ClientAttentionGroup, ClientAttentionType, SessionManagerEventType, StatusMinor = (
-        _Named(name, {member.name: member.value for member in ours}, module=__name__)
-        for name, ours in (
-            ("ClientAttentionGroup", constants.AttentionGroup),
-            ("ClientAttentionType", constants.AttentionType),
-            ("SessionManagerEventType", constants.SessionEvent),
-            ("StatusMinor", constants.StatusMinor),
-        )
-    )

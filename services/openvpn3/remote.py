@@ -1,4 +1,7 @@
-"""Objects of the services, called by bus name and path: what a service is started anew is the same object then."""
+"""Objects of the services, called by bus name and path: what a service is started anew is the same object then.
+
+Arguments have the original's names here and in all of the module: programs may give them by name.
+"""
 
 import time
 from collections.abc import Callable
@@ -19,26 +22,31 @@ class Remote:
     SERVICE = ""
     GONE = ""  # what to call it once it has been removed
 
-    def __init__(self, bus: dbus.Bus, path: str) -> None:
-        self._bus = bus
-        self._path = dbus.ObjectPath(path)
+    def __init__(self, dbuscon: dbus.Bus, objpath: str) -> None:
+        self._bus = dbuscon
+        self._path = dbus.ObjectPath(objpath)
         self._gone = False
 
     def GetPath(self) -> dbus.ObjectPath:
+        self._check()
         return self._path
 
-    def GetProperty(self, name: str) -> Any:
-        return self._call("Get", "ss", self.SERVICE, name, interface=PROPERTIES)
+    def GetProperty(self, propname: str) -> Any:
+        return self._call("Get", "ss", self.SERVICE, propname, interface=PROPERTIES)
 
-    def SetProperty(self, name: str, value: object) -> None:
-        if type(value) is int:
-            value = dbus.UInt32(value)  # dbus-python would send it signed, and no property is that
-        self._call("Set", "ssv", self.SERVICE, name, value, interface=PROPERTIES)
+    def SetProperty(self, propname: str, propvalue: object) -> None:
+        if type(propvalue) is int:
+            propvalue = dbus.UInt32(propvalue)  # dbus-python would send it signed, and no property is that
+        self._call("Set", "ssv", self.SERVICE, propname, propvalue, interface=PROPERTIES)
+
+    def _check(self) -> None:
+        """RuntimeError if we have removed the object ourselves."""
+        if self._gone:
+            raise RuntimeError(f"This {self.GONE} object is unavailable")
 
     def _call(self, member: str, signature: str = "", *args: object, interface: str = "") -> Any:
         """Its answer. RuntimeError if we have removed the object ourselves, DBusException as the service says."""
-        if self._gone:
-            raise RuntimeError(f"This {self.GONE} object is unavailable")
+        self._check()
         return self._bus.call_blocking(self.SERVICE, self._path, interface or self.SERVICE, member, signature, args)
 
     def _last_call(self, member: str) -> None:
@@ -52,9 +60,9 @@ class Manager(Remote):
 
     TITLE = ""
 
-    def __init__(self, bus: dbus.Bus) -> None:
+    def __init__(self, dbuscon: dbus.Bus) -> None:
         """RuntimeError if the service can't be reached."""
-        super().__init__(bus, "/" + self.SERVICE.replace(".", "/"))
+        super().__init__(dbuscon, "/" + self.SERVICE.replace(".", "/"))
         self._ping()
 
     def GetObjectPath(self) -> dbus.ObjectPath:
@@ -79,16 +87,18 @@ class Manager(Remote):
 
 
 class Receiver:
-    """At most one function for a signal of an object; without a path, of any object of the service."""
+    """Functions for a signal of an object; without a path, of any object of the service."""
 
     def __init__(self, bus: dbus.Bus, signal: str, interface: str, service: str, path: str | None) -> None:
         self._bus, self._what = bus, (signal, interface, service, path)
-        self._match: Any = None
+        self._matches: list[Any] = []
 
-    def set(self, function: Callable[..., None] | None) -> None:
-        """None for nothing more."""
-        if self._match:
-            self._match.remove()
-            self._match = None
-        if function:
-            self._match = self._bus.add_signal_receiver(function, *self._what)
+    def __bool__(self) -> bool:
+        return bool(self._matches)
+
+    def add(self, function: Callable[..., None]) -> None:
+        self._matches.append(self._bus.add_signal_receiver(function, *self._what))
+
+    def clear(self) -> None:
+        while self._matches:
+            self._matches.pop().remove()

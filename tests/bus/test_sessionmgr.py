@@ -352,6 +352,19 @@ async def test_the_log_level_is_the_client_s(world: World) -> None:
         assert await session.get("log_verbosity") == 4
 
 
+async def test_the_kernel_s_data_channel_may_be_asked_for(world: World) -> None:
+    """As the original's openvpn2 does, unless it is told otherwise."""
+    async with world.client() as client:
+        session = await world.session(client)
+        await session.set("dco", "b", True)
+        assert await session.get("dco") is True
+        client.complete = True
+        await session.connect()
+        assert await session.get("dco") is False, "there is none"
+        with pytest.raises(RemoteError, match="can't be changed"):
+            await session.set("dco", "b", False)
+
+
 async def settled(client: Client) -> None:
     """What a client has said so far has been dealt with."""
     await SessionManager(client.bus).get("version")

@@ -12,7 +12,7 @@ import pytest
 from ovpn3.cli.admin import ADMIN
 from ovpn3.cli.command import CommandError
 from ovpn3.cli.environment import BIN, check_account_name, check_usable_by
-from ovpn3.cli.install import MANIFEST, STATE, Installation
+from ovpn3.cli.install import MANIFEST, STATE, Installation, make_state_directories
 from ovpn3.constants import BACKENDS_NAME, CONFIG_NAME, LOG_NAME, NETCFG_NAME, SESSIONS_NAME
 
 ACTIVATION = "usr/share/dbus-1/system-services"
@@ -139,6 +139,24 @@ def test_symbolic_link_for_the_state_directory(tmp_path: Path) -> None:
     (tmp_path / STATE).symlink_to("/etc")
     with pytest.raises(CommandError, match="symbolic link"):
         install(tmp_path)
+
+
+@needs_root
+def test_state_of_another_account_is_taken_over(tmp_path: Path) -> None:
+    """Debian's package of the original has an account _openvpn."""
+    other, ours, group = 29101, 29102, 29103
+    state = tmp_path / STATE
+    profile, settings, elsewhere = state / "configs/a.json", state / "netcfg.json", tmp_path / "elsewhere"
+    (state / "configs").mkdir(parents=True)
+    for path in (profile, settings, elsewhere):
+        path.write_text("{}")
+    (state / "configs/hard.json").hardlink_to(elsewhere)
+    (state / "configs/soft.json").symlink_to(elsewhere)
+    for path in (state, state / "configs", profile, elsewhere):
+        os.chown(path, other, other)
+    make_state_directories(state, (ours, group))
+    assert [(p.stat().st_uid, p.stat().st_gid) for p in (state, state / "configs", profile)] == [(ours, group)] * 3
+    assert (settings.stat().st_uid, elsewhere.stat().st_uid) == (0, other)
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"evil": 1}', "nonsense"])

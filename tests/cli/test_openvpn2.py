@@ -48,7 +48,7 @@ def test_in_the_background(machine: SystemBusSandbox, network: NamespacePair, se
     done = openvpn2(machine, "--config", FILE, "--daemon", "--mssfix", "1300", "--enable-dco", input="ann\nright\n")
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
     assert "--enable-dco is left out" in done.stderr
-    path = re.search(r"Session path: (\S+)", done.stdout)
+    path = re.search(r"^Connected\nSession path: (\S+)", done.stdout, re.MULTILINE)
     assert path
     network.client.run(["ping", "-c", "1", "-W", "5", server.TUNNEL_V4])
     assert "Client connected" in sessions(machine)
@@ -103,7 +103,7 @@ def test_what_is_made_of_options(machine: SystemBusSandbox) -> None:
     assert lines[:4] == ["client", "dev tun", "remote vpn.example 1194 udp", "auth-user-pass"]
     assert "<ca>" in lines
     done = openvpn2(machine, "--config", FILE, "--profile-override", "persist-tun", "yes", debug="IMPORT_ONLY")
-    path = done.stdout.removeprefix("Profile path: ").strip()
+    path = done.stdout.removeprefix("Configuration path: ").strip()
     shown = machine.run(["openvpn3", "config-manage", "--path", path, "--show"], account=ALICE).stdout
     assert "persist-tun: true" in shown.lower()
     machine.run(["openvpn3", "config-remove", "--path", path, "--force"], account=ALICE)
@@ -135,8 +135,16 @@ def test_help(machine: SystemBusSandbox) -> None:
 
 def test_words() -> None:
     wish = understand(["--remote", "a b", "1194", "--verb=5", "--daemon", "--profile-override", "dns-scope", "tunnel"])
-    assert (wish.lines, wish.verbosity, wish.daemon) == (['remote "a b" 1194'], 5, True)
-    assert wish.overrides == {"dns-scope": "tunnel"}
+    assert (wish.lines, wish.daemon) == (['remote "a b" 1194', "verb 5"], True)
+    assert wish.overrides == wish.all_overrides() == {"dns-scope": "tunnel"}
+    wish = understand(
+        ["--persist-tun", "--enable-dco", "--disable-dco", "--profile-override", "dns-sync-lookup", "YES"]
+    )
+    assert (wish.lines, wish.dco) == (["persist-tun"], False)
+    assert wish.all_overrides() == {"persist-tun": True, "dns-sync-lookup": True}
+    assert understand(["--persist-tun", "--profile-override", "persist-tun", "no"]).all_overrides() == {
+        "persist-tun": False
+    }
     assert understand(["--remote-random-h"]).lines == ["remote-random-hostname"]
     with pytest.raises(CommandError, match="begin with --"):
         understand(["client", "--daemon"])

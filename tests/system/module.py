@@ -3,6 +3,8 @@
 Arguments: a profile's file, and user name and password for it.
 """
 
+import gc
+import inspect
 import json
 import os
 import sys
@@ -64,6 +66,33 @@ def answer(session: openvpn3.Session, answers: dict[str, str]) -> None:
             slot.ProvideInput(answers[slot.GetVariableName()])
 
 
+def check_names() -> None:
+    """Arguments may be given by name; numbers are no integers."""
+    names = {
+        openvpn3.Configuration: ("dbuscon objpath", {"SetOverride": "override value", "AddTag": "tagvalue"}),
+        openvpn3.ConfigurationManager: (
+            "dbuscon",
+            {"Import": "cfgname cfg single_use persistent system_tag", "SearchByTag": "tagvalue only_path"},
+        ),
+        openvpn3.Session: ("dbuscon objpath", {"LogCallback": "cbfnc", "SetProperty": "propname propvalue"}),
+        openvpn3.SessionManager: ("dbuscon", {"NewTunnel": "cfgobj", "TransferOwnership": "sesspath new_uid"}),
+        openvpn3.SessionManagerEvent: ("path type owner", {}),
+        openvpn3.NetCfgManager: ("dbuscon", {"SubscribeNetworkChange": "cbfnc filter"}),
+        openvpn3.NetworkChangeSignal: ("type device details", {"GetDetails": "prop"}),
+    }
+    for kind, (made_of, methods) in names.items():
+        for method, arguments in {"__init__": made_of, **methods}.items():
+            assert list(inspect.signature(getattr(kind, method)).parameters)[1:] == arguments.split(), (kind, method)
+    assert StatusMajor.CONNECTION != StatusMinor.CFG_OK
+    assert StatusMajor.UNSET
+    assert StatusMajor(1) is StatusMajor.CFG_ERROR
+    assert isinstance(StatusMinor.CONN_CONNECTED.value, dbus.UInt32)
+    assert isinstance(SessionManagerEventType.SESS_CREATED.value, dbus.UInt16)
+    assert NetCfgChangeType.UNSET | NetCfgChangeType.DEVICE_ADDED == 1
+    change = openvpn3.NetworkChangeSignal(1, "tun0", {})
+    assert str(change) == repr(change) == '<NetworkChangeSignal type="DEVICE_ADDED", device="tun0">'
+
+
 def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Configuration:
     parser = openvpn3.ConfigParser(["front-end", "--config", file, "--persist-tun", "--verb", "5"], "")
     parser.SanityCheck()
@@ -71,7 +100,8 @@ def profile(manager: openvpn3.ConfigurationManager, file: str) -> openvpn3.Confi
     assert {"--config", "--remote", "--daemon"} <= set(offered["options"])
     assert "--management" not in offered["options"]
     assert ("SHA256" in offered["argvalues"]["--auth"], "--ca" in offered["argvalues"]) == (True, False)
-    say("parsed", parser.GetConfigName(), parser.GetDaemon(), parser.GetLogVerbosity(), parser.GetOverrides())
+    numbers = (parser.GetDaemon(), parser.GetLogVerbosity(), parser.GetPersistTun())
+    say("parsed", parser.GetConfigName(), *numbers, parser.GetOverrides())
     profile = manager.Import("office", parser.GenerateConfig(), False, False, system_tag="front-end")
     profile.Validate()
     profile.AddTag("work")
@@ -108,6 +138,7 @@ def tell(event: openvpn3.SessionManagerEvent) -> None:
 
 
 def main(file: str, user: str, password: str) -> None:
+    check_names()
     bus = dbus.SystemBus(mainloop=DBusGMainLoop())
     config = profile(openvpn3.ConfigurationManager(bus), file)
     manager = openvpn3.SessionManager(bus)
@@ -116,13 +147,28 @@ def main(file: str, user: str, password: str) -> None:
     say("named", str(session.GetStatus()["minor"]), f"{ClientAttentionType.CREDENTIALS}")
     say("session", session.GetPath(), list(session.GetStatus()), session.GetStatus()["minor"].name)
     until(session.GetPath(), SessionManagerEventType.SESS_CREATED, os.getuid())
-    session.AttentionRequiredCallback(lambda kind, group, text: seen.append((kind, group)))
-    session.StatusChangeCallback(lambda major, minor, message: seen.append((major, minor)))
+    asked: list[str] = []
+    session.AttentionRequiredCallback(lambda kind, group, text: asked.append(text))
+    session.AttentionRequiredCallback(
+        lambda kind, group, text: seen.append((ClientAttentionType(kind), ClientAttentionGroup(group)))
+    )
+    session.StatusChangeCallback(lambda major, minor, message: seen.append((StatusMajor(major), StatusMinor(minor))))
+    fails(session.StatusChangeCallback, print)
     lines: list[str] = []
+    session.LogCallback(lambda group, category, text: lines.append(text))
+    again = manager.Retrieve(session.GetPath())
+    again.StatusChangeCallback(lambda major, minor, message: os._exit(8))
+    del again  # and with it, that it is told
+    gc.collect()
+    assert session.GetProperty("log_forwards") == []
+    session.LogCallback(None)
+    session.StatusChangeCallback(None)
+    session.StatusChangeCallback(lambda major, minor, message: seen.append((StatusMajor(major), StatusMinor(minor))))
     session.LogCallback(lambda group, category, text: lines.append(text))
     answer(session, {"username": user, "password": "wrong"})
     session.Connect()
     until(ClientAttentionType.CREDENTIALS, ClientAttentionGroup.USER_PASSWORD)
+    assert asked
     session.AttentionRequiredCallback(None)
     answer(session, {"username": user, "password": password})
     session.SetProperty("log_verbosity", 5)
@@ -140,14 +186,21 @@ def main(file: str, user: str, password: str) -> None:
     until(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
     session.Restart()
     until(StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
+    path = session.GetPath()
     session.Disconnect()
     fails(session.GetStatus)
-    fails(manager.Retrieve(session.GetPath()).Ready)
-    until(session.GetPath(), SessionManagerEventType.SESS_DESTROYED, os.getuid())
+    ended = manager.Retrieve(path)
+    fails(ended.Disconnect)
+    fails(ended.Disconnect)
+    fails(manager.Retrieve(path).Ready)
+    until(path, SessionManagerEventType.SESS_DESTROYED, os.getuid())
     session.StatusChangeCallback(None)
     config.Remove()
     fails(config.Fetch)
-    fails(openvpn3.NetCfgManager(bus).SubscribeNetworkChange, print)
+    network = openvpn3.NetCfgManager(bus)
+    fails(network.SubscribeNetworkChange, print)
+    fails(network.FetchAllDevices)
+    fails(network.Retrieve("/net/openvpn/v3/netcfg/1").Destroy)
 
 
 def watch_network() -> None:

@@ -43,7 +43,7 @@ def test_every_member(machine: Machine, start_server: Callable[..., OpenVpnServe
     seen: dict[str, list[Any]] = {}
     for what, *values in map(json.loads, done.stdout.splitlines()):
         seen.setdefault(what, []).append(values)
-    assert seen["parsed"] == [[file, False, 5, {"persist-tun": True}]]
+    assert seen["parsed"] == [[file, False, 5, True, {}]]
     [name, tags, overrides, public] = seen["profile"][0]
     assert (name, tags, public) == ("office", ["work"], True)
     assert overrides == {"log-level": "5", "persist-tun": True}
@@ -53,11 +53,13 @@ def test_every_member(machine: Machine, start_server: Callable[..., OpenVpnServe
     assert seen["asked"] == [["username", "Auth User name", False], ["password", "Auth Password", True]] * 2
     assert seen["connected"] == [[True, "tun0", False]]
     assert seen["statistics"] == [[True, "Connection statistics:"]]
-    tag, ended, unknown, removed, network = seen["error"]
+    tag, second, ended, vanished, vanished_again, unknown, removed, network, devices, device = seen["error"]
     assert tag == ["RuntimeError", "a tag that begins with system: is not for users"]
+    assert second == ["RuntimeError", "StatusChangeCallback() is already enabled"]
     assert ended == ["RuntimeError", "This session object is unavailable"]
+    assert [vanished[0], vanished_again] == ["DBusException", ended]
     assert unknown[0] == "DBusException"
     assert "does not exist" in unknown[1]
     assert removed == ["RuntimeError", "This configuration object is unavailable"]
-    assert network[0] == "DBusException"
-    assert "AccessDenied" in network[1]
+    assert [network[0], devices[0], device[0]] == ["DBusException", "RuntimeError", "DBusException"]
+    assert all("AccessDenied" in error[1] for error in (network, devices, device))

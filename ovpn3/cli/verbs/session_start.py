@@ -1,6 +1,7 @@
 """`session-start`: a new session, connected."""
 
 import asyncio
+import sys
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,8 +39,8 @@ async def run(options: Options) -> int:
     if options.has("persist-tun") and not options.has("config"):
         raise CommandError("--persist-tun is for --config only")
     timeout_s = timeout(options)
-    if options.has("dco"):
-        options.flag("dco")  # a bad value is to be found before anything is started
+    if options.has("dco") and options.flag("dco"):
+        print("kernel data channel offload is not available here: --dco is left out", file=sys.stderr)
     answering = Answers(answers.stored(options), ask)
     async with system_bus() as bus:
         with interruptible():
@@ -52,8 +53,6 @@ async def _start(profile: Configuration, options: Options, answering: Answers, t
     session = await new_session(profile)
     print(f"Session path: {session.path}")
     try:
-        if options.has("dco"):
-            await session.set("dco", "b", options.flag("dco"))
         if options.has("background"):
             await connect(session, answering)
             print("Session is running in the background")

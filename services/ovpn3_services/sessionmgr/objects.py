@@ -489,15 +489,14 @@ class SessionObject(DBusObject, Governed):
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is in use; until Connect, whether it is wanted. Kept; there is none."""
+        """Whether the kernel's data channel is wanted; once connecting, whether it is in use, which it never is."""
         return self._wants_dco and not self._connect_asked
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:
+        # Not refused: the original's openvpn2 asks for it unless told otherwise, and does without.
         if self._connect_asked:
             raise ConfigurationRefused("dco can't be changed once the session is connecting")
-        if value:  # no reason to refuse a tunnel
-            self.registry.log.warn("data channel offload to the kernel is not available: without it", path=self.path)
         self._wants_dco = value
 
     @prop("device_path", "s", read=insider, wire="o")

@@ -51,6 +51,7 @@ def test_announced_blocks() -> None:
 def test_credentials() -> None:
     assert inline("auth-user-pass login", read) == "<auth-user-pass>\nme\nhunter2\n</auth-user-pass>"
     assert inline("auth-user-pass username-only", read) == "auth-user-pass username-only"
+    assert inline('auth-user-pass ""', read) == 'auth-user-pass ""'
 
 
 @pytest.mark.parametrize(("method", "kept"), [("", "auto"), (" basic", "basic")])
