@@ -15,7 +15,7 @@ from ovpn3.profile.sieve import without_announcements
 # Always an array of arrays. Others that are repeatable are only when repeated: each reader of the format takes
 # the single form of them. In older forms, an array of lines.
 _ALWAYS_MANY = frozenset({"connection", "peer-fingerprint", "pull-filter", "remote", "route", "route-ipv6"})
-_MANY = _ALWAYS_MANY | {"dhcp-option"}  # since 27 of the original; before, the arguments of the last one
+_MANY = _ALWAYS_MANY | {"dhcp-option", "dns"}  # in 27 of the original; in 24, the arguments of the last one
 # To the original it is a block, an empty one where there is none.
 _EMPTY_BLOCK = ("auth-user-pass", [""])
 _DROPPED_META = (

@@ -76,6 +76,7 @@ def test_an_option_without_what_might_stand_in_its_block() -> None:
 
 def test_options_that_are_always_a_list_of_lists() -> None:
     assert to_json(parse("dhcp-option DNS 10.0.0.1\n")) == {"dhcp-option": [["DNS", "10.0.0.1"]]}
+    assert to_json(parse("dns search-domains a.example\n")) == {"dns": [["search-domains", "a.example"]]}
     assert from_json({"dhcp-option": ["DNS", "10.0.0.1"]}) == parse("dhcp-option DNS 10.0.0.1\n")  # as we had it
 
 
