@@ -13,8 +13,11 @@ from ovpn3.profile.options import table
 from ovpn3.profile.sieve import without_announcements
 
 # Always an array of arrays. Others that are repeatable are only when repeated: each reader of the format takes
-# the single form of them.
+# the single form of them. In older forms, an array of lines.
 _ALWAYS_MANY = frozenset({"connection", "peer-fingerprint", "pull-filter", "remote", "route", "route-ipv6"})
+_MANY = _ALWAYS_MANY | {"dhcp-option", "dns"}  # in 27 of the original; in 24, the arguments of the last one
+# To the original it is a block, an empty one where there is none.
+_EMPTY_BLOCK = ("auth-user-pass", [""])
 _DROPPED_META = (
     "ALLOW_UNSIGNED",
     "APP_VERIFY",
@@ -61,10 +64,11 @@ def from_json(document: object) -> tuple[Directive, ...]:
 
 def _group(name: str, group: list[Directive]) -> object:
     option = table().get(name)
-    many = name in _ALWAYS_MANY or (len(group) > 1 and option is not None and option.repeat)
+    many = name in _MANY or (len(group) > 1 and option is not None and option.repeat)
     if many:
         return [_words(d) for d in group]
-    return _words(group[-1]) or None
+    words = _words(group[-1])
+    return words or (_EMPTY_BLOCK[1] if name == _EMPTY_BLOCK[0] else None)
 
 
 def _words(d: Directive) -> list[str]:
@@ -75,7 +79,7 @@ def _directives(name: object, value: object) -> list[Directive]:
     if not isinstance(name, str):
         raise _malformed()
     check_option_name(name)
-    if value is None:
+    if value is None or (name, value) == _EMPTY_BLOCK:
         return [_directive(name, ())]
     if isinstance(value, str):
         return [_from_line(name, value)]

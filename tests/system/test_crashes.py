@@ -415,6 +415,8 @@ async def test_a_server_that_is_away_for_long(machine: Machine, start_server: St
         os.kill(server.pid, signal.SIGSTOP)
         for _ in range(3):
             await life.until(StatusMinor.CONN_RECONNECTING)
+            assert (await SessionManager(bus).by_interface("tun0")).path == life.session.path
+            assert await life.session.get("connected_to") == ("", "", 0)
         os.kill(server.pid, signal.SIGCONT)
         await life.until(StatusMinor.CONN_CONNECTED)
         ping(machine, server)

@@ -75,7 +75,7 @@ def test_each_with_its_cause(machine: Machine, start_server: Callable[..., OpenV
             server.process.wait(10)
             assert mine.event(minor=reconnecting)["cause"] == "the server has gone silent (ping-restart)"
             assert roots.event(minor=reconnecting)["cause"] != ""
-            text.until(lambda line: " office: Connection, Client reconnect: " in line)
+            text.until(lambda line: " office tun0: Connection, Client reconnect: " in line)
             start_server()
             assert mine.event(minor=connected)["cause"] != ""
             roots.event(minor=connected)

@@ -28,6 +28,7 @@ from ovpn3.protocol import actions as act
 from ovpn3.proxies.config import Configuration
 from ovpn3.proxies.log import Log as LogService
 from ovpn3.proxies.netcfg import NetworkConfiguration
+from ovpn3.transport.resolve import Endpoint
 from ovpn3_services.backend.login import Login
 from ovpn3_services.backend.queue import InputQueue
 from ovpn3_services.common.text import stripped
@@ -51,10 +52,7 @@ NEEDS = {
 ENDED = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED)
 
 
-def _connection(driver: Driver) -> list[Any]:
-    endpoint = driver.endpoint
-    if endpoint is None:
-        return ["", "", "", 0]
+def _connection(endpoint: Endpoint) -> list[Any]:
     host = endpoint.server[0] if endpoint.server else endpoint.host
     return [endpoint.protocol, host, endpoint.address, endpoint.port]
 
@@ -81,7 +79,7 @@ class ClientObject(DBusObject):
         self.service, self._token, self._protect_socket = service, token, protect_socket
         self.session_path = NO_SESSION
         self._status: tuple[int, int, str] = (0, 0, "")
-        self._shown = NOTHING_UP
+        self._shown = dict(NOTHING_UP)
         self._queue = InputQueue()
         self._profile: Profile | None = None
         self._overrides: dict[str, Any] = {}
@@ -303,18 +301,22 @@ class ClientObject(DBusObject):
             self.service.end()
 
     def changed(self) -> None:
-        """Push what the session manager keeps for its readers. That of a paused session stays: it is found by it."""
+        """Push what the session manager keeps for its readers. As in the original, a session is found by its interface
+        while the tunnel is down, and shows its connection while it is paused."""
         driver = self._driver
-        if driver is None or driver.paused:
+        if driver is None:
             return
-        connection = _connection(driver)
-        self._shown = {
-            "device_name": Variant("s", driver.device.name),
-            "device_path": Variant("o", driver.device.path),
-            "device_place": Variant("s", self._place(driver)),
-            "session_name": Variant("s", connection[1]),
-            "connection": Variant("(sssu)", connection),
-        }
+        if driver.device.name:
+            self._shown |= {
+                "device_name": Variant("s", driver.device.name),
+                "device_path": Variant("o", driver.device.path),
+                "device_place": Variant("s", self._place()),
+            }
+        if driver.endpoint is not None:
+            connection = _connection(driver.endpoint)
+            self._shown |= {"session_name": Variant("s", connection[1]), "connection": Variant("(sssu)", connection)}
+        elif not driver.paused:
+            self._shown["connection"] = NOTHING_UP["connection"]
         self._push(self._shown)
 
     def _push_log_state(self) -> None:
@@ -378,9 +380,9 @@ class ClientObject(DBusObject):
         self.service.log.signal("AttentionRequired", "uus", int(type_), int(group), text)
 
     # -- properties -------------------------------------------------------------------------------
-    def _place(self, driver: Driver) -> str:
+    def _place(self) -> str:
         profile = self._profile
-        if profile is None or not driver.device.name:
+        if profile is None:
             return ""
         if profile.route_table:
             return f"table {profile.route_table}"
@@ -403,12 +405,12 @@ class ClientObject(DBusObject):
 
     @prop("device_path", "o", read=same_uid)
     def device_path(self, call: Call) -> str:
-        """The network service's object of the interface; / while there is none."""
+        """The network service's object of the interface, which may be gone; / before the first."""
         return str(self._shown["device_path"].value)
 
     @prop("device_name", "s", read=session_manager)
     def device_name(self, call: Call) -> str:
-        """The network interface; empty while there is none."""
+        """The network interface, also while the tunnel is down; empty before the first."""
         return str(self._shown["device_name"].value)
 
     @prop("device_place", "s", read=session_manager)
@@ -430,13 +432,13 @@ class ClientObject(DBusObject):
 
     @prop("session_name", "s", read=session_manager)
     def session_name(self, call: Call) -> str:
-        """The server's name as the profile has it; empty unless connected."""
+        """The server's name as the profile has it; empty before the first connection."""
         return str(self._shown["session_name"].value)
 
     @prop("connection", "(sssu)", read=same_uid)
     def connection(self, call: Call) -> list[Any]:
         """Protocol, host name, address and port of the server, the last two of its proxy if there is one; empty texts
-        and 0 unless connected."""
+        and 0 unless connected or paused."""
         return list(self._shown["connection"].value)
 
     @prop("statistics", "a{sx}", read=session_manager)

@@ -37,7 +37,7 @@ MAX_UNASKED = 32  # questions that are kept
 LOG = Signal("Log", "group:u level:u message:s")
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
-PAUSED = (StatusMajor.CONNECTION, StatusMinor.CONN_PAUSED)
+CONNECTED = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
 # Properties of the client process that are kept here: their types, and the attributes they are kept in.
 KEPT = {
     "device_name": ("s", "device_name"),
@@ -85,8 +85,8 @@ class Manager(DBusObject):
     async def lookup_interface(self, call: Call, device_name: str) -> str:
         """The one among them with this network interface."""
         found = [s for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
-        if len(found) > 1:  # a paused session's may have become another's
-            found = [s for s in found if s.status_now[:2] != PAUSED]
+        if len(found) > 1:  # the interface of one whose tunnel is down may have become another's
+            found = [s for s in found if s.status_now[:2] == CONNECTED] or found
         if not device_name or not found:
             raise ConfigurationRefused("Interface not found")
         if len(found) > 1:
@@ -387,8 +387,7 @@ class SessionObject(DBusObject, Governed):
     async def _restart(self) -> None:
         """Have another client process, after a while, or after several; or give up."""
         self._restarting = True
-        connected = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
-        was_up = self.status_now[:2] == connected
+        was_up = self.status_now[:2] == CONNECTED
         now = asyncio.get_running_loop().time
         while not self._closing and (delay := self.restarts.next_delay(now(), was_up=was_up)) is not None:
             self.managed_by(self.backend, self.pid)
@@ -501,12 +500,12 @@ class SessionObject(DBusObject, Governed):
 
     @prop("device_path", "s", read=insider, wire="o")
     def device_object(self, call: Call) -> str:
-        """The network service's object of the interface; / while there is none."""
+        """The network service's object of the interface, which may be gone; / before the first."""
         return self.device_path
 
     @prop("device_name", "s", read=insider)
     def device(self, call: Call) -> str:
-        """The network interface; empty while there is none."""
+        """The network interface, also while the tunnel is down; empty before the first."""
         return self.device_name
 
     @prop("device_place", "s", read=insider)
@@ -526,13 +525,13 @@ class SessionObject(DBusObject, Governed):
 
     @prop("connected_to", "(ssu)", read=insider)
     def connected_to(self, call: Call) -> list[Any]:
-        """Protocol, address and port of the server; ('', '', 0) unless connected."""
+        """Protocol, address and port of the server; ('', '', 0) unless connected or paused."""
         protocol, _, address, port = self.connection
         return [protocol, address, port]
 
     @prop("session_name", "s", read=insider)
     def name_of_session(self, call: Call) -> str:
-        """The server's name as the profile has it; empty unless connected."""
+        """The server's name as the profile has it; empty before the first connection."""
         return self.session_name
 
     @prop("backend_pid", "u", read=insider)

@@ -25,7 +25,7 @@ def test_form() -> None:
         "ca": ["A\n"],
         "connection": [["remote c\n"]],
         "verb": ["2"],
-        "dhcp-option": ["DNS", "10.0.0.1"],
+        "dhcp-option": [["DNS", "10.0.0.1"]],
         "USERNAME": ["al ice"],
     }
 
@@ -64,6 +64,20 @@ def test_older_forms() -> None:
         Directive("ca", block="A\nB\n"),
         Directive("USERNAME", ("al ice",), meta=True),
     )
+
+
+def test_an_option_without_what_might_stand_in_its_block() -> None:
+    """The original stores it as an array of one empty text."""
+    directives = parse("client\nauth-user-pass\nnobind\n")
+    assert to_json(directives) == {"client": None, "auth-user-pass": [""], "nobind": None}
+    assert from_json(to_json(directives)) == directives
+    assert from_json({"auth-user-pass": None}) == parse("auth-user-pass\n")
+
+
+def test_options_that_are_always_a_list_of_lists() -> None:
+    assert to_json(parse("dhcp-option DNS 10.0.0.1\n")) == {"dhcp-option": [["DNS", "10.0.0.1"]]}
+    assert to_json(parse("dns search-domains a.example\n")) == {"dns": [["search-domains", "a.example"]]}
+    assert from_json({"dhcp-option": ["DNS", "10.0.0.1"]}) == parse("dhcp-option DNS 10.0.0.1\n")  # as we had it
 
 
 def test_comment_cannot_be_left() -> None:
