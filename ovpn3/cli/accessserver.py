@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ovpn3.cli.source import Source
 
 PROGRAM = "openvpn3-as"
+SERVER = "OpenVPN Access Server"
 NEEDS_ROOT, ERROR, NOT_DOWNLOADED = 1, 2, 3  # exit codes
 TAG = "system:openvpn3-as"
 TIMEOUT_S = 30.0
@@ -46,7 +47,7 @@ OPTIONS = (
     Option("autologin", help="The profile that needs no password"),
     Option("systemd-start", help="Have systemd start it, now and at every boot (root)"),
     Option("impersistent", help="Don't keep it when the configuration manager ends"),
-    Option("name", "", "NAME", "Name of the profile; default AS:HOST"),
+    Option("name", "", "NAME", "Name of the profile; default AS:HOST[:PORT]"),
     Option("owner", "", "USER", "Whose the profile is to be (root)", values="users"),
     Option("username", "", "NAME", "User name at the server"),
     Option("insecure-certs", help="Talk to a server whose certificate nobody vouches for"),
@@ -71,8 +72,9 @@ class Challenge:
 
 @dataclass(frozen=True)
 class Server:
-    """`path` goes before those of the interface."""
+    """`path` goes before those of the interface; `address` is host and port as the user has them."""
 
+    address: str
     host: str
     port: int
     path: str
@@ -112,7 +114,7 @@ async def run(options: Options) -> int:
         print(f"{PROGRAM}: only root can use --owner and --systemd-start", file=sys.stderr)
         return NEEDS_ROOT
     server = _server(options)
-    name = options.get("name", f"AS:{server.host}")
+    name = options.get("name", f"AS:{server.address}")
     owner = uid_of(options.get("owner")) if options.has("owner") else os.geteuid()
     if owner is None:
         return ERROR
@@ -137,14 +139,16 @@ def _server(options: Options) -> Server:
         parts, port = urlsplit(""), 0
     if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.query or parts.fragment:
         raise CommandError("which server? Give its address as https://HOST")
-    return Server(parts.hostname, port, parts.path.rstrip("/"), options.has("insecure-certs"))
+    return Server(parts.netloc, parts.hostname, port, parts.path.rstrip("/"), options.has("insecure-certs"))
 
 
 async def _download(server: Server, options: Options, answering: Answers) -> "Source":
     group = AttentionGroup.USER_PASSWORD
     credentials = AttentionType.CREDENTIALS
-    user = options.get("username") or await answering(Slot(credentials, group, 0, "username", "User name", False))
-    password = await answering(Slot(credentials, group, 1, "password", "Password", True))
+    user = options.get("username") or await answering(
+        Slot(credentials, group, 0, "username", f"{SERVER} Username", False)
+    )
+    password = await answering(Slot(credentials, group, 1, "password", f"{SERVER} Password", True))
     page = f"/rest/{'GetAutologin' if options.has('autologin') else 'GetUserlogin'}?tls-cryptv2=1&action=import"
     for _ in range(MAX_CHALLENGES):
         status, text = await asyncio.to_thread(server.get, page, user, password)

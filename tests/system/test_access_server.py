@@ -42,8 +42,9 @@ def profiles(machine: Machine, account: Account = ALICE) -> dict[str, dict[str, 
 def test_password_and_challenge(machine: Machine, openvpn3_as: As) -> None:
     done = openvpn3_as(input=f"ann\nright\n{CODE}\n")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("User name: \nPassword: \nCode & more : \nProfile 'AS:198.51.100.1' imported.")
-    profile = profiles(machine)["AS:198.51.100.1"]
+    asked = "OpenVPN Access Server Username: \nOpenVPN Access Server Password: \nCode & more : \n"
+    assert done.stdout.startswith(f"{asked}Profile 'AS:198.51.100.1:8443' imported.")
+    profile = profiles(machine)["AS:198.51.100.1:8443"]
     assert profile["tags"] == ["system:openvpn3-as"]
     assert profile["acl"]["locked_down"] is True  # type: ignore[index]
     again = openvpn3_as(input=f"ann\nright\n{CODE}\n")
