@@ -17,19 +17,13 @@ def pkg_config(library: str, what: str) -> list[str]:
     return shlex.split(out)
 
 
-FLAGS = ["-O3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-DOPENSSL_SUPPRESS_DEPRECATED"]
+# What Cython makes of enumerations compares signed with unsigned numbers.
+WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"]
 extensions = [
     Extension(
         f"ovpn3._fast.{source.stem}",
         [str(source)],
-        extra_compile_args=[
-            "-O3",
-            "-Wall",
-            "-Wextra",
-            "-Wno-unused-parameter",
-            "-DOPENSSL_SUPPRESS_DEPRECATED",
-            *pkg_config("libcrypto", "--cflags"),
-        ],
+        extra_compile_args=["-O3", *WARNINGS, "-DOPENSSL_SUPPRESS_DEPRECATED", *pkg_config("libcrypto", "--cflags")],
         extra_link_args=[*pkg_config("libcrypto", "--libs"), "-lpthread"],
     )
     for source in sorted(Path("ovpn3/_fast").glob("*.pyx"))
