@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LOG_TIMEOUT_S = 5.0  # for a log service that was killed to be there again
 STATISTICS_TIMEOUT_S = 0.5  # for a client to count; its control thread may be busy
 LOG = Signal("Log", "group:u level:u message:s")
+NO_DCO = "data channel offload to the kernel is not available here; the tunnel does without"
+FAILED_STAYS_S = 3.0  # so long can a front-end that polls see why; the original's looks every 1.3 s
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
 # Properties of the client process that are kept here: their types, and the attributes they are kept in.
@@ -134,6 +136,8 @@ class SessionObject(DBusObject, Governed):
         self._forwards: dict[str, LogProxy | None] = {}
         self._forwarding = asyncio.Lock()
         self._log_changed = asyncio.Event()  # set with the next change of `log_service`
+        self._dco_wanted = False
+        self.failed = False  # the client has ended, without a word from us
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
         self._restarting = False
         self._connect_asked = False
@@ -350,8 +354,14 @@ class SessionObject(DBusObject, Governed):
     def _on_status(self, major: int, minor: int, message: str) -> None:
         self.status_now = (major, minor, message)
         self._past.note(True, major, minor, message)
-        if major == StatusMajor.CONNECTION and minor in CLOSING:
-            self._spawn_close(StatusMinor.PROC_STOPPED)
+        if major != StatusMajor.CONNECTION or minor not in CLOSING:
+            return
+        if minor == StatusMinor.CONN_FAILED:
+            self.failed = True
+            self.registry.client_done(self)
+            asyncio.get_running_loop().call_later(FAILED_STAYS_S, self.spawn_close)
+        else:
+            self.spawn_close()
 
     def backend_gone(self) -> None:
         """The client's bus name is gone. Nothing to do if it has been asked to go."""
@@ -365,7 +375,7 @@ class SessionObject(DBusObject, Governed):
     def killed(self) -> None:
         """Close a session that has lost its client."""
         self.status_now = (StatusMajor.SESSION, StatusMinor.PROC_KILLED, "the client process is gone")
-        self._spawn_close(StatusMinor.PROC_KILLED)
+        self.spawn_close(StatusMinor.PROC_KILLED)
 
     async def _restart(self) -> None:
         """Have another client process, after a while, or after several; or give up."""
@@ -393,16 +403,21 @@ class SessionObject(DBusObject, Governed):
         """Disconnect in order: the client has cleaned up when this returns. A second caller waits for the first."""
         if not self._closing:
             self._closing = True
-            try:
-                await self.backend.disconnect()
-            except Ovpn3Error as e:
-                self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
-                self.backend.force_shutdown()
+            if not self.failed:
+                await self._disconnect_client()
             await self._finish(StatusMinor.PROC_STOPPED)
         else:
             await asyncio.shield(self.closed)
 
-    def _spawn_close(self, how: StatusMinor) -> None:
+    async def _disconnect_client(self) -> None:
+        try:
+            await self.backend.disconnect()
+        except Ovpn3Error as e:
+            self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
+            self.backend.force_shutdown()
+
+    def spawn_close(self, how: StatusMinor = StatusMinor.PROC_STOPPED) -> None:
+        """Close it without the client, which has ended."""
         if not self._closing:
             self._closing = True
             self.registry.spawn(self._finish(how))
@@ -472,15 +487,17 @@ class SessionObject(DBusObject, Governed):
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is in use."""
-        return False
+        """Whether the kernel's data channel is wanted, while there is no device; then whether it is in use: never."""
+        return self._dco_wanted and not self.device_name
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:
         if self._connect_asked:
             raise ConfigurationRefused("dco can't be changed once the session is connecting")
         if value:
-            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+            # As the original, where the kernel has none: who asks for it wants a tunnel in the first place.
+            self.registry.log.warn(NO_DCO, path=self.path)
+        self._dco_wanted = value
 
     @prop("device_path", "s", read=insider, wire="o")
     def device_object(self, call: Call) -> str:
