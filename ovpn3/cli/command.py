@@ -133,7 +133,8 @@ class Command:
     """`run` returns the exit code. `argument` is the name of a positional argument; empty: there is none.
 
     Ending in `...` it may be given repeatedly. `values` are for its completion, as those of an option. `about` is for
-    the manual: paragraphs with `words to type`, and examples, which are indented by four.
+    the manual: paragraphs with `words to type`, and examples, which are indented by four. `refused` is the exit code
+    when a service says no; the original hasn't the same for all.
     """
 
     run: Callable[[Options], Coroutine[None, None, int]]
@@ -141,6 +142,7 @@ class Command:
     argument: str = ""
     values: str | tuple[str, ...] = ()
     about: str = ""
+    refused: int = 8
 
     def parse(self, argv: Sequence[str]) -> Options:
         options = (*self.options, HELP)

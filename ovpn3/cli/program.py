@@ -61,7 +61,7 @@ class Program:
         except BadOption as e:
             return _complain(f"{place}{e}", COMMAND_ERROR)
         except Ovpn3Error as e:
-            code = _exit_code(e)
+            code = command.refused if isinstance(e, RemoteError) else _exit_code(e)
             return _complain(f"{self.name if code in _PROGRAM_ERRORS else place}** ERROR ** {_text(e)}", code)
         except BrokenPipeError:
             raise
@@ -147,7 +147,7 @@ def _exit_code(error: Ovpn3Error) -> int:
             return error.exit_code
         case ProfileError():
             return COMMAND_ERROR
-        case RemoteError() | NetworkError():
+        case NetworkError():
             return BUS_ERROR
     return OTHER_ERROR
 

@@ -360,9 +360,11 @@ async def test_the_kernel_s_data_channel_may_be_asked_for(world: World) -> None:
         assert await session.get("dco") is True
         client.complete = True
         await session.connect()
-        assert await session.get("dco") is False, "there is none"
         with pytest.raises(RemoteError, match="can't be changed"):
             await session.set("dco", "b", False)
+        client.signal(*changed({"device_name": Variant("s", "tun0")}), interface="org.freedesktop.DBus.Properties")
+        await settled(client)
+        assert await session.get("dco") is False, "there is none"
 
 
 async def settled(client: Client) -> None:
@@ -685,15 +687,49 @@ async def test_disconnect_twice_at_once(world: World) -> None:
         await refused(session.disconnect(), "org.freedesktop.DBus.Error.UnknownMethod", "does not exist")
 
 
-@pytest.mark.parametrize(
-    "minor", [StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED]
-)
+@pytest.mark.parametrize("minor", [StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.PROC_KILLED])
 async def test_a_client_that_says_it_is_over_ends_its_session(world: World, minor: StatusMinor) -> None:
     async with world.client() as client:
         session = await world.session(client)
         client.status(minor)
         assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
         await world.nothing_is_left()
+
+
+async def test_who_polls_sees_why_a_session_failed(world: World) -> None:
+    """The original's session-start looks every 1.3 s. Finding nothing it would end with 0 and say nothing."""
+    async with world.client() as client:
+        session = await world.session(client)
+        client.status(StatusMinor.CONN_FAILED, "no way")
+    assert not await world.alice.name_owner(client.bus.unique_name)  # the bus has told everybody that it is gone
+    assert await session.status() == (StatusMajor.CONNECTION, StatusMinor.CONN_FAILED, "no way")
+    await session.disconnect()
+    assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+    await world.nothing_is_left()
+
+
+async def test_a_failed_session_ends_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "FAILED_STAYS_S", 0.01)
+    async with world.client() as client:
+        session = await world.session(client)
+        client.status(StatusMinor.CONN_FAILED)
+        assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+        await world.nothing_is_left()
+
+
+async def test_a_failed_session_makes_room_for_the_next_of_its_profile(world: World) -> None:
+    async with world.client() as client:
+        session = await world.session(client)
+        client.status(StatusMinor.CONN_FAILED)
+        await settled(client)
+    async with world.client() as client:
+        starting = asyncio.create_task(world.manager.new_tunnel(await session.get("config_path")))
+        client.register(await world.token())
+        again = await asyncio.wait_for(starting, 5)
+        assert await world.event() == [session.path, SessionEvent.SESS_DESTROYED, ALICE.uid]
+        assert await world.event() == [again.path, SessionEvent.SESS_CREATED, ALICE.uid]
+        assert [s.path for s in await world.manager.available()] == [again.path]
+        await again.disconnect()
 
 
 @pytest.mark.parametrize("minor", [StatusMinor.CONN_AUTH_FAILED, StatusMinor.CONN_DISCONNECTED])

@@ -153,7 +153,7 @@ def test_exit_codes(argv: list[str], code: int, out: str, err: str, capsys: pyte
     [
         (CommandError("no\x1b[31m"), 8, "p/version: ** ERROR ** no [31m\n"),
         (ProfileError("bad", line=3), 8, "p/version: ** ERROR ** line 3: bad\n"),
-        (RemoteError("org.x", "gone"), 7, "p** ERROR ** gone\n"),
+        (RemoteError("org.x", "gone"), 8, "p/version: ** ERROR ** gone\n"),
         (BadValue("v"), 9, "p** ERROR ** v\n"),
         (PermissionError(13, "Permission denied", "/x"), 9, "p** ERROR ** [Errno 13] Permission denied: '/x'\n"),
     ],

@@ -140,10 +140,27 @@ def test_log_level(machine: SystemBusSandbox) -> None:
     show = openvpn3(machine, "session-manage", "-c", "office", "--log-level")
     assert re.fullmatch(r"Current log level: \d\n", show.stdout)
     change = openvpn3(machine, "session-manage", "-c", "office", "--log-level=2")
-    assert change.stdout == show.stdout + "    New log level: 2\n"
-    for level, code in (("7", 7), ("-1", 9), ("99999999999", 9)):
+    assert change.stdout == show.stdout + "New log level: 2\n"
+    for level, code in (("7", 8), ("-1", 9), ("99999999999", 9)):
         done = openvpn3(machine, "session-manage", "-c", "office", f"--log-level={level}")
         assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+def test_pause_and_resume_twice(machine: SystemBusSandbox) -> None:
+    """The exit codes are the original's; its --resume ends well also if there is nothing to resume."""
+    path = start(machine)
+    codes = [openvpn3(machine, "session-manage", "-c", "office", "--pause").returncode for _ in range(2)]
+    assert codes == [0, 8]
+    for _ in range(2):
+        done = openvpn3(machine, "session-manage", "-c", "office", "--resume", "--timeout", "20")
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Session is not paused: {path}\n"
+    assert openvpn3(machine, "session-manage", "--path", "/net/openvpn/v3/sessions/none", "--pause").returncode == 8
+
+
+def test_offload_to_the_kernel_is_done_without(machine: SystemBusSandbox) -> None:
+    done = openvpn3(machine, "session-start", "-c", "office", "--dco", "true", input=LOGIN)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_cleanup_leaves_the_living(machine: SystemBusSandbox) -> None:

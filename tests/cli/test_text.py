@@ -123,7 +123,7 @@ def test_session_block(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"current_name": "new\x07"}, " Config name: office  (Current name: new )"),
         ({"current_name": None}, " Config name: office  (Config not available)"),
-        ({"device_name": ""}, "       Owner: root                                   Device: (None)"),
+        ({"device_name": ""}, "       Owner: root                                   Device: "),
         ({"connected_to": ["tcp", "2001:db8::1", 443]}, "Connected to: tcp:[2001:db8::1]:443"),
         ({"connected_to": ["udp", "192.0.2.1", 0]}, "Connected to: udp:192.0.2.1"),
         ({"connected_to": ["", "", 0]}, "Session name: vpn.example.com"),

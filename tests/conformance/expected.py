@@ -319,7 +319,6 @@ WRONG_VALUES = {
 }
 # Those that can be written, but to no other value.
 FIXED = {
-    ("client.session", "dco"): (True, "data channel offload to the kernel is not available"),
     ("netcfg.device", "network_namespace"): ("vpn", "the network namespace 'vpn' is not open to tunnels"),
     ("netcfg.device", "route_table"): (100, "the routing table 100 is not open to tunnels"),
 }

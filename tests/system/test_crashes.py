@@ -486,6 +486,7 @@ async def test_a_push_that_can_t_be_used(
         await life.session.connect()
         assert reason in await life.until(StatusMinor.CONN_FAILED)
         await asyncio.wait_for(end, 5)
+        await life.session.disconnect()  # else it stays for those who look later
     nothing_is_left(machine, before)
 
 

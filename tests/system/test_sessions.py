@@ -111,7 +111,7 @@ def test_granted_profiles(machine: Machine) -> None:
     machine.openvpn3("config-acl", "--config", "shared", "--grant", "bob")
     assert "192.0.2.1" in machine.openvpn3("config-dump", "--config", "shared", account=BOB).stdout
     machine.openvpn3("config-acl", "--config", "shared", "--lock-down", "true")
-    assert machine.openvpn3("config-dump", "--config", "shared", account=BOB, check=False).returncode == 7
+    assert machine.openvpn3("config-dump", "--config", "shared", account=BOB, check=False).returncode == 8
     assert machine.openvpn3("config-remove", "--config", "shared", "--force", account=BOB, check=False).returncode != 0
 
 

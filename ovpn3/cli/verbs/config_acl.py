@@ -86,4 +86,4 @@ code is 3 if access could not be given or taken.
 
     openvpn3 config-acl --config office --grant alice --lock-down true --show
 """
-COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON), about=ABOUT)
+COMMAND = Command(run, (*PROFILE_OPTIONS, *OPTIONS, JSON), about=ABOUT, refused=7)

@@ -65,7 +65,7 @@ OPTIONS = (
     Option("rename", "r", "NEW-CONFIG-NAME", "Give the profile another name"),
     Option("tag", "", "TAG-NAME", "Add a tag; may be repeated"),
     Option("remove-tag", "", "TAG-NAME", "Remove a tag; may be repeated"),
-    Option("dco", "", "BOOL", "Kernel data channel offload; not available here", values=BOOLEANS),
+    Option("dco", "", "BOOL", "Kernel data channel offload; kept, without effect here", values=BOOLEANS),
     *map(override_option, OVERRIDES),
     Option("unset-override", "", "NAME", "Take an override back; may be repeated", values=tuple(OVERRIDES)),
     Option("show", "s", help="Show what is set, after all changes"),
@@ -87,8 +87,8 @@ async def run(options: Options) -> int:
     overrides = {name: override_value(options, name) for name in OVERRIDES if options.has(name)}
     unset = _to_unset(options, overrides)
     name = check_name(options.get("rename")) if options.has("rename") else ""
-    if options.has("dco") and options.flag("dco"):
-        raise CommandError("data channel offload to the kernel is not available here")
+    if options.has("dco"):
+        options.flag("dco")
 
     def say(text: str) -> None:
         if not options.has("quiet"):
@@ -104,8 +104,7 @@ async def run(options: Options) -> int:
         await _each_tag("removed", profile.remove_tag, options.all("remove-tag"), say)
         await _each_tag("added", profile.add_tag, options.all("tag"), say)
         if options.has("dco"):
-            await profile.set("dco", "b", False)
-            say("Data channel offload: no")
+            await _set_dco(profile, options.flag("dco"), say)
         if overrides or unset:
             await _override_and_unset(profile, overrides, unset, say)
         if options.has("show"):
@@ -163,6 +162,13 @@ async def _each_tag(what: str, change: Callable[[str], Awaitable[None]], tags: l
             print(f"tag {tag!r} not {what}: {one_line(e)}", file=sys.stderr)
 
 
+async def _set_dco(profile: Configuration, on: bool, say: Say) -> None:
+    await profile.set("dco", "b", on)
+    say(f"Data channel offload: {_yes_no(on).lower()}")
+    if on:
+        print("The kernel's data channel is not available here: sessions do without", file=sys.stderr)
+
+
 async def _override_and_unset(profile: Configuration, overrides: Overrides, unset: list[str], say: Say) -> None:
     for name, value in overrides.items():
         await profile.set_override(name, value)
@@ -202,7 +208,7 @@ async def _show(profile: Configuration) -> None:
         print(f"{label:>20}: {one_line(value)}")
     if reason := await invalid_reason(profile, values):
         print(f"The profile can't be used: {reason}")
-    print("Overrides:" if overrides else "No overrides are set.")
+    print("Overrides:" if overrides else "Overrides: No overrides set.")
     for name, value in sorted(overrides.items()):
         print(f"  {name}: {_shown(name, value)}")
 

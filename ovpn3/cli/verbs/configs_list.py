@@ -10,6 +10,11 @@ from ovpn3.errors import RemoteError
 from ovpn3.proxies.config import Configuration, ConfigurationManager
 
 RULE = "-" * 78
+HEADING = f"""\
+Configuration path
+{"Imported":<32}{"Last used":<26}Used
+{"Configuration Name":<58}Owner
+Tags"""  # of --verbose
 INVALID = "!! "  # before the name of a profile that can't be used
 OPTIONS = (
     Option("count", help="Only say how many there are"),
@@ -32,14 +37,12 @@ async def run(options: Options) -> int:
     elif options.has("count"):
         print(f"Configurations found: {len(profiles)}")
     elif options.has("verbose"):
-        print("\n\n".join(["\n".join(_long(path, values)) for path, values in profiles.items()] or [_NONE]))
+        blocks = ["\n".join(_long(path, values)) + "\n" for path, values in profiles.items()]
+        print(f"{HEADING}\n{RULE}\n" + "\n".join(blocks) + RULE)
     else:
-        rows = [f"{_name(v):<58}{local_time(v['last_used_timestamp']) or '-'}" for v in profiles.values()]
+        rows = [f"{_name(v)}{local_time(v['last_used_timestamp']) or '-'}" for v in profiles.values()]
         print("\n".join([f"{'Configuration Name':<58}Last used", RULE, *rows, RULE]))
     return 0
-
-
-_NONE = "No profiles found"
 
 
 async def _profiles(bus: Bus, options: Options) -> dict[str, dict[str, Any]]:
@@ -74,17 +77,16 @@ async def invalid_reason(profile: Configuration, values: dict[str, Any]) -> str:
 
 
 def _name(values: dict[str, Any]) -> str:
-    return ("" if values["valid"] else INVALID) + one_line(values["name"])
+    """As a column; a longer one is not cut off, and parted from the next all the same."""
+    return f"{('' if values['valid'] else INVALID) + one_line(values['name']):<57} "
 
 
 def _long(path: str, values: dict[str, Any]) -> list[str]:
     imported, used = local_time(values["import_timestamp"]), local_time(values["last_used_timestamp"])
     lines = [
         path,
-        f"{'Imported':<32}{'Last used':<26}Used",
         f"{imported:<32}{used:<26}{values['used_count']}",
-        f"{'Configuration Name':<58}Owner",
-        f"{_name(values):<58}{user_name(values['owner'])}",
+        f"{_name(values)}{user_name(values['owner'])}",
     ]
     if values["invalid_reason"]:
         lines.append(f"Invalid: {values['invalid_reason']}")
@@ -127,4 +129,4 @@ something to tell.
 
     openvpn3 configs-list --json --filter-tag work
 """
-COMMAND = Command(run, OPTIONS, about=ABOUT)
+COMMAND = Command(run, OPTIONS, about=ABOUT, refused=7)

@@ -4,7 +4,7 @@ from ovpn3.cli import servicefile
 from ovpn3.cli.command import JSON, Command, Option, Options
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.servicefile import ServiceFile
-from ovpn3.cli.text import one_line, to_json, yes_no
+from ovpn3.cli.text import one_line, to_json
 from ovpn3.proxies.log import Log
 
 FILE = ServiceFile(
@@ -42,6 +42,7 @@ SWITCHES = (
 )
 # Properties that --json has.
 SHOWN = ("log_method", "num_attached", "log_level", "config_file", *(prop for _, prop, _ in SWITCHES))
+STATES = ("disabled", "enabled")
 COLUMNS = "{:<22} {:>8} {:<12} {:<36} {}"
 RULE = "-" * 120
 
@@ -78,7 +79,7 @@ def _show(before: dict[str, object], now: dict[str, object]) -> None:
     ]
     for _, prop, label in SWITCHES:
         if prop != "log_prefix_logtag" or now["log_method"] == "journald":
-            lines.append((label, yes_no(now[prop]), yes_no(before[prop])))
+            lines.append((label, STATES[bool(now[prop])], STATES[bool(before[prop])]))
     lines.append(("Current log level", str(now["log_level"]), str(before["log_level"])))
     for label, value, old in lines:
         print(f"{label:>26}: {value}{f' (was {old})' if old and old != value else ''}")

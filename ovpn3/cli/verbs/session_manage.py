@@ -5,6 +5,7 @@ from ovpn3.cli.connect import bring_up, interruptible, report, timeout
 from ovpn3.cli.prompt import ask
 from ovpn3.cli.selection import SESSION_OPTIONS, chosen_session, system_bus
 from ovpn3.cli.text import one_line, statistics_text
+from ovpn3.constants import StatusMajor, StatusMinor
 from ovpn3.dbus.bus import Bus
 from ovpn3.errors import RemoteError
 from ovpn3.proxies.session import Session, SessionManager
@@ -19,6 +20,7 @@ OPTIONS = (
     Option("log-level", "", "LEVEL", "Show the log level, or set it", optional=True, last=True, values=LEVELS),
     Option("timeout", "", "SECS", "Wait that long for the connection, with --resume and --restart"),
 )
+PAUSED = [(StatusMajor.CONNECTION, minor) for minor in (StatusMinor.CONN_PAUSING, StatusMinor.CONN_PAUSED)]
 PAUSE_REASON = "Paused by the user"
 
 
@@ -31,20 +33,29 @@ async def run(options: Options) -> int:
         if mode == "cleanup":
             return await _clean_up(bus)
         session = await chosen_session(bus, options)
-        match mode:
-            case "pause":
-                await session.pause(PAUSE_REASON)
-                print(f"Session paused: {session.path}")
-            case "resume" | "restart":
-                await _reconnect(session, mode, timeout_s)
-            case "disconnect":
-                await _disconnect(session)
-            case "log-level":
-                await _log_level(session, options)
+        try:
+            await _manage(session, mode, options, timeout_s)
+        except RemoteError as e:
+            raise CommandError(str(e)) from None  # with the original's exit code
     return 0
 
 
+async def _manage(session: Session, mode: str, options: Options, timeout_s: float | None) -> None:
+    match mode:
+        case "pause":
+            await session.pause(PAUSE_REASON)
+            print(f"Session paused: {session.path}")
+        case "resume" | "restart":
+            await _reconnect(session, mode, timeout_s)
+        case "disconnect":
+            await _disconnect(session)
+        case "log-level":
+            await _log_level(session, options)
+
+
 async def _reconnect(session: Session, mode: str, timeout_s: float | None) -> None:
+    if mode == "resume" and (await session.status())[:2] not in PAUSED:
+        return print(f"Session is not paused: {session.path}")  # no error, as with the original
     begin = session.resume if mode == "resume" else session.restart
     done = "resumed" if mode == "resume" else "restarted"
     if timeout_s is None:
@@ -75,7 +86,7 @@ async def _log_level(session: Session, options: Options) -> None:
             raise BadValue("a log level isn't negative")  # how high it may be says the session manager
         if wanted != present:
             await session.set("log_verbosity", "u", wanted)
-            print(f"    New log level: {wanted}")
+            print(f"New log level: {wanted}")
 
 
 async def _clean_up(bus: Bus) -> int:

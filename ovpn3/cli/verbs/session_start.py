@@ -28,7 +28,7 @@ OPTIONS = (
     Option("persist-tun", help="Keep the interface while reconnecting; with --config"),
     Option("timeout", "", "SECS", "Give up when not connected by then"),
     Option("background", help="Don't wait for the connection"),
-    Option("dco", "", "BOOL", "Kernel data channel offload for this session", values=("false", "true")),
+    Option("dco", "", "BOOL", "Kernel data channel offload; without effect here", values=("false", "true")),
     *answers.OPTIONS,
 )
 

@@ -16,7 +16,16 @@ OPTIONS = (
     JSON,
 )
 RULE = "-" * 79
-COLUMNS = "{:<18} {:<28} {:<21} {}"
+COLUMNS = "{:<18}{:<28}{:<21}{}"
+HEADING = COLUMNS.format("Device", "Created", "Owner", "PID")
+VERBOSE_HEADING = "\n".join(
+    (
+        "Device:           Session path",
+        COLUMNS.format("", "Created", "Owner", "PID"),
+        "                  Config name                 Status",
+        "                  Session details",
+    )
+)
 
 
 async def run(options: Options) -> int:
@@ -33,15 +42,10 @@ async def run(options: Options) -> int:
     if not sessions:
         print("No sessions available")
         return 0
-    print(COLUMNS.format("Device", "Created", "Owner", "PID"))
-    for values in sessions:
-        print(RULE)
-        device = f"{one_line(values['device_name'])}: " if values.get("device_name") else " - "
-        created, owner = local_time(values["session_created"]), user_name(values["owner"])
-        print(COLUMNS.format(device, created, owner, values["backend_pid"]))
-        if mode == "list-sessions-verbose":
-            _more(values)
-    print(RULE)
+    if mode == "list-sessions":
+        print("\n".join((HEADING, RULE, *map(_line, sessions), RULE)))
+    else:
+        print("\n".join((VERBOSE_HEADING, RULE, "\n\n".join(map(_block, sessions)), RULE)))
     return 0
 
 
@@ -53,17 +57,25 @@ async def _values(session: Session) -> dict[str, Any]:
         return {}
 
 
-def _more(values: dict[str, Any]) -> None:
+def _line(values: dict[str, Any], first: str = "") -> str:
+    created, owner = local_time(values["session_created"]), user_name(values["owner"])
+    return COLUMNS.format(first or _device(values), created, owner, values["backend_pid"])
+
+
+def _device(values: dict[str, Any]) -> str:
+    return f"{one_line(values['device_name'])}: " if values.get("device_name") else " - "
+
+
+def _block(values: dict[str, Any]) -> str:
     protocol, address, port = values.get("connected_to") or ("", "", 0)
-    fields = {
-        "Session path": values["path"],
-        "Config name": one_line(values["config_name"]),
-        "Status": status_text(values["status"]),
-        "Connected to": f"{one_line(protocol)}:{one_line(address)}:{port}" if address else "",
-    }
-    for label, value in fields.items():
-        if value:
-            print(f"    {label:>12}: {value}")
+    lines = [
+        f"{_device(values):<18}{values['path']}",
+        _line(values, " "),
+        f"{'':<18}{one_line(values['config_name']):<27} {status_text(values['status'])}",
+    ]
+    if address:
+        lines.append(f"{'':<18}Connected to: {one_line(protocol)}:{one_line(address)}:{port}")
+    return "\n".join(lines)
 
 
 ABOUT = """\

@@ -55,7 +55,7 @@ def _block(path: str, values: dict[str, Any]) -> list[str]:
     lines = [
         f"        Path: {path}",
         _pair("Created", local_time(values["session_created"]), "PID", str(values["backend_pid"])),
-        _pair("Owner", user_name(values["owner"]), "Device", one_line(values["device_name"]) or "(None)"),
+        _pair("Owner", user_name(values["owner"]), "Device", one_line(values["device_name"])),
         f" Config name: {one_line(name)}{'' if current == name else remark}",
     ]
     protocol, address, port = values["connected_to"]

@@ -86,6 +86,7 @@ class ClientObject(DBusObject):
         self._login: Login | None = None
         self._driver: Driver | None = None
         self._web_auth = False
+        self._dco_wanted = False
         self._last_log: dict[str, Variant] = {}
         self._log_service = ""  # unique name of the one that knows our session
         # In custody for the session manager, which alone knows what it means; empty until there is a session.
@@ -395,13 +396,12 @@ class ClientObject(DBusObject):
 
     @prop("dco", "b", read=same_uid, write=session_manager)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is in use."""
-        return False
+        """Whether the kernel's data channel is wanted. It is never in use."""
+        return self._dco_wanted
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:
-        if value:
-            raise ConfigurationRefused("data channel offload to the kernel is not available here")
+        self._dco_wanted = value
 
     @prop("device_path", "o", read=same_uid)
     def device_path(self, call: Call) -> str:

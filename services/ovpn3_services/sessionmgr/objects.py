@@ -35,6 +35,7 @@ STATISTICS_TIMEOUT_S = 0.5  # for a client to count; its control thread may be b
 NOTHING_LOGGED = {"log_group": Variant("u", 0), "log_category": Variant("u", 0), "log_message": Variant("s", "")}
 MAX_UNASKED = 32  # questions that are kept
 LOG = Signal("Log", "group:u level:u message:s")
+FAILED_STAYS_S = 3.0  # so long can a front-end that polls see why; the original's looks every 1.3 s
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
 CONNECTED = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
@@ -140,6 +141,7 @@ class SessionObject(DBusObject, Governed):
         self._forwards: dict[str, LogProxy | None] = {}
         self._forwarding = asyncio.Lock()
         self._log_changed = asyncio.Event()  # set with the next change of `log_service`
+        self.failed = False  # the client has ended, without a word from us
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
         self._restarting = False
         self._connect_asked = self._wants_dco = False
@@ -367,8 +369,14 @@ class SessionObject(DBusObject, Governed):
     def _on_status(self, major: int, minor: int, message: str) -> None:
         self.status_now = (major, minor, message)
         self._past.note(True, major, minor, message)
-        if major == StatusMajor.CONNECTION and minor in CLOSING:
-            self._spawn_close(StatusMinor.PROC_STOPPED)
+        if major != StatusMajor.CONNECTION or minor not in CLOSING:
+            return
+        if minor == StatusMinor.CONN_FAILED:
+            self.failed = True
+            self.registry.client_done(self)
+            asyncio.get_running_loop().call_later(FAILED_STAYS_S, self.spawn_close)
+        else:
+            self.spawn_close()
 
     def backend_gone(self) -> None:
         """The client's bus name is gone. Nothing to do if it has been asked to go."""
@@ -382,7 +390,7 @@ class SessionObject(DBusObject, Governed):
     def killed(self) -> None:
         """Close a session that has lost its client."""
         self.status_now = (StatusMajor.SESSION, StatusMinor.PROC_KILLED, "the client process is gone")
-        self._spawn_close(StatusMinor.PROC_KILLED)
+        self.spawn_close(StatusMinor.PROC_KILLED)
 
     async def _restart(self) -> None:
         """Have another client process, after a while, or after several; or give up."""
@@ -409,16 +417,21 @@ class SessionObject(DBusObject, Governed):
         """Disconnect in order: the client has cleaned up when this returns. A second caller waits for the first."""
         if not self._closing:
             self._closing = True
-            try:
-                await self.backend.disconnect()
-            except Ovpn3Error as e:
-                self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
-                self.backend.force_shutdown()
+            if not self.failed:
+                await self._disconnect_client()
             await self._finish(StatusMinor.PROC_STOPPED)
         else:
             await asyncio.shield(self.closed)
 
-    def _spawn_close(self, how: StatusMinor) -> None:
+    async def _disconnect_client(self) -> None:
+        try:
+            await self.backend.disconnect()
+        except Ovpn3Error as e:
+            self.registry.log.debug(f"the client did not disconnect: {e}", path=self.path)
+            self.backend.force_shutdown()
+
+    def spawn_close(self, how: StatusMinor = StatusMinor.PROC_STOPPED) -> None:
+        """Close it without the client, which has ended."""
         if not self._closing:
             self._closing = True
             self.registry.spawn(self._finish(how))
@@ -488,8 +501,8 @@ class SessionObject(DBusObject, Governed):
 
     @prop("dco", "b", read=insider, write=owner_or_granted)
     def dco(self, call: Call) -> bool:
-        """Whether the kernel's data channel is wanted; once connecting, whether it is in use, which it never is."""
-        return self._wants_dco and not self._connect_asked
+        """Whether the kernel's data channel is wanted, while there is no device; then whether it is in use: never."""
+        return self._wants_dco and not self.device_name
 
     @dco.setter
     def set_dco(self, call: Call, value: bool) -> None:

@@ -125,6 +125,9 @@ class Registry:
         terms = await Configuration(self.bus, config_path).session_terms(uid)
         if not terms.allowed:
             raise AccessDenied(f"no profile of yours at {config_path}")
+        for session in self.visible_to(uid):
+            if session.failed and session.config_path == config_path:
+                session.spawn_close()
         if self._in_use(config_path, uid):
             raise ConfigurationRefused("A session with this configuration profile is already running")
         if self._count(uid) >= MAX_SESSIONS_PER_OWNER:
@@ -167,7 +170,7 @@ class Registry:
 
     def _in_use(self, config_path: str, uid: int) -> bool:
         """Whether the user knows of a session with that profile, or is just starting one."""
-        running = (s.config_path for s in self.visible_to(uid))
+        running = (s.config_path for s in self.visible_to(uid) if not s.failed)
         starting = (s.config_path for s in self._starting.values() if s.uid == uid)
         return config_path in (*running, *starting)
 
@@ -342,9 +345,13 @@ class Registry:
             if session.config_name:  # without one it never was announced
                 self._announce(session, SessionEvent.SESS_DESTROYED, session.access.owner)
 
+    def client_done(self, session: SessionObject) -> None:
+        """The client says that it ends by itself: its end is no loss."""
+        self._by_client.pop(session.backend.service, None)
+
     def _forget(self, session: SessionObject) -> None:
         self.sessions.pop(session.path, None)
-        self._by_client.pop(session.backend.service, None)
+        self.client_done(session)
         self.dispatcher.unexport(session.path)
 
     def _announce(self, session: SessionObject, event: SessionEvent, uid: int) -> None:
