@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ovpn3.cli.answers import Answers
 from ovpn3.cli.command import Command, CommandError, Option, Options
-from ovpn3.cli.connect import Interrupted, connect, end, interruptible, outcome
+from ovpn3.cli.connect import Interrupted, Unreached, connect, end, interruptible, outcome
 from ovpn3.cli.program import run_alone
 from ovpn3.cli.selection import system_bus
 from ovpn3.cli.text import many_lines
@@ -125,7 +125,7 @@ async def _start(file: str, profile: Configuration, wanted: "Autoload") -> bool:
             await connect(session, answering)
             async with asyncio.timeout(wanted.timeout_s or TIMEOUT_S):
                 await outcome(watch, answering)
-    except TimeoutError:
+    except (TimeoutError, Unreached):
         say(f"{file}: not connected yet; it goes on trying. Session {session.path}")
     except (Ovpn3Error, asyncio.CancelledError) as e:
         await end(session)

@@ -33,6 +33,7 @@ FAILURES = {
     (StatusMajor.SESSION, StatusMinor.PROC_STOPPED),
     (StatusMajor.SESSION, StatusMinor.PROC_KILLED),
 }
+CONNECTING = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTING)  # with words: after a round in vain
 CONNECTED = (StatusMajor.CONNECTION, StatusMinor.CONN_CONNECTED)
 REQUIRE_USER = (StatusMajor.CONNECTION, StatusMinor.CFG_REQUIRE_USER)
 WEB_AUTHENTICATION = (StatusMajor.SESSION, StatusMinor.SESS_AUTH_URL)
@@ -44,6 +45,10 @@ class Failed(CommandError):
     def __init__(self, text: str, status: Status = NO_STATUS) -> None:
         self.status = status
         super().__init__(text)
+
+
+class Unreached(Failed):
+    """No server has taken us yet. The session goes on trying unless it is ended."""
 
 
 class LoginRefused(CommandError):
@@ -104,10 +109,12 @@ async def connect(session: Session, ask: Ask) -> None:
     raise Failed("the session asks for more and more")
 
 
-async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda _: None) -> Status:
+async def outcome(
+    watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda _: None, *, patient: bool = False
+) -> Status:
     """The status that ends connecting well: connected, or waiting for web authentication. Else Failed.
 
-    `show` is given every event up to it.
+    `show` is given every event up to it. `patient`: servers that don't answer are waited for.
     """
     last = NO_STATUS
     rounds = 0
@@ -123,6 +130,8 @@ async def outcome(watch: Watch, ask: Ask, show: Callable[[Event], None] = lambda
                 state = event[:2]
                 if state in (CONNECTED, WEB_AUTHENTICATION):
                     return event
+                if state == CONNECTING and event.message and not patient:
+                    raise Unreached(f"not connected: {event.message}", event)
                 if state in FAILURES:
                     raise Failed(failure_text(event), event)
                 # An older status of this kind may arrive when all has been answered already.

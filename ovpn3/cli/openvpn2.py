@@ -79,7 +79,7 @@ async def _foreground(session: Session) -> int:
 
 async def _first(watch: Watch, tell: Callable[[Event], None]) -> bool:
     """Whether it is connected, else it is at the address where the user has to go on."""
-    status = await outcome(watch, ask, tell)
+    status = await outcome(watch, ask, tell, patient=True)  # as OpenVPN 2 is
     if status[:2] == WEB_AUTHENTICATION:
         await open_url(status.message)
         return False

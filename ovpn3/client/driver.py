@@ -1,8 +1,7 @@
 """Keeps one tunnel up: chooses a server, runs an attempt, reconnects, pauses, ends.
 
-A tunnel that was connected once is reconnected until somebody stops it. Before that, one round over all remotes
-and their addresses is made; if none takes us the tunnel has failed, and the last reason is told. connect-retry-max
-sets the number of rounds for both.
+It is tried until somebody stops it, or for as many rounds over all remotes and their addresses as connect-retry-max says.
+Without such a limit the reason is told after each round in vain: whoever waits for the connection may give up then.
 """
 
 import asyncio
@@ -256,7 +255,7 @@ class Driver:
             return self._end_with(partial(self._listener.proxy_login, str(e)))
         except ProxyError as e:
             self._counters["PROXY_ERROR"] += 1
-            return self._missed(f"{endpoint}: {e}")
+            return self._missed(f"{endpoint}: {e}", rounds=1)
         except NetworkError as e:
             self._counters["TCP_CONNECT_ERROR" if endpoint.stream else "UDP_CONNECT_ERROR"] += 1
             return self._missed(str(e))
@@ -468,19 +467,22 @@ class Driver:
         text = "Authentication failed"  # words that front-ends look for
         return self._give_up(StatusMinor.CONN_AUTH_FAILED, f"{text}: {end.reason}" if end.reason else text)
 
-    def _missed(self, reason: str, delay: float | None = None) -> float | None:
-        """This address doesn't work, or the connection over it was lost."""
+    def _missed(self, reason: str, delay: float | None = None, *, rounds: int | None = None) -> float | None:
+        """This address doesn't work, or the connection over it was lost. `rounds`: so many are enough at first."""
         round_over = False
         if self._is_up:
             self._remotes.connection_lost()
         else:
             round_over = self._remotes.attempt_failed()
             self._rounds += round_over
-        limit = self._profile.connect_retry_max or (None if self._was_up else 1)
+        limit = self._profile.connect_retry_max or (None if self._was_up else rounds)
         if limit is not None and self._rounds >= limit:
             return self._fail(reason)
-        if not self._was_up and not round_over:
-            return self._again(reason, 0.0)
+        if not self._was_up:
+            if not round_over:
+                return self._again(reason, 0.0)
+            if limit is None:  # else it ends by itself, and they wait for that
+                self._listener.status(StatusMinor.CONN_CONNECTING, reason)
         return self._again(reason, self._retry_delay.next() if delay is None else delay)
 
     def _again(self, reason: str, delay: float) -> float:

@@ -161,7 +161,8 @@ def test_how_often_it_is_asked_for(
     machine: Machine, start_server: StartServer, silent: socket.socket, line: str, least: int, most: int
 ) -> None:
     """In two seconds, with pauses that double."""
-    machine.bring_in(start_server().profile(line, "server-poll-timeout 2").replace(" 1194 ", " 1300 "), "vpn")
+    lines = (line, "server-poll-timeout 2", "connect-retry-max 1")
+    machine.bring_in(start_server().profile(*lines).replace(" 1194 ", " 1300 "), "vpn")
     machine.openvpn3("session-start", "--config", "vpn", check=False)
     count = 0
     with suppress(BlockingIOError):

@@ -1,6 +1,7 @@
 """Servers that are restarted, moved or away for a while: the session returns by itself, and nothing is left behind."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import pytest
 from tests.support.machine import Machine
 from tests.support.netns import NamespacePair
 from tests.support.pki import Pki
-from tests.support.server import OpenVpnServer
+from tests.support.server import OpenVpnServer, Proto
 
 pytestmark = [pytest.mark.interop, pytest.mark.system]
 StartServer = Callable[..., OpenVpnServer]
@@ -46,6 +47,22 @@ def until_answered(machine: Machine, source: str) -> None:
 
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+def test_a_server_that_comes_later(machine: Machine, pki: Pki, start_server: StartServer, proto: Proto) -> None:
+    """Who waits for the connection is told why there is none; others have it once the server is there."""
+    with OpenVpnServer(machine.pair, pki, proto=proto) as server:
+        machine.bring_in(server.profile("connect-retry 1 1"), "vpn")
+    waited = machine.openvpn3("session-start", "--config", "vpn", check=False)
+    assert waited.returncode == 8
+    assert re.search(r"not connected: .*refused", waited.stderr)
+    assert machine.sessions() == "No sessions available\n"
+    machine.openvpn3("session-start", "--config", "vpn", "--background")
+    start_server(proto=proto)
+    until_answered(machine, "10.8.0.2")
+    assert "Client connected" in machine.sessions()
+    machine.disconnect()
 
 
 @pytest.mark.option("ping", "ping-restart")

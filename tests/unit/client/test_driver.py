@@ -13,6 +13,7 @@ from ovpn3.protocol.auth import Credentials
 
 PROFILE = """client
 dev tun
+connect-retry 1
 remote 127.0.0.1 1 tcp
 setenv CLIENT_CERT 0
 peer-fingerprint 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00
@@ -72,8 +73,8 @@ def listener() -> Listener:
 
 
 @pytest.fixture
-async def driver(network: Network, listener: Listener) -> Driver:
-    profile = build(parse(PROFILE))
+async def driver(network: Network, listener: Listener, request: pytest.FixtureRequest) -> Driver:
+    profile = build(parse(PROFILE + getattr(request, "param", "connect-retry-max 1\n")))
     driver = Driver(profile, Credentials(), cast(Any, network), cast(Any, listener), name="t")
     driver.start()
     return driver
@@ -97,6 +98,18 @@ async def test_a_server_that_refuses_is_told_once_all_is_clean(
     assert network.done == ["protect", "cleanup"]
     assert minor == StatusMinor.CONN_FAILED
     assert "refused" in text
+
+
+@pytest.mark.parametrize("driver", [""], indirect=True)
+async def test_a_server_is_tried_until_somebody_stops(driver: Driver, network: Network, listener: Listener) -> None:
+    network.may_protect.set()
+    for _ in range(2):
+        minor, text = await listener.told.get()
+        assert minor == StatusMinor.CONN_CONNECTING
+        assert "refused" in text
+    assert driver.running
+    await driver.stop()
+    assert network.done == ["protect", "protect", "cleanup"]
 
 
 async def test_an_unexpected_exception_is_told_to_the_loop(driver: Driver, network: Network) -> None:
