@@ -57,12 +57,16 @@ class Causes:
 
     def __init__(self, *, new: bool = False) -> None:
         self._new, self._last = new, ""
+        self._minor: int = StatusMinor.UNSET  # of the status before
 
     def of(self, event: Status | Ended) -> str:
         """What gives no cause has that of the status before."""
         if isinstance(event, Ended):
             return self._last
         _, minor, words = event
+        before, self._minor = self._minor, minor
+        if (before, minor) == (StatusMinor.CONN_RESUMING, StatusMinor.CONN_RECONNECTING):
+            return self._last  # both come with the order to resume
         if words and minor not in _WORDS_WITHOUT_CAUSE:
             self._last = words
         elif minor in _ORDERS:

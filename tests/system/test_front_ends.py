@@ -46,7 +46,7 @@ def test_dbus_python(machine: Machine, start_server: StartServer) -> None:
     wanted = [
         *(StatusMinor.CONN_CONNECTING, StatusMinor.CONN_CONNECTED),
         *(StatusMinor.CONN_PAUSING, StatusMinor.CONN_PAUSED),
-        *(StatusMinor.CONN_RESUMING, StatusMinor.CONN_CONNECTED),
+        *(StatusMinor.CONN_RESUMING, StatusMinor.CONN_RECONNECTING, StatusMinor.CONN_CONNECTED),
         *(StatusMinor.CONN_RECONNECTING, StatusMinor.CONN_CONNECTED),
         *(StatusMinor.CONN_DISCONNECTING, StatusMinor.CONN_DISCONNECTED),
         *(StatusMinor.CONN_DONE, StatusMinor.PROC_STOPPED),

@@ -218,6 +218,7 @@ class ClientObject(DBusObject):
         if not driver.paused:
             raise ConfigurationRefused("Connection is not paused")
         self.status(StatusMinor.CONN_RESUMING)
+        self.status(StatusMinor.CONN_RECONNECTING)  # so that front-ends take it for no first connection
         driver.resume()
 
     @method("Restart", rule=session_manager)
