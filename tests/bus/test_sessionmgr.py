@@ -660,6 +660,27 @@ async def test_a_client_that_says_it_is_over_ends_its_session(world: World, mino
         await world.nothing_is_left()
 
 
+async def test_a_paused_session_goes_by_the_name_of_its_interface(world: World) -> None:
+    """`session-manage --interface tun7 --resume` after --pause. Who has the name now goes before who had it."""
+    async with world.client() as client:
+        session = await world.session(client)
+
+        async def told(device: str, status: StatusMinor) -> None:
+            client.status(status)
+            news = changed({"device_name": Variant("s", device)})
+            client.signal(*news, interface="org.freedesktop.DBus.Properties")
+            await settled(client)
+
+        await told("tun7", StatusMinor.CONN_CONNECTED)
+        await told("", StatusMinor.CONN_PAUSED)
+        assert await session.get("device_name") == "tun7"
+        assert await world.manager.managed_interfaces() == ["tun7"]
+        assert (await world.manager.by_interface("tun7")).path == session.path
+        await told("", StatusMinor.CONN_CONNECTING)
+        assert await session.get("device_name") == ""
+        await session.disconnect()
+
+
 async def test_who_polls_sees_why_a_session_failed(world: World) -> None:
     """The original's session-start looks every 1.3 s. Finding nothing it would end with 0 and say nothing."""
     async with world.client() as client:

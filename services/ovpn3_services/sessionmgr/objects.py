@@ -36,6 +36,7 @@ NO_DCO = "data channel offload to the kernel is not available here; the tunnel d
 FAILED_STAYS_S = 3.0  # so long can a front-end that polls see why; the original's looks every 1.3 s
 # States of the client after which there is nothing left to manage; all with major CONNECTION.
 CLOSING = (StatusMinor.CFG_ERROR, StatusMinor.CONN_DONE, StatusMinor.CONN_FAILED, StatusMinor.PROC_KILLED)
+PAUSED = (StatusMinor.CONN_PAUSING, StatusMinor.CONN_PAUSED, StatusMinor.CONN_RESUMING)
 # Properties of the client process that are kept here: their types, and the attributes they are kept in.
 KEPT = {
     "device_name": ("s", "device_name"),
@@ -72,7 +73,7 @@ class Manager(DBusObject):
     @method("FetchManagedInterfaces", "", "devices:as", rule=anyone)
     async def fetch_interfaces(self, call: Call) -> list[str]:
         """Network interfaces of those; empty text for one that has none yet."""
-        return [s.device_name for s in self.registry.visible_to(await call.uid())]
+        return [s.interface_name for s in self.registry.visible_to(await call.uid())]
 
     @method("LookupConfigName", "config_name:s", "session_paths:ao", rule=anyone)
     async def lookup_config_name(self, call: Call, config_name: str) -> list[str]:
@@ -82,7 +83,9 @@ class Manager(DBusObject):
     @method("LookupInterface", "device_name:s", "session_path:o", rule=anyone)
     async def lookup_interface(self, call: Call, device_name: str) -> str:
         """The one among them with this network interface."""
-        found = [s.path for s in self.registry.visible_to(await call.uid()) if s.device_name == device_name]
+        sessions = self.registry.visible_to(await call.uid())
+        found = [s.path for s in sessions if s.device_name == device_name]
+        found = found or [s.path for s in sessions if s.interface_name == device_name]
         if not device_name or not found:
             raise ConfigurationRefused(f"no session has the interface {device_name!r}")
         if len(found) > 1:
@@ -136,6 +139,7 @@ class SessionObject(DBusObject, Governed):
         self._forwards: dict[str, LogProxy | None] = {}
         self._forwarding = asyncio.Lock()
         self._log_changed = asyncio.Event()  # set with the next change of `log_service`
+        self._last_device_name = ""
         self._dco_wanted = False
         self.failed = False  # the client has ended, without a word from us
         self._closing, self.closed = False, asyncio.get_running_loop().create_future()
@@ -350,6 +354,13 @@ class SessionObject(DBusObject, Governed):
             value = values.get(name)
             if value is not None and value.signature == type_:
                 setattr(self, attribute, value.value)
+        self._last_device_name = self.device_name or self._last_device_name
+
+    @property
+    def interface_name(self) -> str:
+        """Of a paused session the one it had: by that name it may be resumed."""
+        paused = self.status_now[0] == StatusMajor.CONNECTION and self.status_now[1] in PAUSED
+        return self.device_name or (self._last_device_name if paused else "")
 
     def _on_status(self, major: int, minor: int, message: str) -> None:
         self.status_now = (major, minor, message)
@@ -506,8 +517,8 @@ class SessionObject(DBusObject, Governed):
 
     @prop("device_name", "s", read=insider)
     def device(self, call: Call) -> str:
-        """The network interface; empty while there is none."""
-        return self.device_name
+        """The network interface; of a paused session the one it had; empty while there is none."""
+        return self.interface_name
 
     @prop("device_place", "s", read=insider)
     def place_of_device(self, call: Call) -> str:
