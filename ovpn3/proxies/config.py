@@ -80,6 +80,7 @@ class ConfigurationManager(Proxy):
     """All profiles."""
 
     service, interface = CONFIG_NAME, CONFIG_INTERFACE
+    is_root = True
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus, CONFIG_PATH)

@@ -49,6 +49,7 @@ class LogProxy(Proxy):
 
 class Log(Proxy):
     service, interface = LOG_NAME, LOG_INTERFACE
+    is_root = True
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus, LOG_PATH)

@@ -101,6 +101,7 @@ class Device(Proxy):
 
 class NetworkConfiguration(Proxy):
     service, interface = NETCFG_NAME, NETCFG_INTERFACE
+    is_root = True
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus, NETCFG_PATH)

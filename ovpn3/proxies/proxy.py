@@ -1,13 +1,18 @@
 """What the typed clients share: an object of a service, seen from the other end of the bus."""
 
+import asyncio
 from typing import Any, ClassVar
 
 from ovpn3.dbus.bus import NO_REPLY, Bus
 from ovpn3.dbus.connection import close_all
+from ovpn3.dbus.errors import UNKNOWN_METHOD
 from ovpn3.dbus.wire import Message, Variant
 from ovpn3.errors import RemoteError
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
+# The original's services have their name a moment before their objects; nothing tells when. Ours don't.
+STARTING_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+NO_OBJECT = "Object does not exist"
 
 
 def unwrap(value: Any) -> Any:
@@ -26,12 +31,15 @@ class Proxy:
 
     service: str  # bus name
     interface: ClassVar[str]
+    is_root: ClassVar[bool] = False  # whether the service has this object from its start on
 
     def __init__(self, bus: Bus, path: str) -> None:
         self.bus, self.path = bus, path
 
     async def call(self, member: str, signature: str = "", *args: Any, **how: Any) -> list[Any]:
-        return await self.bus.call(self.service, self.path, self.interface, member, signature, *args, **how)
+        reply = await self._request(self.interface, member, signature, *args, **how)
+        close_all(reply.unix_fds)
+        return reply.body
 
     async def ask(self, member: str, signature: str = "", *args: Any, interface: str = "") -> list[Any]:
         """`call` for what may be asked twice: of a service that is killed over it, the successor is asked."""
@@ -39,15 +47,26 @@ class Proxy:
 
     async def ask_for_reply(self, member: str, signature: str = "", *args: Any, interface: str = "") -> Message:
         """As `ask`; the whole reply, of which no descriptor is left."""
-        call = (self.service, self.path, interface or self.interface, member, signature, *args)
+        call = (interface or self.interface, member, signature, *args)
         try:
-            reply = await self.bus.request(*call)
+            reply = await self._request(*call)
         except RemoteError as e:
             if e.name != NO_REPLY:
                 raise
-            reply = await self.bus.request(*call)
+            reply = await self._request(*call)
         close_all(reply.unix_fds)
         return reply
+
+    async def _request(self, interface: str, member: str, signature: str, *args: Any, **how: Any) -> Message:
+        call = (self.service, self.path, interface, member, signature, *args)
+        for delay in STARTING_S if self.is_root else ():
+            try:
+                return await self.bus.request(*call, **how)
+            except RemoteError as e:
+                if e.name != UNKNOWN_METHOD or NO_OBJECT not in str(e):
+                    raise
+            await asyncio.sleep(delay)
+        return await self.bus.request(*call, **how)
 
     async def get(self, name: str) -> Any:
         """A property."""

@@ -64,6 +64,7 @@ class SessionManager(Proxy):
     """All sessions."""
 
     service, interface = SESSIONS_NAME, SESSIONS_INTERFACE
+    is_root = True
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus, SESSIONS_PATH)

@@ -1,5 +1,6 @@
 """Asking a network service for offloads: ours, and the original's, which has no such method."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from ovpn3.constants import NETCFG_NAME, NETCFG_PATH, TunOffload
 from ovpn3.dbus.bus import Bus
 from ovpn3.dbus.dispatch import Call, DBusObject, Dispatcher, anyone, method
 from ovpn3.errors import ConfigurationRefused, NetworkError, RemoteError
-from ovpn3.proxies.netcfg import Device
+from ovpn3.proxies.netcfg import Device, NetworkConfiguration
 from tests.support import privatebus
 
 WANTED = TunOffload.CSUM | TunOffload.TSO4
@@ -71,6 +72,19 @@ async def test_what_is_asked_for(
 ) -> None:
     fd, granted = await serve(server, service, client).establish(wanted)
     assert (name(fd), granted) == expected
+
+
+async def test_a_service_whose_object_is_late_is_asked_again(server: Bus, client: Bus) -> None:
+    """As the original's services at their start: the name is there before the object."""
+    network = NetworkConfiguration(client)
+    network.service = server.unique_name
+    dispatcher = Dispatcher(server, failed=lambda where, error: None, active=lambda: None)
+    asking = asyncio.create_task(network.call("Establish"))
+    await asyncio.sleep(0)  # it has asked; the next call is answered later
+    with pytest.raises(RemoteError, match="does not exist"):
+        await client.call(server.unique_name, NETCFG_PATH, NETCFG_NAME, "Establish")
+    dispatcher.export(NETCFG_PATH, Original())
+    await asyncio.wait_for(asking, 5)
 
 
 async def test_failures_are_no_reason_to_ask_again(server: Bus, client: Bus) -> None:

@@ -251,7 +251,7 @@ def test_background_and_log(machine: SystemBusSandbox) -> None:
         done = openvpn3(machine, "session-start", "-c", "office", "--background", input=LOGIN)
         assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Session is running in the background")
         seen = read_until(log, "[STATUS] Connection, Client connected")
-        assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Client INFO: ", seen, re.MULTILINE)
+        assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  Client INFO: ", seen, re.MULTILINE)
         openvpn3(machine, "session-manage", "-c", "office", "--disconnect")
         read_until(log, "The session has ended")
         assert log.wait(10) == 0

@@ -40,8 +40,8 @@ def test_log_lines() -> None:
     assert text.log_text(0, 0, "bare") == "bare"
     assert text.log_text(2, 7, "a\nb") == "Config Manager !! CRITICAL !!: a\n" + " " * 23 + "b"
     assert text.log_text(7, 6, "x", colour=True) == "\x1b[31mClient -- ERROR --: x\x1b[0m"
-    assert event_text(Status(2, 7, ""))[19:] == " [STATUS] Connection, Client connected"
-    assert event_text(LogLine(1, 5, "w"))[19:] == " Master Process WARNING: w"
+    assert event_text(Status(2, 7, ""))[19:] == "  [STATUS] Connection, Client connected"
+    assert event_text(LogLine(1, 5, "w"))[19:] == "  Master Process WARNING: w"
 
 
 def test_colour_needs_a_willing_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

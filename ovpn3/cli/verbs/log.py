@@ -151,9 +151,9 @@ def event_text(event: Event, colour: bool = False, when: float | None = NOW) -> 
     now = "-" * TIME_WIDTH if clock is None else datetime.fromtimestamp(clock).strftime("%Y-%m-%d %H:%M:%S")
     match event:
         case Status():
-            return f"{now} [STATUS] {status_text(event)}"
+            return f"{now}  [STATUS] {status_text(event)}"
         case LogLine():
-            return f"{now} {log_text(*event, colour)}"
+            return f"{now}  {log_text(*event, colour)}"
         case Ended():
             return f"{now} {event.reason[0].upper()}{event.reason[1:]}"
 
