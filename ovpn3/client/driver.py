@@ -1,7 +1,7 @@
 """Keeps one tunnel up: chooses a server, runs an attempt, reconnects, pauses, ends.
 
 It is tried until somebody stops it, or for as many rounds over all remotes and their addresses as connect-retry-max
-says. Without such a limit the reason is told after each round in vain: whoever waits for the connection may give up then.
+says. Without such a limit each round in vain is told, with the reason: whoever waits for the connection may give up.
 """
 
 import asyncio
