@@ -17,8 +17,8 @@ def pkg_config(library: str, what: str) -> list[str]:
     return shlex.split(out)
 
 
-# What Cython makes of enumerations compares signed with unsigned numbers.
-WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"]
+
+WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 extensions = [
     Extension(
         f"ovpn3._fast.{source.stem}",

@@ -50,13 +50,15 @@ from ovpn3._fast.packet cimport (
 )
 from ovpn3._fast.replay cimport DEFAULT_REACH, DEFAULT_SILENCE_S, ReplayRule, ReplayWindow, replay_accept, replay_rule
 
-cdef enum:
+cdef enum:  # beyond int, and so apart: with GCC 13 a block with one of these is unsigned as a whole
     LAST_PACKET_ID = 0xFFFFFFFE
     LATE_PACKET_ID = 0xFF000000
     MAX_UNITS = 0xF_FFFF_FFFF  # AES-GCM packets + 16-byte blocks under one key: 2^36 - 1
     LATE_UNITS = 0xE_0000_0000  # 7/8 of it
     MAX_FORGERIES = 0x10_0000_0000
     LATE_FORGERIES = 0x8_0000_0000
+
+cdef enum:
     MAGIC_BYTES = 16
     OCC_EXIT = 6
     MAX_PAYLOAD = 65535

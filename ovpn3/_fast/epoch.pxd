@@ -15,6 +15,8 @@ cdef enum:
     FUTURE_EPOCHS = 16  # so many ahead of the current one are recognised
     EPOCHS_KEPT = FUTURE_EPOCHS + 2  # with the current one and the one before
     LATE_EPOCH = 0xF000  # time for a handshake
+
+cdef enum:  # beyond int, and so apart
     LAST_COUNTER = 0xFFFF_FFFF_FFFF
 
 # One direction in one epoch.

@@ -130,7 +130,7 @@ cdef enum:
     TIMER_SLACK_NS = 1_000
     FLUSH_BYTES = 32768  # send once this much is sealed, while it is still warm in the cache
     MAX_PAYLOAD = 65535
-    PATH_NS = 60_000_000_000  # a path that has become wider, or takes runs again, is noticed after this time
+    PATH_S = 60  # a path that has become wider, or takes runs again, is noticed after this time
     SMALLEST_MSS = 48  # we ask for, whatever the path claims to carry
     TCP_OVER_IPV4 = 40  # octets of headers
     NS_PER_S = 1_000_000_000
@@ -515,7 +515,7 @@ cdef void send_run(Tunnel *tunnel) noexcept nogil:
     if not waiting(tunnel) or tunnel.blocked or tunnel.closed or tunnel.paused:
         return
     tunnel.last_sent = tunnel.now
-    if tunnel.gso and tunnel.now - tunnel.path_asked >= <int64_t> PATH_NS:
+    if tunnel.gso and tunnel.now - tunnel.path_asked >= <int64_t> PATH_S * NS_PER_S:
         tunnel.path_asked = tunnel.now
         outbox_segment(&tunnel.outbox, tunnel.sock, &tunnel.counters)
     if tunnel.stream:
