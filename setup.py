@@ -17,7 +17,6 @@ def pkg_config(library: str, what: str) -> list[str]:
     return shlex.split(out)
 
 
-
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 extensions = [
     Extension(

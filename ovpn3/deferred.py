@@ -35,7 +35,8 @@ def defer(*names: str) -> None:
 
 def import_asyncio() -> None:
     """Without what it and the rest of the standard library use in few functions only, such as TLS."""
-    defer("inspect", "ipaddress", "linecache", "locale", "textwrap")  # `inspect` loads `ast`, too
+    # Python 3.13 has `dataclasses` load `inspect`, which needs `ast` for little of what it does.
+    defer("ast", "inspect", "ipaddress", "linecache", "locale", "textwrap")
     if "ssl" in sys.modules:
         return
     sys.modules["ssl"] = None  # type: ignore[assignment]  # as documented: an import fails, and asyncio does without

@@ -40,6 +40,8 @@ class Authority:
         certificate = _builder(self._name, signer._name, self._key.public_key(), days=3650)
         certificate = certificate.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         certificate = certificate.add_extension(_usage(sign_certificates=True), critical=True)
+        mine = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        certificate = certificate.add_extension(mine, critical=False)
         self.certificate = _certificate_pem(certificate.sign(signer._key, hashes.SHA256()))
 
     def revoke(self, *certificates: str) -> str:
@@ -59,6 +61,8 @@ class Authority:
         certificate = certificate.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         certificate = certificate.add_extension(_usage(sign_certificates=False), critical=True)
         certificate = certificate.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = certificate.add_extension(signer, critical=False)  # Python 3.13 asks for it
         if address:
             names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
             certificate = certificate.add_extension(names, critical=False)

@@ -39,6 +39,7 @@ _NAMED = {
 # Each keeps the width, so that tables stay tables.
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "YYYY-MM-DD HH:MM:SS"),
+    (re.compile(r"(?<=control channel: ).*"), "TLS"),  # OpenSSL 3.5 has groups of its own
     (re.compile(r"(?<=_tstamp\" : )[1-9]\d+|(?<=_timestamp\" : )[1-9]\d+"), "SECONDS"),
     (re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}"), "DAY MON DD HH:MM:SS YYYY"),
     (re.compile(r'(?<="time": )\d+\.\d+'), "SECONDS"),

@@ -169,7 +169,7 @@ def test_access_server(machine: Machine, start_server: StartServer, tmp_path: Pa
         typed = f"export SSL_CERT_FILE=web-ca.crt; {typed.replace('https://vpn.example.com', url)}"
         argv = ["env", f"--chdir={ALICE.home}", "sh", "-c", typed]
         done = machine.sandbox.run(argv, account=ALICE, input=f"right\n{CODE}\n")
-    assert "Profile 'AS:198.51.100.1' imported." in done.stdout
+    assert "Profile 'AS:198.51.100.1:8443' imported." in done.stdout
 
 
 def test_monitoring(machine: Machine, start_server: StartServer) -> None:

@@ -17,6 +17,7 @@ import pytest
 from ovpn3.net.tun import open_tun
 from tests.support.machine import Machine
 from tests.support.netns import NamespacePair, end
+from tests.support.packages import unpacked
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
@@ -70,11 +71,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([*command, *PACKAGES], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"needs packages of the distribution: {done.stderr.strip().splitlines()[-1]}")
-    for package in folder.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
-        package.unlink()
-    subprocess.run(["cp", "-a", *(folder / "root").glob("[bls]*"), folder / "root/usr"], check=True)
-    return folder / "root"
+    return unpacked(folder)
 
 
 class Managed:

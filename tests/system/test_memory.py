@@ -1,5 +1,6 @@
 """What the services load while a user has a session: every process pays for it. bench/README.md has the figures."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -13,12 +14,12 @@ pytestmark = [pytest.mark.system, pytest.mark.interop]
 ACTIVATION = "/usr/share/dbus-1/system-services"
 LISTS = "/run/imports"
 
-# Of no use to any service; `ast` and `dis` are what `inspect` loads.
+# Of no use to any service; `ast` and `dis` are what `inspect` loads, and that what `dataclasses` of Python 3.13 load.
 NOWHERE = {
     *("_ssl", "dbus_fast.message_bus", "dbus_fast.introspection", "dbus_fast.service", "xml.etree.ElementTree"),
     *("http", "importlib.metadata", "importlib.resources", "unittest.case"),
 }
-COMPILER = {"ast", "dis"}
+COMPILER = {"ast"} if sys.version_info >= (3, 13) else {"ast", "dis"}
 OPENSSL = {"_hashlib", "cryptography", "OpenSSL"}
 NETLINK = {"pyroute2.netlink"}
 PROFILE = {"ovpn3.profile", "tomllib", "datetime"}

@@ -18,6 +18,7 @@ from tests.support.account import ALICE, BOB, ROOT
 from tests.support.bus import PROJECT
 from tests.support.machine import Machine
 from tests.support.netns import end
+from tests.support.packages import fetched
 from tests.support.server import OpenVpnServer
 
 DASHBOARD, PAGE = PROJECT / "docs/grafana-dashboard.json", PROJECT / "docs/monitoring.md"
@@ -29,16 +30,10 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture(scope="session")
 def promtool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prometheus")
-    done = subprocess.run(
-        ["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"needs a package of Debian: {done.stderr.strip().splitlines()[-1]}")
-    for package in folder.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
-        package.unlink()
-    return folder / "root/usr/bin/promtool"
+    program = fetched(["prometheus"], tmp_path_factory.mktemp("prometheus")) / "usr/bin/promtool"
+    if not program.exists():
+        pytest.skip("the distribution's prometheus has no promtool")
+    return program
 
 
 def read(text: str) -> Samples:

@@ -4,13 +4,13 @@ It isn't called, which would take privileges that the network service has given 
 unpacked for the occasion.
 """
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.machine import Machine
+from tests.support.packages import fetched
 from tests.support.server import OpenVpnServer
 from tests.system.test_dns import PUSHED, put, servers, until
 
@@ -23,11 +23,7 @@ LEASE = "printf 'search {0}.example\\nnameserver 192.0.2.{0}\\n' | /sbin/resolvc
 def kind(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> str:
     """Installed, in charge of the file, with one lease."""
     package: str = request.param
-    tmp_path.chmod(0o755)
-    done = subprocess.run(["apt-get", "download", package], cwd=tmp_path, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs a package of Debian 12: {done.stderr.strip().splitlines()[-1]}")
-    subprocess.run(["dpkg", "-x", next(tmp_path.glob("*.deb")), tmp_path / "root"], check=True)
+    root = fetched([package], tmp_path)
     put(machine, "", "none")
     link = "ln -s /run/resolvconf/resolv.conf /etc/resolv.conf" if package == "resolvconf" else "true"
     script = f"""
@@ -35,9 +31,9 @@ def kind(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> st
     layer=/run/overlay/usr/sbin  # the one directory of the machine's that is not the sandbox's own already
     mkdir -p $layer/upper $layer/work /run/resolvconf/interface /run/resolvconf/interfaces
     mount -t overlay overlay -o lowerdir=/usr/sbin,upperdir=$layer/upper,workdir=$layer/work /usr/sbin
-    cp -a {tmp_path}/root/sbin/. /usr/sbin
-    cp -a {tmp_path}/root/lib/. /usr/lib
-    cp -a {tmp_path}/root/etc/. /etc
+    cp -a {root}/usr/sbin/. /usr/sbin
+    cp -a {root}/usr/lib/. /usr/lib
+    cp -a {root}/etc/. /etc
     {link}
     /sbin/resolvconf --enable-updates || true
     {LEASE.format(1)}

@@ -11,6 +11,7 @@ import pytest
 from tests.support.bus import PROJECT
 from tests.support.machine import Machine
 from tests.support.netns import end
+from tests.support.packages import fetched
 from tests.support.server import OpenVpnServer
 
 pytestmark = [pytest.mark.system, pytest.mark.interop]
@@ -27,14 +28,7 @@ PUSHED = ["dhcp-option DNS 10.8.0.1", "dhcp-option DOMAIN corp.example"]
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages' files."""
-    folder = tmp_path_factory.mktemp("resolved")
-    folder.chmod(0o755)
-    done = subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs packages of Debian 12: {done.stderr.strip().splitlines()[-1]}")
-    for package in folder.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
-    return folder / "root"
+    return fetched(PACKAGES, tmp_path_factory.mktemp("resolved"))
 
 
 class ResolvedMachine:
@@ -84,7 +78,7 @@ class ResolvedMachine:
 def resolved(machine: Machine, tree: Path) -> Iterator[ResolvedMachine]:
     """Started, in use by the machine's programs, with a name server of the outside."""
     sandbox = machine.sandbox
-    for source, target in (("usr/share", "/usr/share"), ("usr/lib", "/usr/lib"), ("lib", "/usr/lib"), ("etc", "/etc")):
+    for source, target in (("usr/share", "/usr/share"), ("usr/lib", "/usr/lib"), ("etc", "/etc")):
         if (tree / source).is_dir():
             sandbox.run(["cp", "-a", f"{tree / source}/.", target])
     script = f"""

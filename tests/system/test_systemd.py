@@ -1,7 +1,6 @@
 """Our units under a real systemd: ready at connected, logged in without a person, ended and started again in order."""
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.support.bus import BIN
 from tests.support.capture import capturing
 from tests.support.mirror import mirror
 from tests.support.netns import NamespacePair
+from tests.support.packages import fetched
 from tests.support.pages import blocks, command
 from tests.support.server import OpenVpnServer, password_script
 from tests.support.totp import ADDRESS, SECRET, totp_script, wait_for_another_code
@@ -32,14 +32,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     """Where it isn't installed."""
     if SYSTEMD.exists():
         return None
-    folder = tmp_path_factory.mktemp("systemd")
-    done = subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs systemd: {done.stderr.strip().splitlines()[-1]}")
-    for package in folder.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
-    subprocess.run(["cp", "-a", *(folder / "root").glob("[bl]*"), folder / "root/usr"], check=True)
-    return folder / "root/usr"
+    return fetched(PACKAGES, tmp_path_factory.mktemp("systemd")) / "usr"
 
 
 @pytest.fixture
