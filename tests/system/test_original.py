@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.machine import Machine
 from tests.support.original import Original, fetch
-from tests.support.server import OpenVpnServer
+from tests.support.server import OpenVpnServer, password_script
 
 pytestmark = [pytest.mark.system, pytest.mark.interop, pytest.mark.full]
 StartServer = Callable[..., OpenVpnServer]
@@ -55,3 +55,35 @@ def test_life_of_a_session(machine: Machine, original: Original, start_server: S
     assert "No sessions available" in openvpn3("sessions-list")
     openvpn3("config-remove --config office --force")
     assert machine.pair.client.state() == before
+
+
+def test_a_paused_session_is_found_by_its_interface(
+    machine: Machine, original: Original, start_server: StartServer
+) -> None:
+    original.write(PROFILE, start_server().profile())
+    original.run("openvpn3", "config-import", "--config", PROFILE, "--name", "office")
+    original.run("openvpn3", "session-start", "--config", "office", "--dco", "true")
+    for action in ("--pause", "--resume", "--disconnect"):
+        original.run("openvpn3", "session-manage", "--interface", "tun0", action)
+    assert machine.sessions() == "No sessions available\n"
+
+
+@pytest.mark.parametrize(
+    ("password", "code", "text"), [("right", 0, "Connected"), ("wrong", 8, "authentication failed")]
+)
+def test_log_in(
+    machine: Machine, original: Original, start_server: StartServer, password: str, code: int, text: str
+) -> None:
+    original.write(PROFILE, start_server(auth=password_script("ann", "right")).profile())
+    start = ["openvpn3", "session-start", "--config", PROFILE]
+    done = original.run(*start, check=False, input=f"ann\n{password}\n")
+    assert done.returncode == code
+    assert text.lower() in (done.stdout + done.stderr).lower()
+
+
+def test_openvpn2(machine: Machine, original: Original, start_server: StartServer) -> None:
+    original.write(PROFILE, start_server().profile())
+    done = original.run("openvpn2", "--config", PROFILE, "--daemon")
+    (path,) = re.findall(r"/net/openvpn/v3/sessions/\w+", done.stdout)[:1]
+    assert "Client connected" in machine.sessions()
+    original.run("openvpn3", "session-manage", "--path", path, "--disconnect")
