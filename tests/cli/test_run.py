@@ -17,6 +17,7 @@ from ovpn3.cli.privatebus import PREFIX, RUNTIME
 from tests.support import schema
 from tests.support.account import ALICE
 from tests.support.bus import BIN
+from tests.support.machine import comm
 from tests.support.netns import Namespace, NamespacePair
 from tests.support.pki import Pki
 from tests.support.server import OpenVpnServer, password_script
@@ -204,9 +205,8 @@ def test_the_bus_ends(pair: NamespacePair, profile: Path) -> None:
     before = pair.client.state()
     with running(pair, profile, "--auth-user-pass", profile.parent / "right") as process:
         read_until(process, CONNECTED)
-        for pid in pair.client.pids():
-            if Path(f"/proc/{pid}/comm").read_text() == "dbus-daemon\n":
-                os.kill(pid, signal.SIGKILL)
+        (daemon,) = (pid for pid in pair.client.pids() if comm(pid) == "dbus-daemon")
+        os.kill(daemon, signal.SIGKILL)
         assert process.wait(20) == 8
     assert pair.client.state() == before
 
