@@ -33,24 +33,17 @@ async def run(options: Options) -> int:
         if mode == "cleanup":
             return await _clean_up(bus)
         session = await chosen_session(bus, options)
-        try:
-            await _manage(session, mode, options, timeout_s)
-        except RemoteError as e:
-            raise CommandError(str(e)) from None  # with the original's exit code
+        match mode:
+            case "pause":
+                await session.pause(PAUSE_REASON)
+                print(f"Session paused: {session.path}")
+            case "resume" | "restart":
+                await _reconnect(session, mode, timeout_s)
+            case "disconnect":
+                await _disconnect(session)
+            case "log-level":
+                await _log_level(session, options)
     return 0
-
-
-async def _manage(session: Session, mode: str, options: Options, timeout_s: float | None) -> None:
-    match mode:
-        case "pause":
-            await session.pause(PAUSE_REASON)
-            print(f"Session paused: {session.path}")
-        case "resume" | "restart":
-            await _reconnect(session, mode, timeout_s)
-        case "disconnect":
-            await _disconnect(session)
-        case "log-level":
-            await _log_level(session, options)
 
 
 async def _reconnect(session: Session, mode: str, timeout_s: float | None) -> None:
